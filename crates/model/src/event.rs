@@ -1,0 +1,328 @@
+//! Events and the JSON bodies that tell of them (`type`, `event`, `timestamp`, `data`).
+//!
+//! A body is made once, when the event happens, and every attempt sends the same bytes.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::asset::AssetType;
+use crate::ids::{AccountId, EventId, FeedId, MediaAssetId, StreamName, TokenId};
+use crate::metadata::Metadata;
+use crate::time::Timestamp;
+
+/// What happened to a recording or a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaEvent {
+    /// A recording began, or a clip was requested.
+    Processing,
+    /// The file can be downloaded.
+    Completed,
+    /// It could not be made.
+    Errored,
+    /// It was marked for removal.
+    Deleted,
+}
+
+/// What happened to a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FeedEvent {
+    /// A publisher was accepted.
+    Started,
+    /// It left, was stopped or fell silent.
+    Ended,
+}
+
+/// Every kind of event, across the types that a webhook can subscribe to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// `media.*`
+    Media(MediaEvent),
+    /// `feeds.*`
+    Feeds(FeedEvent),
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [EventKind; 6] = [
+        Self::Media(MediaEvent::Processing),
+        Self::Media(MediaEvent::Completed),
+        Self::Media(MediaEvent::Errored),
+        Self::Media(MediaEvent::Deleted),
+        Self::Feeds(FeedEvent::Started),
+        Self::Feeds(FeedEvent::Ended),
+    ];
+
+    /// The body's `type`.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Media(_) => "media",
+            Self::Feeds(_) => "feeds",
+        }
+    }
+
+    /// The body's `event`.
+    pub fn event_name(self) -> &'static str {
+        match self {
+            Self::Media(MediaEvent::Processing) => "processing",
+            Self::Media(MediaEvent::Completed) => "completed",
+            Self::Media(MediaEvent::Errored) => "errored",
+            Self::Media(MediaEvent::Deleted) => "deleted",
+            Self::Feeds(FeedEvent::Started) => "started",
+            Self::Feeds(FeedEvent::Ended) => "ended",
+        }
+    }
+
+    /// Reads what [`fmt::Display`] writes, `type.event`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == text)
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.type_name(), self.event_name())
+    }
+}
+
+/// Something that happened, as it is told to webhooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Stable over all attempts and all webhooks.
+    pub id: EventId,
+    /// What happened.
+    pub kind: EventKind,
+    /// Whom it happened to: the asset's or the feed's id. Events of one subject are delivered in order.
+    pub subject: String,
+    /// The stream concerned; webhook filters look at it.
+    pub stream_name: StreamName,
+    /// When it happened, in whole milliseconds; strictly rising per subject.
+    pub timestamp: Timestamp,
+    /// The JSON to send.
+    pub body: String,
+}
+
+/// The time of a subject's next event: `now` in whole milliseconds, and never at or before `last`.
+pub fn event_time(now: Timestamp, last: Option<Timestamp>) -> Timestamp {
+    let now = Timestamp::from_millis(now.as_millis());
+    match last {
+        Some(last) if last >= now => Timestamp::from_millis(last.as_millis() + 1),
+        _ => now,
+    }
+}
+
+/// The facts of a media event.
+#[derive(Debug, Clone)]
+pub struct MediaFacts<'a> {
+    /// The account.
+    pub account: &'a AccountId,
+    /// The asset.
+    pub asset: MediaAssetId,
+    /// Recording or clip.
+    pub asset_type: AssetType,
+    /// The token that published the source.
+    pub token: Option<TokenId>,
+    /// The stream it comes from.
+    pub stream_name: &'a StreamName,
+    /// Clip: when it was requested; recording: when it began.
+    pub start_time: Timestamp,
+    /// When it will be removed.
+    pub expiration: Option<Timestamp>,
+    /// What the file is, once there is one.
+    pub metadata: Option<&'a Metadata>,
+}
+
+#[derive(Serialize)]
+struct Body<T> {
+    r#type: &'static str,
+    event: &'static str,
+    timestamp: i64,
+    data: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MediaData<'a> {
+    media_asset_id: MediaAssetId,
+    r#type: AssetType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<TokenId>,
+    stream_name: &'a StreamName,
+    stream_id: String,
+    start_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<MetadataMember<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum MetadataMember<'a> {
+    Empty {},
+    Filled(&'a Metadata),
+}
+
+/// The event of a change of an asset, with its body.
+pub fn media_event(id: EventId, event: MediaEvent, timestamp: Timestamp, facts: &MediaFacts<'_>) -> Event {
+    let metadata = match event {
+        MediaEvent::Processing => Some(MetadataMember::Empty {}),
+        MediaEvent::Completed => {
+            Some(facts.metadata.map_or(MetadataMember::Empty {}, MetadataMember::Filled))
+        }
+        MediaEvent::Errored | MediaEvent::Deleted => None,
+    };
+    let data = MediaData {
+        media_asset_id: facts.asset,
+        r#type: facts.asset_type,
+        token_id: facts.token,
+        stream_name: facts.stream_name,
+        stream_id: facts.account.stream_id(facts.stream_name),
+        start_time: facts.start_time.as_millis(),
+        expiration: facts.expiration.map(Timestamp::as_millis),
+        metadata,
+    };
+    build(id, EventKind::Media(event), facts.asset.to_string(), facts.stream_name, timestamp, data)
+}
+
+/// The facts of a feed event.
+#[derive(Debug, Clone)]
+pub struct FeedFacts<'a> {
+    /// The account.
+    pub account: &'a AccountId,
+    /// The feed.
+    pub feed: FeedId,
+    /// The stream it contributes to.
+    pub stream_name: &'a StreamName,
+    /// When the publisher was accepted.
+    pub started: Timestamp,
+    /// Its rank among feeds of the same source; absent ranks lowest.
+    pub priority: Option<i32>,
+    /// Which source of the stream; absent is the main source.
+    pub source_id: Option<&'a str>,
+    /// Which quality layer; the empty string differs from absent.
+    pub simulcast_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FeedData<'a> {
+    feed_id: FeedId,
+    account_id: &'a AccountId,
+    name: &'a StreamName,
+    stream_id: String,
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simulcast_id: Option<&'a str>,
+}
+
+/// The event of a feed's start or end, with its body. `ended` carries no `started`, as the hosted
+/// service's samples have it.
+pub fn feed_event(id: EventId, event: FeedEvent, timestamp: Timestamp, facts: &FeedFacts<'_>) -> Event {
+    let active = event == FeedEvent::Started;
+    let data = FeedData {
+        feed_id: facts.feed,
+        account_id: facts.account,
+        name: facts.stream_name,
+        stream_id: facts.account.stream_id(facts.stream_name),
+        active,
+        started: active.then(|| facts.started.as_millis()),
+        ended: (!active).then(|| timestamp.as_millis()),
+        priority: facts.priority,
+        source_id: facts.source_id,
+        simulcast_id: facts.simulcast_id,
+    };
+    build(id, EventKind::Feeds(event), facts.feed.to_string(), facts.stream_name, timestamp, data)
+}
+
+fn build<T: Serialize>(
+    id: EventId,
+    kind: EventKind,
+    subject: String,
+    stream_name: &StreamName,
+    timestamp: Timestamp,
+    data: T,
+) -> Event {
+    let body =
+        Body { r#type: kind.type_name(), event: kind.event_name(), timestamp: timestamp.as_millis(), data };
+    // These structs have string keys and no failing serializer, so this cannot fail.
+    let body = serde_json::to_string(&body).unwrap_or_default();
+    Event { id, kind, subject, stream_name: stream_name.clone(), timestamp, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn account() -> AccountId {
+        "dkxfvY".parse().unwrap()
+    }
+
+    fn asset_body(event: MediaEvent, metadata: Option<&Metadata>) -> String {
+        let facts = MediaFacts {
+            account: &account(),
+            asset: MediaAssetId(Uuid::from_u128(7)),
+            asset_type: AssetType::Clip,
+            token: Some(TokenId(3)),
+            stream_name: &"auction".parse().unwrap(),
+            start_time: Timestamp::from_millis(1_700_000_000_000),
+            expiration: Some(Timestamp::from_millis(1_700_086_400_000)),
+            metadata,
+        };
+        media_event(EventId(Uuid::from_u128(1)), event, Timestamp::from_millis(1_700_000_000_110), &facts)
+            .body
+    }
+
+    #[test]
+    fn bodies_of_media_events() {
+        let metadata = Metadata { format: "MPEG-4".into(), duration: 10, ..Metadata::default() };
+        let bodies = [
+            asset_body(MediaEvent::Processing, None),
+            asset_body(MediaEvent::Completed, Some(&metadata)),
+            asset_body(MediaEvent::Errored, None),
+            asset_body(MediaEvent::Deleted, Some(&metadata)),
+        ];
+        insta::assert_snapshot!(bodies.join("\n"));
+    }
+
+    #[test]
+    fn bodies_of_feed_events() {
+        let facts = FeedFacts {
+            account: &account(),
+            feed: FeedId(Uuid::from_u128(9)),
+            stream_name: &"stage/left".parse().unwrap(),
+            started: Timestamp::from_millis(1_700_000_000_000),
+            priority: Some(-2),
+            source_id: Some("cam1"),
+            simulcast_id: Some(""),
+        };
+        let at = Timestamp::from_millis(1_700_000_009_000);
+        let bodies = [FeedEvent::Started, FeedEvent::Ended]
+            .map(|event| feed_event(EventId(Uuid::nil()), event, at, &facts).body);
+        insta::assert_snapshot!(bodies.join("\n"));
+    }
+
+    #[test]
+    fn the_time_of_a_subjects_events_strictly_rises_even_when_the_clock_steps_back() {
+        let last = Timestamp::from_millis(5000);
+        assert_eq!(event_time(Timestamp::from_micros(5_000_900), Some(last)), Timestamp::from_millis(5001));
+        assert_eq!(event_time(Timestamp::from_millis(10), Some(last)), Timestamp::from_millis(5001));
+        assert_eq!(event_time(Timestamp::from_micros(7_000_999), Some(last)), Timestamp::from_millis(7000));
+    }
+
+    #[test]
+    fn kinds_are_read_as_written() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(&kind.to_string()), Some(kind));
+        }
+    }
+}
