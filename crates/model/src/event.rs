@@ -40,17 +40,26 @@ pub enum EventKind {
     Media(MediaEvent),
     /// `feeds.*`
     Feeds(FeedEvent),
+    /// Legacy `recordings.completed`; sent by the test call only.
+    Recordings,
+    /// `transcoder.ACTIVE`; sent by the test call only.
+    Transcoder,
+    /// `viewerConnection.FirstViewerConnection`; sent by the test call only.
+    ViewerConnection,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 6] = [
+    pub const ALL: [EventKind; 9] = [
         Self::Media(MediaEvent::Processing),
         Self::Media(MediaEvent::Completed),
         Self::Media(MediaEvent::Errored),
         Self::Media(MediaEvent::Deleted),
         Self::Feeds(FeedEvent::Started),
         Self::Feeds(FeedEvent::Ended),
+        Self::Recordings,
+        Self::Transcoder,
+        Self::ViewerConnection,
     ];
 
     /// The body's `type`.
@@ -58,6 +67,9 @@ impl EventKind {
         match self {
             Self::Media(_) => "media",
             Self::Feeds(_) => "feeds",
+            Self::Recordings => "recordings",
+            Self::Transcoder => "transcoder",
+            Self::ViewerConnection => "viewerConnection",
         }
     }
 
@@ -70,6 +82,9 @@ impl EventKind {
             Self::Media(MediaEvent::Deleted) => "deleted",
             Self::Feeds(FeedEvent::Started) => "started",
             Self::Feeds(FeedEvent::Ended) => "ended",
+            Self::Recordings => "completed",
+            Self::Transcoder => "ACTIVE",
+            Self::ViewerConnection => "FirstViewerConnection",
         }
     }
 
@@ -241,6 +256,18 @@ pub fn feed_event(id: EventId, event: FeedEvent, timestamp: Timestamp, facts: &F
         simulcast_id: facts.simulcast_id,
     };
     build(id, EventKind::Feeds(event), facts.feed.to_string(), facts.stream_name, timestamp, data)
+}
+
+/// An event of any kind with the `data` given: for test calls. Its subject is the event itself, so
+/// it waits for nothing and nothing waits for it.
+pub fn test_event(
+    id: EventId,
+    kind: EventKind,
+    stream_name: &StreamName,
+    timestamp: Timestamp,
+    data: serde_json::Value,
+) -> Event {
+    build(id, kind, id.to_string(), stream_name, timestamp, data)
 }
 
 fn build<T: Serialize>(

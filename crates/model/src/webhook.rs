@@ -71,6 +71,9 @@ impl Webhook {
         let subscribed = match kind {
             EventKind::Media(_) => self.subscriptions.is_media_hooks,
             EventKind::Feeds(_) => self.subscriptions.is_feed_hooks,
+            EventKind::Recordings => self.subscriptions.is_recording_hooks,
+            EventKind::Transcoder => self.subscriptions.is_transcoder_hooks,
+            EventKind::ViewerConnection => self.subscriptions.is_viewer_connection_hooks,
         };
         subscribed
             && self
