@@ -1,0 +1,16 @@
+//! RTMP and Enhanced RTMP ingest: a protocol core without sockets and a thin shell of tokio.
+//!
+//! The core ([`session`]) is the handshake, the chunk layer, AMF0 and the commands of a publish
+//! session, each with its bounds. The shell ([`serve`]) owns sockets and clocks and carries media
+//! from the core to a [`crate::gate::FeedSink`].
+
+mod acknowledge;
+pub mod amf0;
+mod capabilities;
+pub mod chunk;
+pub mod handshake;
+pub mod message;
+pub mod session;
+mod settings;
+
+pub use settings::RtmpSettings;
