@@ -1,0 +1,239 @@
+//! Codec configuration: what a decoder has to know before the first sample.
+//!
+//! Fed by `ingest` with the record that the encoder sent, used by [`crate::cmaf`] and [`crate::mp4`]
+//! for the sample entry. The record's bytes are kept as they came and written to every file
+//! unchanged; what is read from them (picture size, sample rate, colour) only describes them.
+
+mod aac;
+mod av1;
+mod avc;
+mod hevc;
+mod mp3;
+mod opus;
+mod sample_entry;
+mod stored;
+mod vp9;
+mod vui;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shiguredo_mp4::boxes::SampleEntry;
+
+pub use self::{
+    aac::AacConfig, av1::Av1Config, avc::AvcConfig, hevc::HevcConfig, mp3::Mp3Config, opus::OpusConfig,
+    vp9::Vp9Config,
+};
+use crate::{
+    error::{CodecError, MuxError},
+    sample::TrackKind,
+};
+
+/// A codec and its configuration record.
+///
+/// Stored as JSON: the codec's name and the record in hexadecimal, from which everything else is
+/// read again, so that a stored configuration cannot contradict itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "stored::StoredConfig", into = "stored::StoredConfig")]
+pub enum CodecConfig {
+    /// H.264 / AVC.
+    H264(AvcConfig),
+    /// H.265 / HEVC.
+    H265(HevcConfig),
+    /// AV1.
+    Av1(Av1Config),
+    /// VP9.
+    Vp9(Vp9Config),
+    /// AAC: LC, HE-AAC v1 and v2, LD and ELD.
+    Aac(AacConfig),
+    /// Opus.
+    Opus(OpusConfig),
+    /// MPEG-1, MPEG-2 and MPEG-2.5 audio, layer III.
+    Mp3(Mp3Config),
+}
+
+impl CodecConfig {
+    /// From an `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 §5.3.3.1). Its first sequence parameter
+    /// set must parse.
+    pub fn h264(avcc: Bytes) -> Result<Self, CodecError> {
+        AvcConfig::parse(avcc).map(Self::H264)
+    }
+
+    /// From an `HEVCDecoderConfigurationRecord` (ISO/IEC 14496-15 §8.3.2.1). Its first sequence parameter
+    /// set must parse.
+    pub fn h265(hvcc: Bytes) -> Result<Self, CodecError> {
+        HevcConfig::parse(hvcc).map(Self::H265)
+    }
+
+    /// From an `AV1CodecConfigurationRecord` (AV1 in ISOBMFF §2.3). Without configuration OBUs the
+    /// picture size is unknown until [`Self::with_dimensions_from_sample`].
+    pub fn av1(av1c: Bytes) -> Result<Self, CodecError> {
+        Av1Config::parse(av1c, None).map(Self::Av1)
+    }
+
+    /// From a `VPCodecConfigurationRecord` (VP Codec ISO Media File Format Binding), with or without
+    /// the version and flags that precede it in a `vpcC` box: senders of Enhanced RTMP do both.
+    /// The picture size is unknown until [`Self::with_dimensions_from_sample`].
+    pub fn vp9(vpcc: Bytes) -> Result<Self, CodecError> {
+        Vp9Config::parse(vpcc, None).map(Self::Vp9)
+    }
+
+    /// From an `AudioSpecificConfig` (ISO/IEC 14496-3 §1.6.2.1).
+    pub fn aac(asc: Bytes) -> Result<Self, CodecError> {
+        AacConfig::parse(asc).map(Self::Aac)
+    }
+
+    /// From an Ogg Opus identification header (`OpusHead`, RFC 7845 §5.1), as Enhanced RTMP sends it.
+    pub fn opus_from_id_header(opus_head: &[u8]) -> Result<Self, CodecError> {
+        OpusConfig::parse(opus_head).map(Self::Opus)
+    }
+
+    /// From the first frame of an MP3 stream, which has no record of its own: the frame header tells.
+    pub fn mp3(first_frame: &[u8]) -> Result<Self, CodecError> {
+        Mp3Config::parse(first_frame).map(Self::Mp3)
+    }
+
+    /// Video or audio.
+    pub fn kind(&self) -> TrackKind {
+        match self {
+            Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) => TrackKind::Video,
+            Self::Aac(_) | Self::Opus(_) | Self::Mp3(_) => TrackKind::Audio,
+        }
+    }
+
+    /// The name that the metadata of an asset shows, e.g. `H264`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::H264(_) => "H264",
+            Self::H265(_) => "H265",
+            Self::Av1(_) => "AV1",
+            Self::Vp9(_) => "VP9",
+            Self::Aac(_) => "AAC",
+            Self::Opus(_) => "Opus",
+            Self::Mp3(_) => "MP3",
+        }
+    }
+
+    /// The `codecs` parameter of a MIME type (RFC 6381), e.g. `avc1.64001f`.
+    pub fn codec_string(&self) -> String {
+        match self {
+            Self::H264(config) => config.codec_string(),
+            Self::H265(config) => config.codec_string(),
+            Self::Av1(config) => config.codec_string(),
+            Self::Vp9(config) => config.codec_string(),
+            Self::Aac(config) => config.codec_string(),
+            Self::Opus(_) => "Opus".to_owned(),
+            Self::Mp3(config) => config.codec_string(),
+        }
+    }
+
+    /// Width and height of the picture in pixels, after cropping and before any pixel aspect ratio.
+    /// `None` for audio, and for video whose record does not tell (see
+    /// [`Self::with_dimensions_from_sample`]).
+    pub fn dimensions(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::H264(config) => Some(config.dimensions()),
+            Self::H265(config) => Some(config.dimensions()),
+            Self::Av1(config) => config.dimensions(),
+            Self::Vp9(config) => config.dimensions(),
+            Self::Aac(_) | Self::Opus(_) | Self::Mp3(_) => None,
+        }
+    }
+
+    /// Samples per second, the unit of [`Self::audio_frame_len`] and the natural timescale of the track.
+    ///
+    /// For HE-AAC the rate of the core, which is right whether or not the record tells of the
+    /// bandwidth extension; a decoder's output may run at twice that. For Opus always 48 000.
+    pub fn audio_sample_rate(&self) -> Option<u32> {
+        match self {
+            Self::Aac(config) => Some(config.sample_rate()),
+            Self::Opus(_) => Some(opus::SAMPLE_RATE),
+            Self::Mp3(config) => Some(config.sample_rate()),
+            _ => None,
+        }
+    }
+
+    /// Channels after decoding.
+    pub fn channels(&self) -> Option<u32> {
+        match self {
+            Self::Aac(config) => Some(config.channels()),
+            Self::Opus(config) => Some(config.channels()),
+            Self::Mp3(config) => Some(config.channels()),
+            _ => None,
+        }
+    }
+
+    /// How long one packet plays, in ticks of [`Self::audio_sample_rate`]. `None` for video and for a
+    /// packet from which it cannot be read.
+    pub fn audio_frame_len(&self, packet: &[u8]) -> Option<u32> {
+        match self {
+            Self::Aac(config) => Some(config.frame_len()),
+            Self::Opus(_) => opus::packet_len(packet),
+            Self::Mp3(config) => Some(config.frame_len()),
+            _ => None,
+        }
+    }
+
+    /// How many packets before the wanted one a decoder must be fed until its output is right, as the
+    /// `roll_distance` of ISO/IEC 14496-12 §10.1 (negative). `None` where none is needed.
+    ///
+    /// `packet_len` is the usual length of a packet in ticks of [`Self::audio_sample_rate`].
+    pub fn roll_distance(&self, packet_len: u32) -> Option<i16> {
+        match self {
+            // AAC overlaps each frame with the one before.
+            Self::Aac(_) => Some(-1),
+            // 80 ms in any packet length (Opus in ISOBMFF §4.3.6.2).
+            Self::Opus(_) => {
+                let packets = (opus::SAMPLE_RATE / 1000 * 80).div_ceil(packet_len.max(1));
+                Some(i16::try_from(packets).map_or(i16::MIN, |packets| -packets))
+            }
+            _ => None,
+        }
+    }
+
+    /// The configuration with the picture size that a sync sample carries, where the record itself
+    /// does not tell: VP9, and AV1 without configuration OBUs.
+    ///
+    /// `None` when nothing new was learnt. A `Some` on a configuration that had a size already means
+    /// that the picture changed its size.
+    pub fn with_dimensions_from_sample(&self, data: &[u8]) -> Option<Self> {
+        match self {
+            Self::Vp9(config) => config.with_dimensions_from_sample(data).map(Self::Vp9),
+            Self::Av1(config) => config.with_sequence_header_from_sample(data).map(Self::Av1),
+            _ => None,
+        }
+    }
+
+    /// True when the encoder's record is the same, byte for byte: a repeated record, not a change of
+    /// codec. What [`Self::with_dimensions_from_sample`] added does not count.
+    pub fn same_record(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Vp9(ours), Self::Vp9(theirs)) => ours.record() == theirs.record(),
+            (Self::Av1(ours), Self::Av1(theirs)) => ours.record() == theirs.record(),
+            _ => self == other,
+        }
+    }
+
+    /// The sample entry (ISO/IEC 14496-12 §8.5.2) with the encoder's record inside, unchanged.
+    ///
+    /// Errors: [`MuxError::NoDimensions`] for video whose picture size is not known yet.
+    pub fn sample_entry(&self) -> Result<SampleEntry, MuxError> {
+        match self {
+            Self::H264(config) => config.sample_entry(),
+            Self::H265(config) => config.sample_entry(),
+            Self::Av1(config) => config.sample_entry(),
+            Self::Vp9(config) => config.sample_entry(),
+            Self::Aac(config) => Ok(config.sample_entry()),
+            Self::Opus(config) => config.sample_entry(),
+            Self::Mp3(config) => Ok(config.sample_entry()),
+        }
+    }
+
+    /// Width and height of the pixel aspect ratio, where the bitstream names one other than 1:1.
+    pub fn pixel_aspect_ratio(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::H264(config) => config.signal().pixel_aspect_ratio(),
+            Self::H265(config) => config.signal().pixel_aspect_ratio(),
+            _ => None,
+        }
+    }
+}

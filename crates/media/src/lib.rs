@@ -1,0 +1,11 @@
+//! Samples to bytes and back: FLV tags, codec headers, CMAF segments and virtual MP4 files.
+//!
+//! Pure: no socket, no file, no clock. `ingest` feeds bytes in, `timeline` groups samples into
+//! segments, `recorder` serves the bytes that this crate lays out.
+
+mod bits;
+pub mod cmaf;
+pub mod codec;
+pub mod error;
+pub mod mp4;
+pub mod sample;

@@ -1,0 +1,102 @@
+//! The words every part of the media path shares: ticks, tracks and samples.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::CodecConfig;
+
+/// A point or span of media time in units of one track's timescale.
+///
+/// Only meaningful beside the timescale it belongs to ([`TrackConfig::timescale`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ticks(pub i64);
+
+impl Ticks {
+    /// The same span in another timescale, rounded to the nearest tick (halves away from zero).
+    pub fn rescale(self, from_timescale: u32, to_timescale: u32) -> Ticks {
+        let scaled = i128::from(self.0) * i128::from(to_timescale);
+        let from = i128::from(from_timescale.max(1));
+        let half = if scaled < 0 { -from / 2 } else { from / 2 };
+        Ticks(i64::try_from((scaled + half) / from).unwrap_or(if scaled < 0 { i64::MIN } else { i64::MAX }))
+    }
+
+    /// The span in microseconds.
+    pub fn to_micros(self, timescale: u32) -> i64 {
+        self.rescale(timescale, 1_000_000).0
+    }
+
+    /// A span of microseconds in ticks of `timescale`.
+    pub fn from_micros(micros: i64, timescale: u32) -> Ticks {
+        Ticks(micros).rescale(1_000_000, timescale)
+    }
+}
+
+/// What a track carries. A feed has at most one track of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// Everything a decoder has to know before the first sample of a track.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackConfig {
+    /// Video or audio; agrees with `codec`.
+    pub kind: TrackKind,
+    /// Ticks per second of every timestamp of this track. Video arriving by RTMP uses 90 000,
+    /// audio its sample rate (Opus: 48 000).
+    pub timescale: u32,
+    /// The codec and its configuration record, as the encoder sent it.
+    pub codec: CodecConfig,
+}
+
+/// The data of one timestamp in one track (ISO/IEC 14496-12, "sample"), as the encoder sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Decode time, on the track's own clock; never wraps.
+    pub dts: Ticks,
+    /// Presentation time minus decode time.
+    pub cts_offset: i32,
+    /// True when decoding can begin here (IDR, key frame; every audio sample).
+    pub is_sync: bool,
+    /// The encoded bytes, in the form MP4 stores them (length-prefixed NAL units, raw AAC, OBUs).
+    pub data: Bytes,
+}
+
+impl Sample {
+    /// Presentation time.
+    pub fn pts(&self) -> Ticks {
+        Ticks(self.dts.0 + i64::from(self.cts_offset))
+    }
+}
+
+/// One line of an index: all that an MP4 header needs to know of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleInfo {
+    /// Ticks until the next sample of the track.
+    pub duration: u32,
+    /// Bytes.
+    pub size: u32,
+    /// Presentation time minus decode time, in ticks.
+    pub cts_offset: i32,
+    /// True when decoding can begin here.
+    pub is_sync: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rescaling_rounds_to_the_nearest_tick_on_both_sides_of_zero() {
+        assert_eq!(Ticks(1024).rescale(48_000, 90_000), Ticks(1920));
+        assert_eq!(Ticks(1).rescale(3, 1000), Ticks(333));
+        assert_eq!(Ticks(2).rescale(3, 1000), Ticks(667));
+        assert_eq!(Ticks(-2).rescale(3, 1000), Ticks(-667));
+        assert_eq!(Ticks(i64::MAX).rescale(1, 90_000), Ticks(i64::MAX));
+    }
+}
