@@ -1,0 +1,22 @@
+//! The webhook sender's decisions: how a request is signed, what follows an attempt, and which
+//! targets may be reached.
+//!
+//! Pure: no socket, no clock, no dice. `sender` asks and does what it is told; `api` asks the same
+//! target checks when a webhook is registered.
+//!
+//! - [`sign`]: secrets and signature headers;
+//! - [`outcome`]: what an attempt came to;
+//! - [`retry`]: the schedule and the verdict after each attempt;
+//! - [`target`] and [`address`]: the outbound guard.
+
+pub mod address;
+pub mod outcome;
+pub mod retry;
+pub mod sign;
+pub mod target;
+
+pub use address::{TargetPolicy, check_address};
+pub use outcome::{AttemptResult, FailureKind, Outcome};
+pub use retry::{InvalidRetryPolicy, RetryPolicy, Verdict, after_attempt, parse_retry_after};
+pub use sign::{InvalidSecret, SignatureHeaders, SigningKey, WebhookSecret, signature_headers};
+pub use target::{TargetRefused, check_answers, check_url, parse_url};
