@@ -1,0 +1,262 @@
+//! Carries one connection: socket to [`Session`], events to gate and feed, clock to deadlines.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::RtmpSettings;
+use super::feed::Feed;
+use super::session::{Session, SessionError, SessionEvent};
+use crate::gate::{FeedEnded, Protocol, PublishEnd, PublishGate, PublishRefused, PublishRequest};
+use crate::target::PublishTarget;
+
+/// Bytes asked from the socket at once, and so the most a session has to buffer.
+const READ_BYTES: usize = 64 * 1024;
+/// How long a peer has to take an error before the connection is closed on it.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What all connections of a listener share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Decides and takes the media.
+    pub gate: Arc<dyn PublishGate>,
+    /// The bounds.
+    pub settings: RtmpSettings,
+    /// Where sinks are finished; wait for it before the process ends.
+    pub tasks: TaskTracker,
+    /// Cancelled when the server stops.
+    pub shutdown: CancellationToken,
+}
+
+/// Serves one connection until it ends. `stream` may be TCP, or TLS over it.
+pub async fn handle<S>(stream: S, remote: SocketAddr, shared: Shared)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let session = Session::new(&shared.settings, rand::random());
+    let mut connection =
+        Connection { stream, remote, shared, session, start: Instant::now(), publishing: None };
+    let end = connection.run().await;
+    connection.close(end).await;
+}
+
+struct Connection<S> {
+    stream: S,
+    remote: SocketAddr,
+    shared: Shared,
+    session: Session,
+    start: Instant,
+    publishing: Option<Publishing>,
+}
+
+struct Publishing {
+    stream_name: String,
+    feed: Feed,
+}
+
+/// Why a connection is closed.
+enum ConnectionEnd {
+    Disconnected,
+    Broken(io::Error),
+    Session(SessionError),
+    Refused,
+    Stopped(FeedEnded),
+    ShuttingDown,
+}
+
+impl From<SessionError> for ConnectionEnd {
+    fn from(error: SessionError) -> ConnectionEnd {
+        ConnectionEnd::Session(error)
+    }
+}
+
+impl From<io::Error> for ConnectionEnd {
+    fn from(error: io::Error) -> ConnectionEnd {
+        ConnectionEnd::Broken(error)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
+    async fn run(&mut self) -> ConnectionEnd {
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        loop {
+            if let Err(end) = self.step(&mut buffer).await {
+                return end;
+            }
+        }
+    }
+
+    /// Reads once and deals with all that follows from it.
+    async fn step(&mut self, buffer: &mut BytesMut) -> Result<(), ConnectionEnd> {
+        self.read(buffer).await?;
+        self.session.push(buffer, self.start.elapsed());
+        buffer.clear();
+        while let Some(event) = self.session.poll(self.start.elapsed())? {
+            self.on_event(event).await?;
+        }
+        self.send_output().await
+    }
+
+    async fn read(&mut self, buffer: &mut BytesMut) -> Result<(), ConnectionEnd> {
+        let deadline = self.start + self.session.deadline();
+        let stopped = async {
+            match &mut self.publishing {
+                Some(publishing) => publishing.feed.stopped().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            read = self.stream.read_buf(buffer) => match read? {
+                0 => Err(ConnectionEnd::Disconnected),
+                _ => Ok(()),
+            },
+            ended = stopped => Err(ConnectionEnd::Stopped(ended)),
+            () = sleep_until(deadline) => Ok(self.session.check_deadline(self.start.elapsed())?),
+            () = self.shared.shutdown.cancelled() => Err(ConnectionEnd::ShuttingDown),
+        }
+    }
+
+    async fn on_event(&mut self, event: SessionEvent) -> Result<(), ConnectionEnd> {
+        match event {
+            SessionEvent::PublishRequested { target, encoder } => self.open(target, encoder).await,
+            SessionEvent::Tag { tag_type, timestamp_ms, body } => {
+                let Some(publishing) = &mut self.publishing else { return Ok(()) };
+                tokio::select! {
+                    pushed = publishing.feed.push_tag(tag_type, timestamp_ms, body) => {
+                        pushed.map_err(ConnectionEnd::Stopped)
+                    }
+                    () = self.shared.shutdown.cancelled() => Err(ConnectionEnd::ShuttingDown),
+                }
+            }
+            SessionEvent::Unpublished => {
+                self.finish(PublishEnd::Unpublished).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn open(&mut self, target: PublishTarget, encoder: Option<String>) -> Result<(), ConnectionEnd> {
+        // The gate may take its time; what was answered so far should not wait for it.
+        self.send_output().await?;
+        let stream_name = target.stream_name.clone();
+        let request = PublishRequest {
+            protocol: Protocol::Rtmp,
+            target,
+            remote: self.remote,
+            encoder: encoder.clone(),
+        };
+        let deadline = self.start + self.session.deadline();
+        let decision = tokio::select! {
+            decision = self.shared.gate.open(request) => decision,
+            () = sleep_until(deadline) => Err(PublishRefused {
+                code: "publish_timeout",
+                message: "the server took too long to decide; try again".to_owned(),
+            }),
+            () = self.shared.shutdown.cancelled() => return Err(ConnectionEnd::ShuttingDown),
+        };
+        match decision {
+            Ok(sink) => {
+                let feed = Feed::new(sink, self.shared.tasks.clone());
+                tracing::info!(remote = %self.remote, stream = %stream_name, encoder, "publish started");
+                self.publishing = Some(Publishing { stream_name, feed });
+                self.session.grant();
+                self.send_output().await
+            }
+            Err(refused) => {
+                tracing::warn!(
+                    remote = %self.remote, stream = %stream_name, code = refused.code, reason = %refused.message,
+                    "publish refused"
+                );
+                self.session.refuse(refused.code, &refused.message);
+                Err(ConnectionEnd::Refused)
+            }
+        }
+    }
+
+    async fn send_output(&mut self) -> Result<(), ConnectionEnd> {
+        let output = self.session.take_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        // A peer that does not read what it is told is as gone as one that does not write.
+        match timeout(self.shared.settings.idle_timeout, write_all(&mut self.stream, &output)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(SessionError::IdleTimeout.into()),
+        }
+    }
+
+    /// Tells the peer and the feed, and lets go of the socket.
+    async fn close(mut self, end: ConnectionEnd) {
+        self.log_end(&end);
+        if let ConnectionEnd::Stopped(ended) = &end {
+            self.session.stop(ended.code, &ended.message);
+        } else if matches!(end, ConnectionEnd::ShuttingDown) {
+            self.session.stop("server_stopping", "the server is stopping; connect again in a moment");
+        }
+        self.finish(publish_end(end)).await;
+        let farewell = self.session.take_output();
+        let _ = timeout(FAREWELL_TIMEOUT, say_goodbye(&mut self.stream, &farewell)).await;
+    }
+
+    async fn finish(&mut self, end: PublishEnd) {
+        if let Some(Publishing { stream_name, feed }) = self.publishing.take() {
+            tracing::info!(remote = %self.remote, stream = %stream_name, reason = %end, "publish ended");
+            feed.finish(end).await;
+        }
+    }
+
+    /// Connections that never published; the others are logged where their feed is finished.
+    fn log_end(&self, end: &ConnectionEnd) {
+        if self.publishing.is_some() {
+            return;
+        }
+        match end {
+            ConnectionEnd::Session(error @ SessionError::Target(_)) => {
+                tracing::warn!(remote = %self.remote, reason = %error, "publish refused");
+            }
+            // Mostly scanners, which are no concern of the operator.
+            ConnectionEnd::Session(error) => {
+                tracing::info!(remote = %self.remote, reason = %error, "connection refused");
+            }
+            ConnectionEnd::Broken(error) => {
+                tracing::debug!(remote = %self.remote, %error, "connection broken")
+            }
+            _ => tracing::debug!(remote = %self.remote, "connection closed"),
+        }
+    }
+}
+
+fn publish_end(end: ConnectionEnd) -> PublishEnd {
+    match end {
+        ConnectionEnd::Session(SessionError::IdleTimeout) => PublishEnd::TimedOut,
+        ConnectionEnd::Session(error) => PublishEnd::ProtocolError(error.to_string()),
+        ConnectionEnd::Stopped(ended) => PublishEnd::Stopped(ended),
+        ConnectionEnd::ShuttingDown => PublishEnd::ShuttingDown,
+        ConnectionEnd::Disconnected | ConnectionEnd::Broken(_) | ConnectionEnd::Refused => {
+            PublishEnd::Disconnected
+        }
+    }
+}
+
+async fn write_all<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// Sends the last bytes and reads until the peer closes: closing a socket with unread bytes resets
+/// it, and the peer would lose the explanation that it was just sent.
+async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, farewell: &[u8]) -> io::Result<()> {
+    write_all(stream, farewell).await?;
+    stream.shutdown().await?;
+    let mut unread = [0; 4096];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
+}
