@@ -7,5 +7,6 @@ mod bits;
 pub mod cmaf;
 pub mod codec;
 pub mod error;
+pub mod flv;
 pub mod mp4;
 pub mod sample;
