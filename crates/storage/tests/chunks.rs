@@ -1,0 +1,103 @@
+//! Chunk files: what is appended can be read, cut back, freed and removed.
+
+use bytes::Bytes;
+use mediahooks_model::TimelineId;
+use mediahooks_storage::{DiskStorage, StorageError};
+
+fn timeline() -> TimelineId {
+    "0123456789abcdef0123456789abcdef".parse().unwrap()
+}
+
+fn storage() -> (tempfile::TempDir, DiskStorage) {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::open(directory.path().join("media")).unwrap();
+    (directory, storage)
+}
+
+#[tokio::test]
+async fn appended_parts_are_read_back_as_one() {
+    let (_directory, storage) = storage();
+    let mut writer = storage.create_chunk(timeline(), 0, b"init".to_vec()).await.unwrap();
+    // More pieces than one system call takes, some of them empty.
+    let parts: Vec<Bytes> = (0..3000u32).map(|n| Bytes::from(vec![n as u8; (n % 7) as usize])).collect();
+    let whole = parts.concat();
+    let first = writer.append(parts).await.unwrap();
+    let second = writer.append(vec![Bytes::from_static(b"tail")]).await.unwrap();
+    assert_eq!((first.offset, first.len), (4, whole.len() as u64));
+    assert_eq!((second.offset, second.len), (4 + whole.len() as u64, 4));
+
+    let reader = storage.open_chunk(timeline(), 0).await.unwrap();
+    assert_eq!(reader.read(4, whole.len()).await.unwrap(), whole);
+    assert_eq!(reader.read(second.offset, 4).await.unwrap(), "tail");
+    let error = reader.read(second.offset, 5).await.unwrap_err();
+    assert!(matches!(error, StorageError::TooShort { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_chunk_is_never_begun_twice() {
+    let (_directory, storage) = storage();
+    storage.create_chunk(timeline(), 3, Vec::new()).await.unwrap();
+    assert!(storage.create_chunk(timeline(), 3, Vec::new()).await.is_err());
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_cut_back() {
+    let (_directory, storage) = storage();
+    let mut writer = storage.create_chunk(timeline(), 0, b"init".to_vec()).await.unwrap();
+    writer.append(vec![Bytes::from_static(b"indexed and torn")]).await.unwrap();
+    drop(writer);
+    storage.cut_back(timeline(), 0, 11).await.unwrap();
+    let found = storage.chunk_files().await.unwrap();
+    assert_eq!((found.len(), found[0].timeline, found[0].chunk, found[0].len), (1, timeline(), 0, 11));
+}
+
+#[tokio::test]
+async fn a_freed_range_gives_its_blocks_back_and_spares_its_neighbours() {
+    let (_directory, storage) = storage();
+    let mut writer = storage.create_chunk(timeline(), 0, Vec::new()).await.unwrap();
+    let block = 1 << 20;
+    for fill in [1u8, 2, 3] {
+        writer.append(vec![Bytes::from(vec![fill; block])]).await.unwrap();
+    }
+    let before = storage.chunk_files().await.unwrap()[0].allocated;
+    storage.free(timeline(), 0, block as u64, block as u64).await.unwrap();
+    let after = &storage.chunk_files().await.unwrap()[0];
+    assert_eq!(after.len, 3 * block as u64);
+    assert!(after.allocated < before, "{} then {}", before, after.allocated);
+    let reader = storage.open_chunk(timeline(), 0).await.unwrap();
+    assert_eq!(reader.read(block as u64 - 1, 1).await.unwrap()[0], 1);
+    assert_eq!(reader.read(2 * block as u64, 1).await.unwrap()[0], 3);
+}
+
+#[tokio::test]
+async fn a_removed_chunk_can_be_read_to_the_end_by_who_has_it_open() {
+    let (_directory, storage) = storage();
+    let mut writer = storage.create_chunk(timeline(), 0, b"init".to_vec()).await.unwrap();
+    writer.append(vec![Bytes::from_static(b"media")]).await.unwrap();
+    let reader = storage.open_chunk(timeline(), 0).await.unwrap();
+    storage.remove_chunk(timeline(), 0).await.unwrap();
+    storage.remove_chunk(timeline(), 0).await.unwrap();
+    storage.free(timeline(), 0, 0, 4).await.unwrap();
+    assert!(storage.open_chunk(timeline(), 0).await.is_err());
+    assert_eq!(reader.read(4, 5).await.unwrap(), "media");
+    assert_eq!(storage.chunk_files().await.unwrap(), []);
+    assert!(!storage.chunk_path(timeline(), 0).parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn foreign_files_are_left_alone() {
+    let (directory, storage) = storage();
+    let root = directory.path().join("media");
+    std::fs::write(root.join("notes.txt"), "mine").unwrap();
+    std::fs::create_dir(root.join("lost+found")).unwrap();
+    assert_eq!(storage.chunk_files().await.unwrap(), []);
+    storage.probe().await.unwrap();
+    assert!(root.join("notes.txt").exists());
+}
+
+#[test]
+fn a_full_disk_is_told_apart() {
+    // `/dev/full` refuses every write as a full disk does.
+    let source = std::fs::write("/dev/full", b"x").unwrap_err();
+    assert!(StorageError::Io { action: "write", path: "/dev/full".into(), source }.is_full());
+}
