@@ -1,9 +1,17 @@
 //! The head of a fragment: the `moof` and the header of the `mdat`.
 
+use shiguredo_mp4::{
+    Encode, SampleFlags,
+    boxes::{MfhdBox, MoofBox, TfdtBox, TfhdBox, TrafBox, TrunBox, TrunSample},
+};
+
 use crate::{
+    boxes::overflow,
     error::MuxError,
     sample::{SampleInfo, Ticks},
 };
+
+const MDAT_HEADER_LEN: u64 = 8;
 
 /// The samples of one track in a fragment.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +49,85 @@ pub fn encode_fragment_head(
     sequence_number: u32,
     tracks: &[FragmentTrack<'_>],
 ) -> Result<FragmentHead, MuxError> {
-    let _ = (sequence_number, tracks);
-    Err(MuxError::Empty { what: "no tracks" })
+    if tracks.is_empty() {
+        return Err(MuxError::Empty { what: "a fragment without tracks" });
+    }
+    let mut moof = MoofBox {
+        mfhd_box: MfhdBox { sequence_number },
+        traf_boxes: tracks.iter().map(track_fragment).collect::<Result<_, _>>()?,
+        unknown_boxes: Vec::new(),
+    };
+    // The offsets count from the `moof`, whose length does not depend on their values.
+    let moof_len = moof.encode_to_vec()?.len() as u64;
+    let head_len = moof_len + MDAT_HEADER_LEN;
+    let mut data_offsets = Vec::with_capacity(tracks.len());
+    let mut end = head_len;
+    for (traf, track) in moof.traf_boxes.iter_mut().zip(tracks) {
+        for trun in &mut traf.trun_boxes {
+            trun.data_offset = Some(data_offset(end)?);
+        }
+        data_offsets.push(end);
+        end += track.samples.iter().map(|sample| u64::from(sample.size)).sum::<u64>();
+    }
+    let mdat_len = end - moof_len;
+    let mdat_size =
+        u32::try_from(mdat_len).map_err(|_| overflow("mdat size", mdat_len, u64::from(u32::MAX)))?;
+    let mut bytes = moof.encode_to_vec()?;
+    bytes.extend(mdat_size.to_be_bytes());
+    bytes.extend(b"mdat");
+    Ok(FragmentHead { bytes, data_offsets, total_len: end })
+}
+
+/// Flags of a sample that can, or cannot, be decoded alone (§8.8.3.1): `sample_depends_on`, and
+/// `sample_is_non_sync_sample`.
+pub(super) const fn sample_flags(is_sync: bool) -> SampleFlags {
+    SampleFlags::new(if is_sync { 0x0200_0000 } else { 0x0101_0000 })
+}
+
+fn track_fragment(track: &FragmentTrack<'_>) -> Result<TrafBox, MuxError> {
+    let Some((first, rest)) = track.samples.split_first() else {
+        return Err(MuxError::Empty { what: "a track of a fragment without samples" });
+    };
+    let base_media_decode_time = u64::try_from(track.base_dts.0)
+        .map_err(|_| MuxError::NegativeTime { field: "baseMediaDecodeTime", value: track.base_dts.0 })?;
+    let all_same = |same: fn(&SampleInfo, &SampleInfo) -> bool| rest.iter().all(|sample| same(sample, first));
+    let same_duration = all_same(|a, b| a.duration == b.duration);
+    // A size common to all is only left out when it is not zero: the number of samples of a `trun`
+    // without any field is then bounded by the data that it describes.
+    let same_size = first.size != 0 && all_same(|a, b| a.size == b.size);
+    let no_offsets = track.samples.iter().all(|sample| sample.cts_offset == 0);
+    // Of most fragments all samples are alike but the first, which is a sync sample.
+    let usual_sync = rest.first().unwrap_or(first).is_sync;
+    let same_flags = rest.iter().all(|sample| sample.is_sync == usual_sync);
+    let samples = track.samples.iter().map(|sample| TrunSample {
+        duration: (!same_duration).then_some(sample.duration),
+        size: (!same_size).then_some(sample.size),
+        flags: (!same_flags).then_some(sample_flags(sample.is_sync)),
+        composition_time_offset: (!no_offsets).then_some(i64::from(sample.cts_offset)),
+    });
+    Ok(TrafBox {
+        tfhd_box: TfhdBox {
+            track_id: track.track_id,
+            base_data_offset: None,
+            sample_description_index: None,
+            default_sample_duration: same_duration.then_some(first.duration),
+            default_sample_size: same_size.then_some(first.size),
+            default_sample_flags: same_flags.then_some(sample_flags(usual_sync)),
+            duration_is_empty: false,
+            default_base_is_moof: true,
+        },
+        tfdt_box: Some(TfdtBox { version: 1, base_media_decode_time }),
+        trun_boxes: vec![TrunBox {
+            data_offset: Some(0),
+            first_sample_flags: (same_flags && first.is_sync != usual_sync)
+                .then_some(sample_flags(first.is_sync)),
+            samples: samples.collect(),
+        }],
+        unknown_boxes: Vec::new(),
+    })
+}
+
+fn data_offset(offset: u64) -> Result<i32, MuxError> {
+    i32::try_from(offset)
+        .map_err(|_| overflow("trun data_offset", offset, u64::from(i32::MAX.unsigned_abs())))
 }

@@ -1,20 +1,36 @@
 //! Lays out a movie: collects the sample tables of its tracks and places their chunks in the file.
+//!
+//! Fed by the recorder with the segments of a recipe, in file order. Nothing here depends on anything
+//! but its arguments, so a movie laid out again is the same to the byte.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use shiguredo_mp4::{
+    FixedPointNumber, Mp4FileTime,
+    boxes::{Brand, ElstEntry},
+};
+
+use super::{
+    MOVIE_TIMESCALE,
+    tables::{ChunkOffsets, SampleTables},
+    virtual_file::{Extent, VirtualMp4, push_extent},
+};
 use crate::{
+    boxes::{TrackHeader, append_file_type, append_movie_header, append_track, container, full_box},
     error::MuxError,
-    mp4::virtual_file::VirtualMp4,
-    sample::{SampleInfo, TrackConfig},
+    sample::{SampleInfo, Ticks, TrackConfig},
 };
 
 /// Which part of a track is shown, and when (ISO/IEC 14496-12 §8.6.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edit {
-    /// Nothing is shown for this long before the media starts, in ticks of [`crate::mp4::MOVIE_TIMESCALE`].
+    /// Nothing is shown for this long before the media starts, in ticks of [`MOVIE_TIMESCALE`].
     pub empty: u64,
     /// Composition time at which the media starts, in ticks of the track, on a timeline where the
     /// first included sample has decode time 0. Never negative.
     pub media_time: i64,
-    /// How long the media is shown, in ticks of [`crate::mp4::MOVIE_TIMESCALE`].
+    /// How long the media is shown, in ticks of [`MOVIE_TIMESCALE`].
     pub duration: u64,
 }
 
@@ -28,7 +44,7 @@ pub struct MovieTrack<'a> {
 }
 
 /// Samples of one track that lie one after another in a source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Chunk<'a> {
     /// Index of the track in the movie.
     pub track: usize,
@@ -62,11 +78,14 @@ pub fn layout(movie: Movie<'_>) -> Result<VirtualMp4, MuxError> {
     builder.finish()
 }
 
-/// Lays out a movie chunk by chunk, keeping of each sample only its bytes in the index (4 to 20), so
-/// that the sample tables of hours never have to be in memory together.
+/// Lays out a movie chunk by chunk. Of each sample it keeps only its bytes in the index (4 to 24), so
+/// the sample tables of hours never have to be in memory together.
 #[derive(Debug)]
 pub struct MovieBuilder<'a> {
-    tracks: &'a [MovieTrack<'a>],
+    tracks: Vec<(MovieTrack<'a>, SampleTables)>,
+    created: Mp4FileTime,
+    extents: Vec<Extent>,
+    media_len: u64,
 }
 
 impl<'a> MovieBuilder<'a> {
@@ -74,16 +93,45 @@ impl<'a> MovieBuilder<'a> {
     ///
     /// - Errors: [`MuxError::Empty`] without tracks; [`MuxError::NegativeTime`] for an edit that starts
     ///   before its media; [`MuxError::NoTimescale`].
-    pub fn new(tracks: &'a [MovieTrack<'a>], created_unix_s: u64) -> Result<Self, MuxError> {
-        let _ = created_unix_s;
-        Ok(Self { tracks })
+    pub fn new(tracks: &[MovieTrack<'a>], created_unix_s: u64) -> Result<Self, MuxError> {
+        if tracks.is_empty() {
+            return Err(MuxError::Empty { what: "a movie without tracks" });
+        }
+        for track in tracks {
+            if track.edit.media_time < 0 {
+                return Err(MuxError::NegativeTime {
+                    field: "elst media_time",
+                    value: track.edit.media_time,
+                });
+            }
+            if track.config.timescale == 0 {
+                return Err(MuxError::NoTimescale);
+            }
+        }
+        Ok(Self {
+            tracks: tracks.iter().map(|track| (*track, SampleTables::default())).collect(),
+            created: Mp4FileTime::from_unix_time(Duration::from_secs(created_unix_s)),
+            extents: Vec::new(),
+            media_len: 0,
+        })
     }
 
-    /// Appends a chunk to the file and its samples to their track. An empty chunk adds nothing.
+    /// Appends a chunk to the file and its samples to their track. A chunk without samples adds
+    /// nothing.
     ///
     /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::Overflow`] past 2^32 samples of a track.
     pub fn push(&mut self, chunk: &Chunk<'_>) -> Result<(), MuxError> {
-        let _ = chunk;
+        let tracks = self.tracks.len();
+        let Some((_, tables)) = self.tracks.get_mut(chunk.track) else {
+            return Err(MuxError::NoSuchTrack { track: chunk.track, tracks });
+        };
+        if chunk.samples.is_empty() {
+            return Ok(());
+        }
+        tables.push_chunk(self.media_len, chunk.samples)?;
+        let len = chunk.samples.iter().map(|sample| u64::from(sample.size)).sum();
+        push_extent(&mut self.extents, Extent { source: chunk.source, offset: chunk.offset, len });
+        self.media_len += len;
         Ok(())
     }
 
@@ -92,7 +140,142 @@ impl<'a> MovieBuilder<'a> {
     /// - Errors: [`MuxError::Empty`] for a track that got no samples; [`MuxError::NoDimensions`];
     ///   [`MuxError::Overflow`] for an index of 4 GiB.
     pub fn finish(self) -> Result<VirtualMp4, MuxError> {
-        let _ = self.tracks;
-        Err(MuxError::Empty { what: "no samples" })
+        if self.tracks.iter().any(|(_, tables)| tables.is_empty()) {
+            return Err(MuxError::Empty { what: "a track of a movie without samples" });
+        }
+        let header_len = header_len_at_most(&self.tracks)?;
+        let wide_offsets = header_len as u64 + self.media_len > u64::from(u32::MAX);
+        let mut header = Vec::with_capacity(header_len);
+        append_file_type(&mut header, Brand::ISOM, &[Brand::ISOM, Brand::ISO2, Brand::ISO6, Brand::MP41])?;
+        let chunk_offsets = append_movie(&mut header, self.tracks, self.created, wide_offsets)?;
+        append_media_header(&mut header, self.media_len);
+        let media_start = header.len() as u64;
+        for offsets in chunk_offsets {
+            offsets.fill_in(&mut header, media_start)?;
+        }
+        Ok(VirtualMp4::new(Bytes::from(header), self.extents))
+    }
+}
+
+/// An upper bound of the header's length: the offsets in it must be laid out before they are known.
+fn header_len_at_most(tracks: &[(MovieTrack<'_>, SampleTables)]) -> Result<usize, MuxError> {
+    // `ftyp`, `mvhd` and the head of `mdat` once; of a track, all boxes but its tables and its record.
+    const FIXED: usize = 512;
+    const PER_TRACK: usize = 1024;
+    let mut len = FIXED;
+    for (track, tables) in tracks {
+        let record = shiguredo_mp4::Encode::encode_to_vec(&track.config.codec.sample_entry()?)?;
+        len += PER_TRACK + record.len() + tables.len_at_most();
+    }
+    Ok(len)
+}
+
+fn append_movie(
+    out: &mut Vec<u8>,
+    tracks: Vec<(MovieTrack<'_>, SampleTables)>,
+    created: Mp4FileTime,
+    wide_offsets: bool,
+) -> Result<Vec<ChunkOffsets>, MuxError> {
+    let mut chunk_offsets = Vec::with_capacity(tracks.len());
+    container(out, *b"moov", |out| {
+        let shown = tracks.iter().map(|(track, tables)| shown_duration(track, tables));
+        append_movie_header(out, created, shown.max().unwrap_or(0), track_id(tracks.len()))?;
+        for (index, (track, tables)) in tracks.into_iter().enumerate() {
+            let header = TrackHeader {
+                track_id: track_id(index),
+                config: track.config,
+                created,
+                movie_duration: shown_duration(&track, &tables),
+                media_duration: tables.media_duration(),
+                edits: edit_list(&track, &tables),
+            };
+            append_track(out, header, |out| {
+                let usual_duration = tables.usual_duration();
+                let count = tables.count();
+                chunk_offsets.push(tables.append(out, wide_offsets)?);
+                append_roll_groups(out, track.config, usual_duration, count)
+            })?;
+        }
+        Ok(())
+    })?;
+    Ok(chunk_offsets)
+}
+
+fn track_id(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// True when the edit leaves the media as it is without one.
+fn shows_all(track: &MovieTrack<'_>, tables: &SampleTables) -> bool {
+    let Edit { empty, media_time, duration } = track.edit;
+    empty == 0 && media_time == 0 && duration >= media_end(track, tables)
+}
+
+/// When the media ends without an edit, in ticks of the movie.
+fn media_end(track: &MovieTrack<'_>, tables: &SampleTables) -> u64 {
+    let end = Ticks(tables.composition_end()).rescale(track.config.timescale, MOVIE_TIMESCALE);
+    u64::try_from(end.0).unwrap_or(0)
+}
+
+fn shown_duration(track: &MovieTrack<'_>, tables: &SampleTables) -> u64 {
+    if shows_all(track, tables) {
+        media_end(track, tables)
+    } else {
+        track.edit.empty.saturating_add(track.edit.duration)
+    }
+}
+
+fn edit_list(track: &MovieTrack<'_>, tables: &SampleTables) -> Vec<ElstEntry> {
+    const NORMAL_RATE: FixedPointNumber<i16, i16> = FixedPointNumber::new(1, 0);
+    const NOTHING: i64 = -1;
+    if shows_all(track, tables) {
+        return Vec::new();
+    }
+    let entry = |edit_duration, media_time| ElstEntry { edit_duration, media_time, media_rate: NORMAL_RATE };
+    let empty = (track.edit.empty > 0).then(|| entry(track.edit.empty, NOTHING));
+    empty.into_iter().chain([entry(track.edit.duration, track.edit.media_time)]).collect()
+}
+
+/// Tells players to decode some audio before what they show, after a seek or where an edit begins
+/// (ISO/IEC 14496-12 §8.9 and §10.1; for Opus required, Opus in ISOBMFF §4.3.6.2).
+fn append_roll_groups(
+    out: &mut Vec<u8>,
+    config: &TrackConfig,
+    usual_duration: u64,
+    sample_count: u32,
+) -> Result<(), MuxError> {
+    let packet_len = i64::try_from(usual_duration).map_or(Ticks(i64::MAX), Ticks);
+    let packet_len = packet_len.rescale(config.timescale, config.codec.audio_sample_rate().unwrap_or(1));
+    let Some(distance) = config.codec.roll_distance(u32::try_from(packet_len.0).unwrap_or(u32::MAX)) else {
+        return Ok(());
+    };
+    full_box(out, *b"sgpd", 1, |out| {
+        out.extend(b"roll");
+        out.extend(2u32.to_be_bytes()); // default_length
+        out.extend(1u32.to_be_bytes()); // entry_count
+        out.extend(distance.to_be_bytes());
+        Ok(())
+    })?;
+    full_box(out, *b"sbgp", 0, |out| {
+        out.extend(b"roll");
+        out.extend(1u32.to_be_bytes()); // entry_count
+        out.extend(sample_count.to_be_bytes());
+        out.extend(1u32.to_be_bytes()); // group_description_index
+        Ok(())
+    })
+}
+
+/// Appends the header of the `mdat`, with a 64-bit size when the media needs it.
+fn append_media_header(out: &mut Vec<u8>, media_len: u64) {
+    match u32::try_from(media_len + 8) {
+        Ok(size) => {
+            out.extend(size.to_be_bytes());
+            out.extend(b"mdat");
+        }
+        Err(_) => {
+            out.extend(1u32.to_be_bytes());
+            out.extend(b"mdat");
+            out.extend((media_len + 16).to_be_bytes());
+        }
     }
 }

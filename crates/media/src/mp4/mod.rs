@@ -6,6 +6,7 @@
 //! Invariant: the same input gives the same bytes, so that an `ETag` and a resumed download hold.
 
 mod layout;
+mod tables;
 mod virtual_file;
 
 pub use self::{
