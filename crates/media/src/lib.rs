@@ -4,6 +4,7 @@
 //! segments, `recorder` serves the bytes that this crate lays out.
 
 mod bits;
+mod boxes;
 pub mod cmaf;
 pub mod codec;
 pub mod error;
