@@ -199,10 +199,11 @@ impl ChunkReader {
         if self.held_bytes + count > self.held_bytes_max {
             return Err(ChunkError::TooMuchHeld { limit: self.held_bytes_max });
         }
-        if let Some(stream) = self.streams.get_mut(open.stream) {
-            stream.payload.extend_from_slice(&input.split_to(count));
+        if let (Some(stream), Some(part)) = (self.streams.get_mut(open.stream), input.get(..count)) {
+            stream.payload.extend_from_slice(part);
             self.held_bytes += count;
         }
+        input.advance(count);
         Ok(OpenChunk { missing: open.missing - count, ..open })
     }
 

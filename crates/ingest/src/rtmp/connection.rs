@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,12 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use super::RtmpSettings;
 use super::feed::Feed;
-use super::session::{Session, SessionError, SessionEvent};
+use super::session::{INPUT_BYTES_MAX, Session, SessionError, SessionEvent};
 use crate::gate::{FeedEnded, Protocol, PublishEnd, PublishGate, PublishRefused, PublishRequest};
 use crate::target::PublishTarget;
 
-/// Bytes asked from the socket at once, and so the most a session has to buffer.
-const READ_BYTES: usize = 64 * 1024;
 /// How long a peer has to take an error before the connection is closed on it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -86,7 +83,7 @@ impl From<io::Error> for ConnectionEnd {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     async fn run(&mut self) -> ConnectionEnd {
-        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        let mut buffer = vec![0; INPUT_BYTES_MAX];
         loop {
             if let Err(end) = self.step(&mut buffer).await {
                 return end;
@@ -95,17 +92,19 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     }
 
     /// Reads once and deals with all that follows from it.
-    async fn step(&mut self, buffer: &mut BytesMut) -> Result<(), ConnectionEnd> {
-        self.read(buffer).await?;
-        self.session.push(buffer, self.start.elapsed());
-        buffer.clear();
+    async fn step(&mut self, buffer: &mut [u8]) -> Result<(), ConnectionEnd> {
+        let length = self.read(buffer).await?;
+        self.session.push(buffer.get(..length).unwrap_or_default(), self.start.elapsed());
         while let Some(event) = self.session.poll(self.start.elapsed())? {
             self.on_event(event).await?;
         }
         self.send_output().await
     }
 
-    async fn read(&mut self, buffer: &mut BytesMut) -> Result<(), ConnectionEnd> {
+    /// Fills the front of `buffer`; answers with how many bytes, none when a deadline was not due.
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ConnectionEnd> {
+        let length = self.session.input_bytes_max();
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
         let deadline = self.start + self.session.deadline();
         let stopped = async {
             match &mut self.publishing {
@@ -114,12 +113,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
         };
         tokio::select! {
-            read = self.stream.read_buf(buffer) => match read? {
+            read = self.stream.read(buffer) => match read? {
                 0 => Err(ConnectionEnd::Disconnected),
-                _ => Ok(()),
+                length => Ok(length),
             },
             ended = stopped => Err(ConnectionEnd::Stopped(ended)),
-            () = sleep_until(deadline) => Ok(self.session.check_deadline(self.start.elapsed())?),
+            () = sleep_until(deadline) => {
+                self.session.check_deadline(self.start.elapsed())?;
+                Ok(0)
+            }
             () = self.shared.shutdown.cancelled() => Err(ConnectionEnd::ShuttingDown),
         }
     }

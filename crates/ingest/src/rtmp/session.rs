@@ -24,6 +24,8 @@ use crate::target::{PublishTarget, TargetError, is_publish_app, parse_publish_ta
 const WINDOW_BYTES: u32 = 2_500_000;
 /// Chunk size of what we send: every answer fits into one chunk.
 const OUTPUT_CHUNK_SIZE: u32 = 4096;
+/// Bytes taken at once.
+pub(super) const INPUT_BYTES_MAX: usize = 64 * 1024;
 /// The message stream id given to every `createStream`: a connection publishes one stream.
 const STREAM_ID: u32 = 1;
 
@@ -142,9 +144,23 @@ impl Session {
         }
     }
 
-    /// Takes bytes from the peer. Polling until `None` must precede the next call, so that the
-    /// bytes kept are those of one call and a chunk header.
+    /// How many bytes the next [`Session::push`] may bring, at least one.
+    pub fn input_bytes_max(&self) -> usize {
+        match self.phase {
+            Phase::Publishing { .. } => INPUT_BYTES_MAX,
+            _ => {
+                let room = self.settings.unauthorised_bytes_max.saturating_sub(self.held_bytes());
+                room.clamp(1, INPUT_BYTES_MAX)
+            }
+        }
+    }
+
+    /// Takes bytes from the peer, at most [`Session::input_bytes_max`]. Poll until `None` before the
+    /// next call, so that the bytes kept are those of one call and a chunk header.
     pub fn push(&mut self, bytes: &[u8], now: Duration) {
+        if bytes.is_empty() {
+            return;
+        }
         self.last_input = now;
         self.input.extend_from_slice(bytes);
         if let Some(sequence) = self.acknowledger.received(bytes.len()) {

@@ -47,9 +47,18 @@ impl AudioCodec {
 
 /// What an audio tag is for.
 pub(super) enum AudioPacket {
-    Config { codec: AudioCodec, record: Bytes },
-    Frame { codec: AudioCodec, nanos: u32, data: Bytes },
+    Config {
+        codec: AudioCodec,
+        record: Bytes,
+    },
+    Frame {
+        codec: AudioCodec,
+        nanos: u32,
+        data: Bytes,
+    },
     End,
+    /// The order of channels; the configuration record of the codec says the same.
+    Description,
     Ignored(&'static str),
 }
 
@@ -84,7 +93,7 @@ fn read_enhanced(packet_type: u8, mut body: Bytes) -> Result<Vec<AudioPacket>, F
             SEQUENCE_START => AudioPacket::Config { codec, record: track.body },
             CODED_FRAMES => AudioPacket::Frame { codec, nanos: enhanced.nanos, data: track.body },
             SEQUENCE_END => AudioPacket::End,
-            MULTICHANNEL_CONFIG => AudioPacket::Ignored("audio channel order"),
+            MULTICHANNEL_CONFIG => AudioPacket::Description,
             _ => AudioPacket::Ignored("unknown audio packet type"),
         },
     };

@@ -85,6 +85,7 @@ impl FlvDemuxer {
                 self.video.sample(ms, frame, events);
             }
             VideoPacket::End => events.push(FlvEvent::EndOfSequence(TrackKind::Video)),
+            VideoPacket::Description => {}
             VideoPacket::Ignored(reason) => events.push(ignored(TrackKind::Video, reason)),
         }
         Ok(())
@@ -114,6 +115,7 @@ impl FlvDemuxer {
                 events.push(self.audio.sample(ms, codec, nanos, data));
             }
             AudioPacket::End => events.push(FlvEvent::EndOfSequence(TrackKind::Audio)),
+            AudioPacket::Description => {}
             AudioPacket::Ignored(reason) => events.push(ignored(TrackKind::Audio, reason)),
         }
         Ok(())

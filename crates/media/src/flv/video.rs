@@ -59,9 +59,15 @@ impl VideoCodec {
 
 /// What a video tag is for.
 pub(super) enum VideoPacket {
-    Config { codec: VideoCodec, record: Bytes },
+    Config {
+        codec: VideoCodec,
+        record: Bytes,
+    },
     Frame(VideoFrame),
     End,
+    /// Colours and the like for displays (`VideoPacketType.Metadata`); the configuration record
+    /// of the codec says the same.
+    Description,
     Ignored(&'static str),
 }
 
@@ -146,7 +152,7 @@ fn read_track(
         CODED_FRAMES | CODED_FRAMES_X => 0,
         SEQUENCE_START => return Ok(VideoPacket::Config { codec, record: body }),
         SEQUENCE_END => return Ok(VideoPacket::End),
-        METADATA => return Ok(VideoPacket::Ignored("video metadata")),
+        METADATA => return Ok(VideoPacket::Description),
         _ => return Ok(VideoPacket::Ignored("unknown video packet type")),
     };
     Ok(VideoPacket::Frame(VideoFrame { codec, is_key, nanos, composition_ms, data: body }))
