@@ -1,0 +1,113 @@
+//! The map from media clock to wall clock.
+//!
+//! A sample cannot arrive before it was captured, so the smallest difference seen between arrival
+//! and timestamp is the best estimate of where the encoder's clock stands; every larger one is
+//! delay on the way. The estimate follows the encoder's drift slowly, so that a clip cut by wall
+//! clock never sees time jump by a frame.
+
+use mediahooks_model::Timestamp;
+
+/// How fast the map may follow the encoder's clock, in microseconds per second of media: ten times
+/// the drift of a poor quartz, and a thirtieth of a frame per second.
+const SLEW_US_PER_S: i64 = 1000;
+
+/// How many segments an estimate looks back over: a delay shorter than these does not move the map.
+const WINDOW: usize = 16;
+
+/// The wall clock of one run.
+#[derive(Debug, Clone, Default)]
+pub struct WallClock {
+    offset_us: Option<i64>,
+    smallest_in_segment: Option<i64>,
+    recent: std::collections::VecDeque<i64>,
+}
+
+impl WallClock {
+    /// Notes that a sample with presentation time `media_us` arrived at `arrival`.
+    pub fn observe(&mut self, media_us: i64, arrival: Timestamp) {
+        let seen = arrival.as_micros().saturating_sub(media_us);
+        self.smallest_in_segment = Some(self.smallest_in_segment.map_or(seen, |least| least.min(seen)));
+    }
+
+    /// Ends a segment that holds `media_us` of media and tells the difference, wall clock minus
+    /// media clock, that holds for all of it.
+    pub fn close_segment(&mut self, media_us: i64) -> i64 {
+        if let Some(seen) = self.smallest_in_segment.take() {
+            self.recent.push_back(seen);
+            if self.recent.len() > WINDOW {
+                self.recent.pop_front();
+            }
+        }
+        let estimate = self.recent.iter().copied().min();
+        let offset = match (self.offset_us, estimate) {
+            (None, estimate) => estimate.unwrap_or_default(),
+            (Some(offset), None) => offset,
+            (Some(offset), Some(estimate)) => {
+                let reach = media_us.max(0).saturating_mul(SLEW_US_PER_S) / 1_000_000;
+                offset + (estimate - offset).clamp(-reach, reach)
+            }
+        };
+        self.offset_us = Some(offset);
+        offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn at(us: i64) -> Timestamp {
+        Timestamp::from_micros(us)
+    }
+
+    /// Feeds one segment of 1 s at 25 fps whose samples arrive `delay_us` after their capture.
+    fn segment(
+        clock: &mut WallClock,
+        number: i64,
+        capture_zero_us: i64,
+        drift_ppm: i64,
+        delay_us: i64,
+    ) -> i64 {
+        for frame in 0..25 {
+            let media = number * SECOND + frame * 40_000;
+            let captured = capture_zero_us + media + media / SECOND * drift_ppm;
+            clock.observe(media, at(captured + delay_us));
+        }
+        clock.close_segment(SECOND)
+    }
+
+    #[test]
+    fn delay_on_the_way_does_not_move_the_map() {
+        let mut clock = WallClock::default();
+        let first = segment(&mut clock, 0, 5 * SECOND, 0, 2000);
+        for number in 1..10 {
+            assert_eq!(segment(&mut clock, number, 5 * SECOND, 0, 900_000), first);
+        }
+    }
+
+    #[test]
+    fn a_drifting_encoder_is_followed_to_within_a_few_milliseconds() {
+        for drift_ppm in [-200, 200] {
+            let mut clock = WallClock::default();
+            let mut offset = 0;
+            for number in 0..3600 {
+                offset = segment(&mut clock, number, 0, drift_ppm, 0);
+            }
+            assert!((offset - 3600 * drift_ppm).abs() < 20_000, "{offset} after an hour at {drift_ppm} ppm");
+        }
+    }
+
+    #[test]
+    fn the_map_never_moves_by_more_than_its_slew() {
+        let mut clock = WallClock::default();
+        let mut last = segment(&mut clock, 0, 0, 0, 50_000);
+        for number in 1..200 {
+            let offset = segment(&mut clock, number, 0, 0, if number % 3 == 0 { 0 } else { 80_000 });
+            assert!((offset - last).abs() <= 1000);
+            last = offset;
+        }
+        assert_eq!(last, 0);
+    }
+}

@@ -1,0 +1,252 @@
+//! Groups the samples of one feed into segments and runs.
+//!
+//! Fed by the recorder with everything a publisher sends, stamped with its arrival; drained of
+//! [`Output`]s. What always holds: a closed segment has at least one sample; decode times of a
+//! track strictly rise within a run; the first video sample of a run can be decoded alone.
+
+mod open;
+
+use mediahooks_media::cmaf::{FragmentTrack, encode_fragment_head};
+use mediahooks_media::error::MuxError;
+use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
+use mediahooks_model::Timestamp;
+
+use self::open::OpenRun;
+use crate::index::SegmentIndex;
+
+/// Where the media clock of a run stands at the run's first sample, in microseconds. Not zero, so
+/// that a track whose first sample is a little older than that of the other has no negative time.
+pub const RUN_ORIGIN_US: i64 = 10_000_000;
+
+/// How samples are grouped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmenterSettings {
+    /// The media that a crash may cost: no segment stays open for longer, in microseconds. Groups of
+    /// pictures that are longer are stored in equal pieces.
+    pub piece_us: i64,
+    /// A segment is closed before it holds more than this many bytes.
+    pub bytes_max: usize,
+    /// A timestamp that is this much further from its predecessor than their arrivals are apart, in
+    /// microseconds, is a jump and starts a new run.
+    pub jump_us: i64,
+    /// A timestamp that goes back by more than this, in microseconds, starts a new run; by less, the
+    /// sample is kept one tick after its predecessor.
+    pub back_us: i64,
+}
+
+impl Default for SegmenterSettings {
+    fn default() -> Self {
+        Self { piece_us: 1_000_000, bytes_max: 8 << 20, jump_us: 10_000_000, back_us: 1_000_000 }
+    }
+}
+
+/// What comes out of a [`Segmenter`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A segment is complete and has to be stored.
+    Segment(Box<ClosedSegment>),
+    /// A sample was not kept.
+    Dropped {
+        /// Of which track.
+        kind: TrackKind,
+        /// Why; fit to be a counter's label.
+        reason: &'static str,
+    },
+}
+
+/// A segment to be stored: its bytes, without copies of the media, and all that is known of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedSegment {
+    /// The run it belongs to: 0, 1, 2 …
+    pub run: u32,
+    /// Present when the run is new or has a new track: the run's tracks from here on. The segment
+    /// has to begin a new chunk file then.
+    pub tracks: Option<Vec<TrackConfig>>,
+    /// `moof` and the head of the `mdat`.
+    pub head: Vec<u8>,
+    /// The samples' bytes in the order in which they follow the head.
+    pub payload: Vec<bytes::Bytes>,
+    /// Bytes of head and payload.
+    pub len: u64,
+    /// The sample table.
+    pub index: SegmentIndex,
+    /// Presentation time of the earliest sample, in microseconds of the run's media clock.
+    pub media_start_us: i64,
+    /// Presentation time at which the latest sample ends, likewise.
+    pub media_end_us: i64,
+    /// Wall clock minus media clock, in microseconds.
+    pub wall_offset_us: i64,
+    /// Whether decoding can begin with the segment's first video sample (without video: true).
+    pub starts_with_sync: bool,
+}
+
+/// Groups the samples of one feed. See the module.
+#[derive(Debug)]
+pub struct Segmenter {
+    settings: SegmenterSettings,
+    configs: Vec<TrackConfig>,
+    run: Option<OpenRun>,
+    next_run: u32,
+    next_fragment: u32,
+}
+
+impl Segmenter {
+    /// For a feed that has just begun.
+    pub fn new(settings: SegmenterSettings) -> Self {
+        Self { settings, configs: Vec::new(), run: None, next_run: 0, next_fragment: 1 }
+    }
+
+    /// Takes a track's configuration: the first one announces the track; another one than before
+    /// ends the run, as its samples cannot be decoded with the old one.
+    ///
+    /// Errors: [`MuxError`] when the segment that this closes cannot be written.
+    pub fn set_track(&mut self, config: TrackConfig, out: &mut Vec<Output>) -> Result<(), MuxError> {
+        match self.configs.iter_mut().find(|known| known.kind == config.kind) {
+            Some(known) if *known == config => return Ok(()),
+            Some(known) => *known = config.clone(),
+            None => self.configs.push(config.clone()),
+        }
+        if self.run.as_ref().is_some_and(|run| run.has_track(config.kind)) {
+            self.end_run(out)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a sample that arrived at `arrival`, with the timestamps of its publisher.
+    ///
+    /// Errors: [`MuxError`] when a segment that this closes cannot be written.
+    pub fn push(
+        &mut self,
+        kind: TrackKind,
+        sample: Sample,
+        arrival: Timestamp,
+        out: &mut Vec<Output>,
+    ) -> Result<(), MuxError> {
+        let Some(config) = self.configs.iter().find(|config| config.kind == kind) else {
+            out.push(Output::Dropped { kind, reason: "no_configuration" });
+            return Ok(());
+        };
+        let timescale = config.timescale;
+        let dts_us = sample.dts.to_micros(timescale);
+        match self.run.as_ref().map(|run| run.judge(kind, dts_us, arrival, &self.settings)) {
+            Some(Judgement::Jump) => {
+                self.end_run(out)?;
+                self.start_run(dts_us, arrival, true);
+            }
+            Some(Judgement::Straggler) => {
+                out.push(Output::Dropped { kind, reason: "timestamp_jump" });
+                return Ok(());
+            }
+            Some(Judgement::Follows) => {}
+            None => self.start_run(dts_us, arrival, false),
+        }
+        self.push_into_run(kind, sample, arrival, out)
+    }
+
+    fn push_into_run(
+        &mut self,
+        kind: TrackKind,
+        sample: Sample,
+        arrival: Timestamp,
+        out: &mut Vec<Output>,
+    ) -> Result<(), MuxError> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        if kind == TrackKind::Video && !sample.is_sync && !run.has_track(kind) {
+            out.push(Output::Dropped { kind, reason: "before_first_key_frame" });
+            return Ok(());
+        }
+        if !run.has_track(kind) {
+            let Some(config) = self.configs.iter().find(|config| config.kind == kind) else { return Ok(()) };
+            run.add_track(config, &sample);
+        }
+        let sample = run.place(kind, sample);
+        if run.closes_before(kind, &sample, &self.settings) {
+            self.close(out, Some((kind, sample.dts)))?;
+        }
+        if let Some(run) = &mut self.run {
+            run.append(kind, sample, arrival, &self.settings);
+        }
+        Ok(())
+    }
+
+    /// Closes the open segment now: a clip wants what has been received, or the feed is over.
+    ///
+    /// Errors: [`MuxError`] when it cannot be written.
+    pub fn flush(&mut self, out: &mut Vec<Output>) -> Result<(), MuxError> {
+        self.close(out, None)
+    }
+
+    /// Closes the open segment when its first sample arrived longer ago than a segment may stay
+    /// open: the publisher has fallen silent, and what it sent must not stay in memory only.
+    ///
+    /// Errors: [`MuxError`] when it cannot be written.
+    pub fn poll(&mut self, now: Timestamp, out: &mut Vec<Output>) -> Result<(), MuxError> {
+        let stale = self
+            .run
+            .as_ref()
+            .and_then(OpenRun::opened)
+            .is_some_and(|opened| now.micros_since(opened) > 2 * self.settings.piece_us);
+        if stale { self.close(out, None) } else { Ok(()) }
+    }
+
+    fn start_run(&mut self, dts_us: i64, arrival: Timestamp, by_jump: bool) {
+        self.run = Some(OpenRun::new(self.next_run, dts_us, arrival, by_jump, &self.settings));
+        self.next_run += 1;
+    }
+
+    fn end_run(&mut self, out: &mut Vec<Output>) -> Result<(), MuxError> {
+        self.close(out, None)?;
+        self.run = None;
+        Ok(())
+    }
+
+    /// `next` is the sample that opens the next segment, when it is known: it tells how long the
+    /// last sample of its track lasts.
+    fn close(&mut self, out: &mut Vec<Output>, next: Option<(TrackKind, Ticks)>) -> Result<(), MuxError> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let Some(segment) = run.take_segment(next) else { return Ok(()) };
+        let mut index = segment.index;
+        let fragments: Vec<FragmentTrack<'_>> = index
+            .tracks
+            .iter()
+            .map(|span| FragmentTrack {
+                track_id: span.track + 1,
+                base_dts: span.base_dts,
+                samples: &span.samples,
+            })
+            .collect();
+        let head = encode_fragment_head(self.next_fragment, &fragments)?;
+        self.next_fragment = self.next_fragment.wrapping_add(1);
+        for (span, offset) in index.tracks.iter_mut().zip(&head.data_offsets) {
+            span.data_offset = u32::try_from(*offset).map_err(|_| MuxError::Overflow {
+                field: "data_offset",
+                value: *offset,
+                max: u64::from(u32::MAX),
+            })?;
+        }
+        out.push(Output::Segment(Box::new(ClosedSegment {
+            run: segment.run,
+            tracks: segment.tracks,
+            head: head.bytes,
+            payload: segment.payload,
+            len: head.total_len,
+            index,
+            media_start_us: segment.media_start_us,
+            media_end_us: segment.media_end_us,
+            wall_offset_us: segment.wall_offset_us,
+            starts_with_sync: segment.starts_with_sync,
+        })));
+        Ok(())
+    }
+}
+
+/// How a sample's timestamp relates to the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judgement {
+    /// It continues the run.
+    Follows,
+    /// The publisher's clock jumped.
+    Jump,
+    /// It belongs to the clock that a jump has just left: keeping it would jump back and forth.
+    Straggler,
+}

@@ -1,0 +1,301 @@
+//! The run and the segment that are still growing.
+
+use bytes::Bytes;
+use mediahooks_media::sample::{Sample, SampleInfo, Ticks, TrackConfig, TrackKind};
+use mediahooks_model::Timestamp;
+
+use super::{Judgement, RUN_ORIGIN_US, SegmenterSettings};
+use crate::clock::WallClock;
+use crate::index::{SegmentIndex, TrackSpan};
+
+/// A group of pictures shorter than this shares a segment with the next one, in microseconds.
+const SHORTEST_US: i64 = 300_000;
+
+/// For how long after a jump samples on the clock it left are taken for stragglers, in microseconds.
+const STRAGGLERS_US: i64 = 1_000_000;
+
+/// The current run of a feed.
+#[derive(Debug)]
+pub(super) struct OpenRun {
+    number: u32,
+    /// The publisher's clock at the run's first sample, in microseconds.
+    origin_us: i64,
+    started: Timestamp,
+    by_jump: bool,
+    tracks: Vec<OpenTrack>,
+    /// Number of tracks that stored segments already know of.
+    announced: usize,
+    clock: WallClock,
+    /// Publisher's clock and arrival of the latest sample of any track.
+    latest: (i64, Timestamp),
+    /// Longest span of the open segment before it is cut at a frame that is no sync sample.
+    piece_us: i64,
+    /// Whether the latest group of pictures fitted into one piece.
+    group_fits: bool,
+    last_sync_us: Option<i64>,
+    opened: Option<Timestamp>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct OpenTrack {
+    config: TrackConfig,
+    /// Subtracted from the publisher's timestamps, in ticks.
+    base: Ticks,
+    last_dts: Option<Ticks>,
+    /// The publisher's own stamp of the last sample and its arrival.
+    last_seen: Option<(i64, Timestamp)>,
+    /// Duration of the last sample whose successor is known.
+    usual_duration: u32,
+    samples: Vec<Sample>,
+}
+
+/// What [`OpenRun::take_segment`] hands over.
+pub(super) struct TakenSegment {
+    pub run: u32,
+    pub tracks: Option<Vec<TrackConfig>>,
+    pub index: SegmentIndex,
+    pub payload: Vec<Bytes>,
+    pub media_start_us: i64,
+    pub media_end_us: i64,
+    pub wall_offset_us: i64,
+    pub starts_with_sync: bool,
+}
+
+impl OpenRun {
+    pub(super) fn new(
+        number: u32,
+        origin_us: i64,
+        started: Timestamp,
+        by_jump: bool,
+        settings: &SegmenterSettings,
+    ) -> Self {
+        Self {
+            number,
+            origin_us,
+            started,
+            by_jump,
+            tracks: Vec::new(),
+            announced: 0,
+            clock: WallClock::default(),
+            latest: (origin_us, started),
+            piece_us: settings.piece_us,
+            group_fits: false,
+            last_sync_us: None,
+            opened: None,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn has_track(&self, kind: TrackKind) -> bool {
+        self.tracks.iter().any(|track| track.config.kind == kind)
+    }
+
+    /// When the first sample of the open segment arrived.
+    pub(super) fn opened(&self) -> Option<Timestamp> {
+        self.opened
+    }
+
+    /// Decides whether a sample stamped `dts_us` by its publisher continues this run. A pause is
+    /// not a jump: the arrivals are as far apart as the timestamps then.
+    pub(super) fn judge(
+        &self,
+        kind: TrackKind,
+        dts_us: i64,
+        arrival: Timestamp,
+        settings: &SegmenterSettings,
+    ) -> Judgement {
+        let own =
+            self.tracks.iter().find(|track| track.config.kind == kind).and_then(|track| track.last_seen);
+        let (last_us, last_arrival) = own.unwrap_or(self.latest);
+        let step_us = dts_us.saturating_sub(last_us);
+        let ahead_us = step_us.saturating_sub(arrival.micros_since(last_arrival).max(0));
+        // A track's first sample may be older than the other track's latest without a jump.
+        let back_us = if own.is_some() { settings.back_us } else { settings.jump_us };
+        if ahead_us <= settings.jump_us && step_us >= -back_us {
+            Judgement::Follows
+        } else if self.by_jump && arrival.micros_since(self.started) < STRAGGLERS_US {
+            Judgement::Straggler
+        } else {
+            Judgement::Jump
+        }
+    }
+
+    /// Adds a track whose first sample is `first`, which completes the configuration where the
+    /// codec tells its picture size only there.
+    pub(super) fn add_track(&mut self, config: &TrackConfig, first: &Sample) {
+        let mut config = config.clone();
+        if let Some(codec) = config.codec.with_dimensions_from_sample(&first.data) {
+            config.codec = codec;
+        }
+        let base = Ticks::from_micros(self.origin_us.saturating_sub(RUN_ORIGIN_US), config.timescale);
+        let usual_duration =
+            config.codec.audio_frame_len(&first.data).unwrap_or_else(|| (config.timescale / 30).max(1));
+        self.tracks.push(OpenTrack {
+            config,
+            base,
+            last_dts: None,
+            last_seen: None,
+            usual_duration,
+            samples: Vec::new(),
+        });
+    }
+
+    /// Brings a sample onto the run's clock. A decode time at or before its predecessor's becomes the
+    /// next tick after it; the presentation time stays.
+    pub(super) fn place(&self, kind: TrackKind, mut sample: Sample) -> Sample {
+        let Some(track) = self.tracks.iter().find(|track| track.config.kind == kind) else { return sample };
+        let dts = sample.dts.0.saturating_sub(track.base.0);
+        let earliest = track.last_dts.map_or(0, |last| last.0 + 1);
+        if dts < earliest {
+            let moved = i32::try_from(earliest - dts).unwrap_or(i32::MAX);
+            sample.cts_offset = sample.cts_offset.saturating_sub(moved);
+        }
+        sample.dts = Ticks(dts.max(earliest));
+        sample
+    }
+
+    /// Decides whether the open segment ends before `sample`, which is on the run's clock.
+    pub(super) fn closes_before(
+        &self,
+        kind: TrackKind,
+        sample: &Sample,
+        settings: &SegmenterSettings,
+    ) -> bool {
+        let Some((first_us, last_us)) = self.span_us() else { return false };
+        let Some(track) = self.tracks.iter().find(|track| track.config.kind == kind) else { return false };
+        let dts_us = sample.dts.to_micros(track.config.timescale);
+        if self.bytes + sample.data.len() > settings.bytes_max {
+            return true;
+        }
+        // Neither a silent video track nor one that lags may hold the segment open.
+        if last_us.max(dts_us) - first_us >= settings.piece_us + settings.piece_us / 2 {
+            return true;
+        }
+        if kind == TrackKind::Audio && self.has_track(TrackKind::Video) {
+            return false;
+        }
+        let Some(own_first) = track.samples.first() else { return false };
+        let span_us = dts_us - own_first.dts.to_micros(track.config.timescale);
+        if kind == TrackKind::Video && sample.is_sync {
+            return span_us >= SHORTEST_US;
+        }
+        // A group that fitted is given a little longer to be followed by the next sync sample.
+        span_us >= if self.group_fits { self.piece_us + 100_000 } else { self.piece_us }
+    }
+
+    /// Appends a sample that [`OpenRun::place`] has brought onto the run's clock.
+    pub(super) fn append(
+        &mut self,
+        kind: TrackKind,
+        sample: Sample,
+        arrival: Timestamp,
+        settings: &SegmenterSettings,
+    ) {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.config.kind == kind) else { return };
+        let timescale = track.config.timescale;
+        if let Some(last) = track.last_dts {
+            track.usual_duration = u32::try_from(sample.dts.0 - last.0).unwrap_or(track.usual_duration);
+        }
+        let stamped_us = Ticks(sample.dts.0.saturating_add(track.base.0)).to_micros(timescale);
+        track.last_dts = Some(sample.dts);
+        track.last_seen = Some((stamped_us, arrival));
+        if stamped_us >= self.latest.0 {
+            self.latest = (stamped_us, arrival);
+        }
+        self.clock.observe(sample.pts().to_micros(timescale), arrival);
+        self.opened.get_or_insert(arrival);
+        self.bytes += sample.data.len();
+        if kind == TrackKind::Video && sample.is_sync {
+            self.learn_group(sample.dts.to_micros(timescale), settings.piece_us);
+        }
+        if let Some(track) = self.tracks.iter_mut().find(|track| track.config.kind == kind) {
+            track.samples.push(sample);
+        }
+    }
+
+    /// Long groups of pictures are stored in equal pieces, so that no sliver is left before the next
+    /// sync sample.
+    fn learn_group(&mut self, sync_us: i64, piece_us: i64) {
+        if let Some(last) = self.last_sync_us.replace(sync_us) {
+            let group_us = (sync_us - last).max(1);
+            let pieces = (group_us + piece_us - 1) / piece_us;
+            self.piece_us = group_us / pieces.max(1);
+            self.group_fits = pieces <= 1;
+        }
+    }
+
+    /// Decode times of the first and the latest sample of the open segment, in microseconds.
+    fn span_us(&self) -> Option<(i64, i64)> {
+        let bounds = |track: &OpenTrack| {
+            let first = track.samples.first()?.dts.to_micros(track.config.timescale);
+            let last = track.samples.last()?.dts.to_micros(track.config.timescale);
+            Some((first, last))
+        };
+        self.tracks.iter().filter_map(bounds).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Takes the open segment out, if it holds anything.
+    pub(super) fn take_segment(&mut self, next: Option<(TrackKind, Ticks)>) -> Option<TakenSegment> {
+        let (first_us, last_us) = self.span_us()?;
+        let starts_with_sync = self.starts_with_sync();
+        let tracks = (self.announced < self.tracks.len())
+            .then(|| self.tracks.iter().map(|track| track.config.clone()).collect());
+        self.announced = self.tracks.len();
+        let (mut start_us, mut end_us) = (i64::MAX, i64::MIN);
+        let mut index = SegmentIndex::default();
+        let mut payload = Vec::new();
+        for (number, track) in (0u32..).zip(&mut self.tracks) {
+            let successor = next.filter(|(kind, _)| *kind == track.config.kind).map(|(_, dts)| dts);
+            let Some(span) = track.take_span(number, successor) else { continue };
+            for (dts, sample) in span.0.timed() {
+                let pts = Ticks(dts.0 + i64::from(sample.cts_offset));
+                start_us = start_us.min(pts.to_micros(track.config.timescale));
+                let end = Ticks(pts.0 + i64::from(sample.duration));
+                end_us = end_us.max(end.to_micros(track.config.timescale));
+            }
+            index.tracks.push(span.0);
+            payload.extend(span.1);
+        }
+        self.opened = None;
+        self.bytes = 0;
+        Some(TakenSegment {
+            run: self.number,
+            tracks,
+            index,
+            payload,
+            media_start_us: start_us,
+            media_end_us: end_us,
+            wall_offset_us: self.clock.close_segment(last_us - first_us),
+            starts_with_sync,
+        })
+    }
+
+    fn starts_with_sync(&self) -> bool {
+        match self.tracks.iter().find(|track| track.config.kind == TrackKind::Video) {
+            Some(video) => video.samples.first().is_some_and(|sample| sample.is_sync),
+            None => true,
+        }
+    }
+}
+
+impl OpenTrack {
+    /// The index entry and the bytes of what the track has in the open segment.
+    fn take_span(&mut self, number: u32, successor: Option<Ticks>) -> Option<(TrackSpan, Vec<Bytes>)> {
+        let samples = std::mem::take(&mut self.samples);
+        let base_dts = samples.first()?.dts;
+        let usual = Ticks(i64::from(self.usual_duration));
+        let ends = samples.iter().skip(1).map(|sample| sample.dts).map(Some).chain([successor]);
+        let infos = samples.iter().zip(ends).map(|(sample, end)| {
+            let duration = end.map_or(usual.0, |end| end.0 - sample.dts.0);
+            SampleInfo {
+                duration: u32::try_from(duration).unwrap_or(self.usual_duration),
+                size: u32::try_from(sample.data.len()).unwrap_or(u32::MAX),
+                cts_offset: sample.cts_offset,
+                is_sync: sample.is_sync,
+            }
+        });
+        let span = TrackSpan { track: number, base_dts, data_offset: 0, samples: infos.collect() };
+        Some((span, samples.into_iter().map(|sample| sample.data).collect()))
+    }
+}

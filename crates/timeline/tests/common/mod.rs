@@ -1,0 +1,154 @@
+//! A synthetic publisher: samples at exact times, fed to a segmenter, and what came of them.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use bytes::Bytes;
+use mediahooks_media::codec::CodecConfig;
+use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
+use mediahooks_model::Timestamp;
+use mediahooks_timeline::movie::{MovieSource, StoredSegment};
+use mediahooks_timeline::segmenter::{ClosedSegment, Output, Segmenter, SegmenterSettings};
+
+/// Wall clock at which every synthetic broadcast begins.
+pub const WALL_US: i64 = 1_700_000_000_000_000;
+
+pub fn video_config() -> TrackConfig {
+    // 320x180, Main profile, with reordering.
+    let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
+    let bytes: Vec<u8> =
+        (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
+    TrackConfig {
+        kind: TrackKind::Video,
+        timescale: 90_000,
+        codec: CodecConfig::h264(Bytes::from(bytes)).unwrap(),
+    }
+}
+
+/// AAC-LC, 48 kHz, with 2 or 1 channels.
+pub fn audio_config(channels: u8) -> TrackConfig {
+    TrackConfig {
+        kind: TrackKind::Audio,
+        timescale: 48_000,
+        codec: CodecConfig::aac(Bytes::from(vec![0x11, 0x80 | (channels << 3)])).unwrap(),
+    }
+}
+
+pub fn at(us: i64) -> Timestamp {
+    Timestamp::from_micros(WALL_US + us)
+}
+
+pub struct Publisher {
+    pub segmenter: Segmenter,
+    pub outputs: Vec<Output>,
+}
+
+impl Publisher {
+    pub fn new() -> Self {
+        Self { segmenter: Segmenter::new(SegmenterSettings::default()), outputs: Vec::new() }
+    }
+
+    pub fn config(&mut self, config: TrackConfig) {
+        self.segmenter.set_track(config, &mut self.outputs).unwrap();
+    }
+
+    /// A picture stamped `dts_ms` that arrives at `arrival_ms`.
+    pub fn picture(&mut self, dts_ms: i64, cts_ms: i64, is_sync: bool, arrival_ms: i64) {
+        let sample = Sample {
+            dts: Ticks(dts_ms * 90),
+            cts_offset: i32::try_from(cts_ms * 90).unwrap(),
+            is_sync,
+            data: Bytes::from(format!("picture {dts_ms}")),
+        };
+        self.push(TrackKind::Video, sample, arrival_ms);
+    }
+
+    /// The `number`th AAC frame of a track that began at `base_ms`.
+    pub fn sound(&mut self, base_ms: i64, number: i64, arrival_ms: i64) {
+        let dts = Ticks(base_ms * 48 + number * 1024);
+        let sample =
+            Sample { dts, cts_offset: 0, is_sync: true, data: Bytes::from(format!("sound {number}")) };
+        self.push(TrackKind::Audio, sample, arrival_ms);
+    }
+
+    pub fn push(&mut self, kind: TrackKind, sample: Sample, arrival_ms: i64) {
+        self.segmenter.push(kind, sample, at(arrival_ms * 1000), &mut self.outputs).unwrap();
+    }
+
+    /// `seconds` of 25 pictures and 46.875 sounds a second in real time from `from_ms` on, a sync
+    /// sample every `group` pictures. With `reorder`, presentation follows the pattern I P B B.
+    pub fn broadcast(&mut self, from_ms: i64, seconds: i64, group: i64, reorder: bool, with_sound: bool) {
+        let mut sounds = 0;
+        for picture in 0..seconds * 25 {
+            let dts_ms = from_ms + picture * 40;
+            let cts_ms = if reorder { reordering_ms(picture % group, group) } else { 0 };
+            self.picture(dts_ms, cts_ms, picture % group == 0, dts_ms);
+            while with_sound && sounds * 1024 * 1000 <= picture * 40 * 48_000 {
+                self.sound(from_ms, sounds, dts_ms);
+                sounds += 1;
+            }
+        }
+    }
+
+    pub fn finish(&mut self) {
+        self.segmenter.flush(&mut self.outputs).unwrap();
+    }
+
+    pub fn segments(&self) -> Vec<&ClosedSegment> {
+        let closed = |output: &'_ Output| matches!(output, Output::Segment(_));
+        self.outputs
+            .iter()
+            .filter(|output| closed(output))
+            .map(|output| match output {
+                Output::Segment(segment) => segment.as_ref(),
+                Output::Dropped { .. } => unreachable!("filtered"),
+            })
+            .collect()
+    }
+
+    pub fn dropped(&self) -> Vec<&'static str> {
+        self.outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Dropped { reason, .. } => Some(*reason),
+                Output::Segment(_) => None,
+            })
+            .collect()
+    }
+
+    /// All of run `run` as the source of a file.
+    pub fn source(&self, run: u32) -> MovieSource {
+        let segments: Vec<&ClosedSegment> =
+            self.segments().into_iter().filter(|segment| segment.run == run).collect();
+        MovieSource {
+            tracks: segments.iter().rev().find_map(|segment| segment.tracks.clone()).unwrap(),
+            segments: segments
+                .iter()
+                .map(|segment| StoredSegment {
+                    wall_offset_us: segment.wall_offset_us,
+                    index: segment.index.clone(),
+                })
+                .collect(),
+            start_us: None,
+            stop_us: None,
+            created: at(0),
+        }
+    }
+
+    /// The bytes of run `run`'s segments as they would be stored, by position.
+    pub fn stored(&self, run: u32) -> Vec<Vec<u8>> {
+        let of_run = self.segments().into_iter().filter(|segment| segment.run == run);
+        of_run.map(|segment| [segment.head.clone(), segment.payload.concat()].concat()).collect()
+    }
+}
+
+/// Composition offset of the picture at `place` in a closed group that is coded as I, then blocks of
+/// P B B, of which the P is shown last; what does not fill a block is shown in order.
+fn reordering_ms(place: i64, group: i64) -> i64 {
+    let block = place - (place - 1).rem_euclid(3);
+    if place == 0 || block + 2 >= group {
+        40
+    } else if place == block {
+        120
+    } else {
+        0
+    }
+}

@@ -1,0 +1,239 @@
+//! How samples are grouped into segments and runs.
+
+mod common;
+
+use common::{Publisher, WALL_US, at, audio_config, video_config};
+use mediahooks_media::cmaf::parse_fragment;
+use mediahooks_media::sample::TrackKind;
+use mediahooks_timeline::segmenter::{ClosedSegment, RUN_ORIGIN_US};
+
+fn lengths_ms(segments: &[&ClosedSegment]) -> Vec<i64> {
+    segments.iter().map(|segment| (segment.media_end_us - segment.media_start_us) / 1000).collect()
+}
+
+#[test]
+fn groups_of_one_second_become_segments_that_begin_with_a_sync_sample() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(0, 6, 25, false, false);
+    publisher.finish();
+    let segments = publisher.segments();
+    assert_eq!(lengths_ms(&segments), [1000; 6]);
+    assert!(segments.iter().all(|segment| segment.starts_with_sync));
+}
+
+#[test]
+fn long_groups_are_stored_in_equal_pieces_of_at_most_a_second() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(0, 12, 60, false, false);
+    publisher.finish();
+    let segments = publisher.segments();
+    let lengths = lengths_ms(&segments);
+    assert!(lengths.iter().all(|&length| length <= 1040), "{lengths:?}");
+    // After the first group of 2.4 s is known, the next ones are cut into three.
+    assert_eq!(lengths[3..6], [800, 800, 800]);
+    let starts: Vec<bool> = segments[3..6].iter().map(|segment| segment.starts_with_sync).collect();
+    assert_eq!(starts, [true, false, false]);
+}
+
+#[test]
+fn short_groups_share_a_segment() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(0, 4, 1, false, false);
+    publisher.finish();
+    let lengths = lengths_ms(&publisher.segments());
+    let whole = &lengths[..lengths.len() - 1];
+    assert!(whole.iter().all(|&length| (280..=1040).contains(&length)), "{lengths:?}");
+}
+
+#[test]
+fn stored_bytes_are_the_samples_that_were_sent() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 3, 25, true, true);
+    publisher.finish();
+    let mut pictures = Vec::new();
+    for (segment, bytes) in publisher.segments().iter().zip(publisher.stored(0)) {
+        assert_eq!(bytes.len() as u64, segment.len);
+        let parsed = parse_fragment(&bytes).unwrap();
+        for (span, track) in segment.index.tracks.iter().zip(&parsed.tracks) {
+            assert_eq!((span.base_dts, &span.samples), (track.base_dts, &track.samples));
+            let mut offset = span.data_offset as usize;
+            for sample in &span.samples {
+                let data = &bytes[offset..offset + sample.size as usize];
+                if span.track == 0 {
+                    pictures.push(String::from_utf8(data.to_vec()).unwrap());
+                }
+                offset += sample.size as usize;
+            }
+        }
+    }
+    let sent: Vec<String> = (0..75).map(|picture| format!("picture {}", picture * 40)).collect();
+    assert_eq!(pictures, sent);
+}
+
+#[test]
+fn a_late_second_track_joins_the_run() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(0, 3, 25, false, false);
+    publisher.config(audio_config(2));
+    publisher.broadcast(3000, 3, 25, false, true);
+    publisher.finish();
+    let segments = publisher.segments();
+    assert!(segments.iter().all(|segment| segment.run == 0));
+    let announced: Vec<usize> =
+        segments.iter().filter_map(|segment| segment.tracks.as_ref()).map(Vec::len).collect();
+    assert_eq!(announced, [1, 2]);
+}
+
+#[test]
+fn another_configuration_begins_a_run_and_the_same_one_does_not() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 2, 25, false, true);
+    publisher.config(audio_config(2));
+    publisher.broadcast(2000, 2, 25, false, true);
+    publisher.config(audio_config(1));
+    publisher.broadcast(4000, 2, 25, false, true);
+    publisher.finish();
+    let mut runs: Vec<u32> = publisher.segments().iter().map(|segment| segment.run).collect();
+    runs.dedup();
+    assert_eq!(runs, [0, 1]);
+}
+
+#[test]
+fn a_jump_of_timestamps_begins_a_run_and_a_pause_does_not() {
+    for jump_ms in [149 * 3_600_000, -2000] {
+        let mut publisher = Publisher::new();
+        publisher.config(video_config());
+        publisher.broadcast(10_000, 2, 25, false, false);
+        for picture in 0..50 {
+            publisher.picture(12_000 + jump_ms + picture * 40, 0, picture == 0, 12_000 + picture * 40);
+        }
+        publisher.finish();
+        let segments = publisher.segments();
+        assert_eq!(segments.iter().map(|segment| segment.run).collect::<Vec<_>>(), [0, 0, 1, 1]);
+        let longest = segments.iter().flat_map(|segment| &segment.index.tracks[0].samples);
+        assert!(longest.map(|sample| sample.duration).max().unwrap() <= 3600);
+    }
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(0, 2, 25, false, false);
+    publisher.broadcast(62_000, 2, 25, false, false);
+    publisher.finish();
+    assert!(publisher.segments().iter().all(|segment| segment.run == 0));
+}
+
+#[test]
+fn samples_left_over_from_the_clock_before_a_jump_do_not_jump_back() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 2, 25, false, true);
+    publisher.picture(3_600_000, 0, true, 2000);
+    publisher.sound(0, 94, 2005);
+    publisher.picture(3_600_040, 0, false, 2040);
+    publisher.sound(3_600_000, 0, 2041);
+    publisher.finish();
+    assert_eq!(publisher.dropped(), ["timestamp_jump"]);
+    assert_eq!(publisher.segments().last().unwrap().run, 1);
+    assert_eq!(publisher.segments().last().unwrap().index.tracks.len(), 2);
+}
+
+#[test]
+fn a_decode_time_that_does_not_rise_costs_no_picture() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    for (dts, is_sync) in [(0, true), (40, false), (40, false), (30, false), (80, false)] {
+        publisher.picture(dts, 0, is_sync, dts);
+    }
+    publisher.finish();
+    let segments = publisher.segments();
+    let span = &segments[0].index.tracks[0];
+    let times: Vec<(i64, i64)> = span
+        .timed()
+        .map(|(dts, info)| (dts.0 - 900_000, dts.0 - 900_000 + i64::from(info.cts_offset)))
+        .collect();
+    assert_eq!(times, [(0, 0), (3600, 3600), (3601, 3600), (3602, 2700), (7200, 7200)]);
+}
+
+#[test]
+fn pictures_before_the_first_sync_sample_are_dropped_and_counted() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.picture(0, 0, false, 0);
+    publisher.picture(40, 0, false, 40);
+    publisher.picture(80, 0, true, 80);
+    publisher.finish();
+    assert_eq!(publisher.dropped(), ["before_first_key_frame"; 2]);
+    assert_eq!(publisher.segments()[0].index.tracks[0].samples.len(), 1);
+}
+
+#[test]
+fn samples_of_an_unknown_track_are_dropped_and_counted() {
+    let mut publisher = Publisher::new();
+    publisher.sound(0, 0, 0);
+    assert_eq!(publisher.dropped(), ["no_configuration"]);
+}
+
+#[test]
+fn a_silent_publisher_does_not_keep_media_in_memory() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.picture(0, 0, true, 0);
+    publisher.segmenter.poll(at(1_900_000), &mut publisher.outputs).unwrap();
+    assert!(publisher.segments().is_empty());
+    publisher.segmenter.poll(at(2_100_000), &mut publisher.outputs).unwrap();
+    assert_eq!(publisher.segments().len(), 1);
+}
+
+#[test]
+fn one_silent_track_does_not_hold_a_segment_open() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 1, 25, false, true);
+    for sound in 47..470 {
+        publisher.sound(0, sound, sound * 1024 / 48);
+    }
+    publisher.finish();
+    let lengths = lengths_ms(&publisher.segments());
+    assert!(lengths.len() >= 6 && lengths.iter().all(|&length| length <= 1600), "{lengths:?}");
+}
+
+#[test]
+fn large_pictures_close_a_segment_early() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    for picture in 0..20 {
+        let sample = mediahooks_media::sample::Sample {
+            dts: mediahooks_media::sample::Ticks(picture * 3600),
+            cts_offset: 0,
+            is_sync: picture == 0,
+            data: bytes::Bytes::from(vec![0; 3 << 20]),
+        };
+        publisher.push(TrackKind::Video, sample, picture * 40);
+    }
+    publisher.finish();
+    assert!(publisher.segments().iter().all(|segment| segment.len <= (8 << 20) + 4096));
+    assert_eq!(
+        publisher.segments().iter().map(|segment| segment.index.tracks[0].samples.len()).sum::<usize>(),
+        20
+    );
+}
+
+#[test]
+fn the_wall_clock_of_a_segment_is_when_it_arrived() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(5_000, 3, 25, false, false);
+    publisher.finish();
+    let segment = publisher.segments()[1];
+    assert_eq!(segment.media_start_us, RUN_ORIGIN_US + 1_000_000);
+    assert_eq!(segment.media_start_us + segment.wall_offset_us, WALL_US + 6_000_000);
+}
