@@ -1,0 +1,180 @@
+//! All SQL: the domain's operations on SQLite.
+//!
+//! One writer thread runs every operation that writes and commits whole batches of them; a small
+//! pool of connections reads. What always holds: an operation returns after its outcome is durable,
+//! stands or falls as a whole, and no asset changes its state without the event and the deliveries
+//! that tell of it. Nothing of SQL or of the engine shows outside this crate.
+
+mod account;
+mod assets;
+mod commit;
+mod deliveries;
+mod error;
+mod outbox;
+mod prune;
+mod readers;
+mod removal;
+mod schema;
+mod sql;
+mod timelines;
+mod tokens;
+mod types;
+mod verify;
+mod webhooks;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+pub use account::ApiSecret;
+pub use error::{Conflict, DatabaseError, Result};
+pub use prune::{Pruned, Retention};
+pub use types::*;
+pub use writer::WriterStats;
+
+use readers::Readers;
+use writer::{Writer, Writing};
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections that read at the same time; default 4.
+    pub readers: usize,
+    /// Writing operations that may wait for the writer before callers wait too; default 1024.
+    pub queue: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { readers: 4, queue: 1024 }
+    }
+}
+
+/// The database of one server. Clones share it; the last one dropped ends the writer thread.
+#[derive(Clone, Debug)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Absent when opened for reading only.
+    writer: Option<Writer>,
+    readers: Readers,
+    /// Keeps other processes out. Declared last, so that it is let go after the connections.
+    _lock: Option<File>,
+}
+
+impl Database {
+    /// Opens the database file at `path`, creates it when there is none, and brings its schema up to
+    /// date. Blocks for as long as the disk takes: call it at start-up.
+    ///
+    /// Errors: [`DatabaseError::InUse`] while another process has it open;
+    /// [`DatabaseError::NewerSchema`] when a newer version of this program wrote it.
+    pub fn open(path: &Path, options: Options) -> Result<Database> {
+        let lock = lock_exclusively(path)?;
+        let mut connection = Connection::open(path).map_err(|error| DatabaseError::from(error).at(path))?;
+        schema::configure(&connection)?;
+        schema::migrate(&mut connection)?;
+        let writer = Writer::start(connection, options.queue)?;
+        let readers = Readers::new(path, options.readers);
+        Ok(Database { inner: Arc::new(Inner { writer: Some(writer), readers, _lock: Some(lock) }) })
+    }
+
+    /// Opens an existing database to look at it; every write fails with [`DatabaseError::Closed`].
+    ///
+    /// Errors: as [`Database::open`]; [`DatabaseError::Unavailable`] when there is no such file.
+    pub fn open_read_only(path: &Path) -> Result<Database> {
+        let lock = lock_shared(path)?;
+        let readers = Readers::new(path, Options::default().readers);
+        schema::check(&readers.open()?)?;
+        Ok(Database { inner: Arc::new(Inner { writer: None, readers, _lock: lock }) })
+    }
+
+    /// Finishes what was asked for so far, moves the write-ahead log into the database file and ends
+    /// the writer. Later writes fail with [`DatabaseError::Closed`]; reads go on.
+    pub async fn close(&self) -> Result<()> {
+        match &self.inner.writer {
+            Some(writer) => writer.close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a row and waits until it is durable: whether this server can do its work.
+    pub async fn ping(&self) -> Result<()> {
+        self.write(|tx| {
+            tx.prepare_cached("UPDATE ping SET count = count + 1")?.execute([])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes whenever a commit made deliveries that may be due at once. Hold on to it and await
+    /// `changed()`: a change between two waits is not missed.
+    pub fn subscribe_committed(&self) -> watch::Receiver<u64> {
+        match &self.inner.writer {
+            Some(writer) => writer.subscribe(),
+            None => watch::channel(0).1,
+        }
+    }
+
+    /// How much the writer has done since the database was opened.
+    pub fn stats(&self) -> WriterStats {
+        self.inner.writer.as_ref().map(Writer::stats).unwrap_or_default()
+    }
+
+    /// Runs `operation` on the writer thread, alone, in a transaction; returns once it is durable.
+    async fn write<R: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Writing<'_>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.inner.writer.as_ref().ok_or(DatabaseError::Closed)?.run(operation).await
+    }
+
+    /// Runs `query` on a reading connection, on one snapshot of the database.
+    async fn read<R: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.inner.readers.run(query).await
+    }
+}
+
+/// The file whose lock says who has the database open. SQLite's own locks cannot: they let several
+/// processes write in turn, and two servers on one directory would each hold leases of the other.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+fn lock_exclusively(path: &Path) -> Result<File> {
+    let unavailable = |error| DatabaseError::unavailable("open the database", error).at(path);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(lock_path(path))
+        .map_err(unavailable)?;
+    file.try_lock().map_err(|error| in_use(error, path))?;
+    Ok(file)
+}
+
+/// Absent when the database was never opened for writing on this machine, a copied backup say.
+fn lock_shared(path: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::open(lock_path(path)) else { return Ok(None) };
+    file.try_lock_shared().map_err(|error| in_use(error, path))?;
+    Ok(Some(file))
+}
+
+fn in_use(error: TryLockError, path: &Path) -> DatabaseError {
+    match error {
+        TryLockError::WouldBlock => DatabaseError::InUse { path: path.to_owned() },
+        TryLockError::Error(error) => DatabaseError::unavailable("lock the database", error).at(path),
+    }
+}

@@ -1,0 +1,1 @@
+CREATE TABLE ping (count BIGINT NOT NULL);

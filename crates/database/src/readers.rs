@@ -1,0 +1,63 @@
+//! Connections that read, used from the runtime's blocking threads.
+//!
+//! Every query runs in a transaction of its own: it sees one snapshot, which holds at least
+//! everything that was answered as committed before the query began.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use crate::error::{DatabaseError, Result};
+use crate::schema;
+
+#[derive(Debug)]
+pub(crate) struct Readers {
+    path: PathBuf,
+    permits: Arc<Semaphore>,
+    /// Connections nobody uses now. Opened when first needed; one whose query panicked is not
+    /// put back, and the next query opens another.
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Readers {
+    pub(crate) fn new(path: &Path, connections: usize) -> Readers {
+        Readers {
+            path: path.to_owned(),
+            permits: Arc::new(Semaphore::new(connections.max(1))),
+            idle: Arc::default(),
+        }
+    }
+
+    pub(crate) async fn run<R: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| DatabaseError::Closed)?;
+        let idle = self.idle.clone();
+        let path = self.path.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut connection = taken.map_or_else(|| open(&path), Ok)?;
+            let outcome = query(&*connection.transaction()?);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            outcome
+        });
+        task.await.unwrap_or_else(|error| Err(DatabaseError::internal(format!("a query failed: {error}"))))
+    }
+
+    /// A connection of its own.
+    pub(crate) fn open(&self) -> Result<Connection> {
+        open(&self.path)
+    }
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| DatabaseError::from(error).at(path))?;
+    schema::configure_reader(&connection)?;
+    Ok(connection)
+}

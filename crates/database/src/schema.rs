@@ -1,0 +1,85 @@
+//! The schema: its versions, and how connections are set up.
+//!
+//! A version, once released, is never edited: a change is a new file with the next number. All
+//! missing versions are applied in one transaction.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::error::{DatabaseError, Result};
+
+/// The migrations, in order; the first one makes version 1.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+
+const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+/// Statements kept prepared per connection; more than this crate has.
+const STATEMENTS_KEPT: usize = 256;
+
+/// Other connections of this process hold locks for moments only (checkpoints, closing).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sets up the connection that writes.
+pub(crate) fn configure(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // FULL: in WAL mode NORMAL would leave the newest commits to the page cache.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -65536;
+         PRAGMA journal_size_limit = 67108864;",
+    )?;
+    Ok(())
+}
+
+/// Sets up a connection that reads.
+pub(crate) fn configure_reader(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection
+        .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
+    Ok(())
+}
+
+/// Brings the schema up to date.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")?;
+    let found = version(&tx)?;
+    let missing = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
+    let Some(missing) = missing else {
+        return Err(DatabaseError::NewerSchema { found, known: NEWEST });
+    };
+    if !missing.is_empty() {
+        for migration in missing {
+            tx.execute_batch(migration)?;
+        }
+        tx.execute("DELETE FROM schema_version", [])?;
+        tx.execute("INSERT INTO schema_version (version) VALUES (?1)", [NEWEST])?;
+        tracing::info!(from = found, to = NEWEST, "database schema brought up to date");
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+/// Checks that the schema is one that can be read without changing it.
+pub(crate) fn check(connection: &Connection) -> Result<()> {
+    match version(connection)? {
+        NEWEST => Ok(()),
+        found if found > NEWEST => Err(DatabaseError::NewerSchema { found, known: NEWEST }),
+        found => Err(DatabaseError::corrupt(format!(
+            "schema version {found} is older than {NEWEST}; start the server once to bring it up to date"
+        ))),
+    }
+}
+
+/// 0 for a database that was just created.
+fn version(connection: &Connection) -> Result<i64> {
+    let found =
+        connection.query_row("SELECT version FROM schema_version", [], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(0))
+}
