@@ -117,7 +117,7 @@ mod tests {
         let mut file = file_of(&tags);
         file.truncate(file.len() - 5);
         let read: Vec<_> = FlvFile::new(file.into()).unwrap().collect();
-        assert_eq!(read, [Ok(tags[0].clone()), Err(FlvFileError::Truncated(33 - 4 + 4))]);
+        assert_eq!(read, [Ok(tags[0].clone()), Err(FlvFileError::Truncated(33))]);
     }
 
     #[test]

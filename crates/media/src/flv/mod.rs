@@ -11,6 +11,9 @@ mod enhanced;
 pub mod file;
 mod video;
 
+#[cfg(test)]
+mod tests;
+
 pub use demuxer::FlvDemuxer;
 
 use crate::error::CodecError;
