@@ -29,6 +29,11 @@ impl WallClock {
         self.smallest_in_segment = Some(self.smallest_in_segment.map_or(seen, |least| least.min(seen)));
     }
 
+    /// The difference, wall clock minus media clock, as it is known by now.
+    pub fn current(&self) -> Option<i64> {
+        self.offset_us.or(self.smallest_in_segment)
+    }
+
     /// Ends a segment that holds `media_us` of media and tells the difference, wall clock minus
     /// media clock, that holds for all of it.
     pub fn close_segment(&mut self, media_us: i64) -> i64 {

@@ -189,6 +189,12 @@ impl Segmenter {
         if stale { self.close(out, None) } else { Ok(()) }
     }
 
+    /// The wall clock up to which everything captured has been received: no frame that is still to
+    /// come was captured before. `None` before the first sample of a run.
+    pub fn received_until(&self) -> Option<Timestamp> {
+        self.run.as_ref().and_then(OpenRun::received_until)
+    }
+
     fn start_run(&mut self, dts_us: i64, arrival: Timestamp, by_jump: bool) {
         self.run = Some(OpenRun::new(self.next_run, dts_us, arrival, by_jump, &self.settings));
         self.next_run += 1;

@@ -237,3 +237,16 @@ fn the_wall_clock_of_a_segment_is_when_it_arrived() {
     assert_eq!(segment.media_start_us, RUN_ORIGIN_US + 1_000_000);
     assert_eq!(segment.media_start_us + segment.wall_offset_us, WALL_US + 6_000_000);
 }
+
+#[test]
+fn what_was_received_reaches_to_the_latest_decode_time() {
+    let mut publisher = Publisher::new();
+    assert_eq!(publisher.segmenter.received_until(), None);
+    publisher.config(video_config());
+    publisher.picture(0, 80, true, 100);
+    publisher.picture(40, 120, false, 140);
+    publisher.picture(80, 0, false, 180);
+    // The earliest that a picture can have been captured is when it arrived: the clock is set by the
+    // one with the largest offset, and the next picture to come may be shown at 120 ms.
+    assert_eq!(publisher.segmenter.received_until(), Some(at(60_000)));
+}

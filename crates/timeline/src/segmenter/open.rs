@@ -96,6 +96,15 @@ impl OpenRun {
         self.opened
     }
 
+    /// See [`super::Segmenter::received_until`]. Pictures decide where there are any: with reordering a
+    /// later one may be shown earlier, but never before it is decoded.
+    pub(super) fn received_until(&self) -> Option<Timestamp> {
+        let picture = self.tracks.iter().find(|track| track.config.kind == TrackKind::Video);
+        let track = picture.or_else(|| self.tracks.first())?;
+        let dts_us = track.last_dts?.to_micros(track.config.timescale);
+        Some(Timestamp::from_micros(dts_us.saturating_add(self.clock.current()?)))
+    }
+
     /// Decides whether a sample stamped `dts_us` by its publisher continues this run. A pause is
     /// not a jump: the arrivals are as far apart as the timestamps then.
     pub(super) fn judge(
