@@ -162,7 +162,7 @@ fn the_same_movie_has_the_same_bytes() {
 
 #[test]
 fn boxes_that_would_say_nothing_are_left_out() {
-    let plain = moov(&single(&audio(), WHOLE, &vec![frame(1024, 300, 0, true); 10]));
+    let plain = moov(&single(&audio(), WHOLE, &[frame(1024, 300, 0, true); 10]));
     let track = &plain.trak[0];
     assert!(track.edts.is_none());
     assert!(track.mdia.minf.stbl.ctts.is_none());
@@ -215,9 +215,20 @@ fn audio_asks_for_its_pre_roll() {
 #[test]
 fn long_movies_use_wide_fields() {
     // Twenty hours in three samples: past 2^32 ticks at 90 kHz.
-    let moov = moov(&single(&video(), WHOLE, &vec![frame(20 * 1200 * 90_000, 10, 0, true); 3]));
-    assert_eq!(moov.mvhd.duration, 20 * 3600 * 90_000);
-    assert_eq!(moov.trak[0].mdia.mdhd.duration, 20 * 3600 * 90_000);
+    let samples = [frame(20 * 1200 * 90_000, 10, 0, true); 3];
+    let whole = moov(&single(&video(), WHOLE, &samples));
+    let duration = 20 * 3600 * 90_000;
+    assert_eq!((whole.mvhd.duration, whole.trak[0].mdia.mdhd.duration), (duration, duration));
+    let cut = moov(&single(
+        &video(),
+        Edit { empty: 0, media_time: 5_000_000_000, duration: duration - 1 },
+        &samples,
+    ));
+    let edits = cut.trak[0].edts.as_ref().and_then(|edts| edts.elst.as_ref()).expect("an edit list");
+    let entries: Vec<_> =
+        edits.entries.iter().map(|entry| (entry.segment_duration, entry.media_time)).collect();
+    assert_eq!(entries, [(duration - 1, Some(5_000_000_000))]);
+    assert_eq!(cut.trak[0].tkhd.duration, duration - 1);
 }
 
 #[test]

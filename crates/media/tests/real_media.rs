@@ -6,12 +6,14 @@ use std::{fs, path::Path};
 
 use mediahooks_media::{
     cmaf::{FragmentTrack, InitTrack, encode_fragment_head, encode_init, parse_fragment},
+    codec::CodecConfig,
     mp4::{Chunk, Edit, MOVIE_TIMESCALE, Movie, MovieTrack, VirtualMp4, layout},
-    sample::{SampleInfo, Ticks},
+    sample::{SampleInfo, Ticks, TrackConfig},
 };
+use mp4_atom::Decode;
 use support::{
-    SourceTrack, current_ffmpeg, decode_all, ffmpeg, materialise, path_str, picture_hashes, probe, read_mp4,
-    run,
+    SourceTrack, box_payload, current_ffmpeg, decode_all, ffmpeg, materialise, path_str, picture_hashes,
+    probe, read_mp4, run,
 };
 use tempfile::TempDir;
 
@@ -175,10 +177,24 @@ fn check_fragments(tracks: &[SourceTrack], fragments: &Fragments, file: &Path, j
             assert_eq!((parsed.base_dts, parsed.data_offset), (track.samples[range.start].dts, *offset));
         }
     }
-    fs::write(file, chunk_file(tracks, fragments)).expect("the file is written");
+    let bytes = chunk_file(tracks, fragments);
+    check_init_by_oracle(tracks, &bytes);
+    fs::write(file, bytes).expect("the file is written");
     judges.iter().for_each(|judge| decode_all(judge, file));
     assert_eq!(probe(file, "v:0", "nb_read_packets"), FRAMES.to_string());
     assert_eq!(probe(file, "a:0", "nb_read_packets"), tracks[1].samples.len().to_string());
+}
+
+/// An independent parser finds the tracks and what their samples default to.
+fn check_init_by_oracle(tracks: &[SourceTrack], mut bytes: &[u8]) {
+    mp4_atom::Ftyp::decode(&mut bytes).expect("a ftyp");
+    let moov = mp4_atom::Moov::decode(&mut bytes).expect("a moov");
+    let mvex = moov.mvex.expect("an mvex");
+    for ((track_id, track), (trak, trex)) in (1..).zip(tracks).zip(moov.trak.iter().zip(&mvex.trex)) {
+        assert_eq!((trak.tkhd.track_id, trex.track_id), (track_id, track_id));
+        assert_eq!(trak.mdia.mdhd.timescale, track.config.timescale);
+        assert!(!matches!(trak.mdia.minf.stbl.stsd.codecs[..], [mp4_atom::Codec::Unknown(..)] | []));
+    }
 }
 
 fn check_recording(tracks: &[SourceTrack], fragments: &Fragments, file: &Path, judges: &[&Path]) {
@@ -274,4 +290,61 @@ fn av1_and_opus() {
 fn vp9_and_opus() {
     let codecs = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"];
     check(&codecs, ["VP9", "Opus"], &[&ffmpeg(), &current_ffmpeg()], &current_ffmpeg());
+}
+
+#[test]
+fn h264_and_aac_with_a_program_config_element() {
+    let codecs = ["-c:v", "libx264", "-af", "aformat=channel_layouts=quad", "-c:a", "aac"];
+    check(&codecs, ["H264", "AAC"], &[&ffmpeg(), &current_ffmpeg()], &current_ffmpeg());
+}
+
+#[test]
+fn h264_and_mp3() {
+    let codecs = ["-c:v", "libx264", "-c:a", "libmp3lame"];
+    check(&codecs, ["H264", "MP3"], &[&ffmpeg(), &current_ffmpeg()], &current_ffmpeg());
+}
+
+/// Sound that begins a second after the picture is heard a second after it.
+#[test]
+fn a_late_track_begins_late() {
+    let directory = TempDir::new().expect("a directory");
+    let tracks = encode(&directory, &["-c:v", "libx264", "-c:a", "aac"]);
+    let fragments = fragment(&tracks);
+    let [video, audio] = &tracks[..] else { panic!("two tracks") };
+    let first = audio.samples.partition_point(|sample| sample.dts.0 < i64::from(audio.config.timescale));
+    let included = [0..video.samples.len(), first..audio.samples.len()];
+    let late = movie_ticks(audio, audio.samples[first].dts.0);
+    let heard = movie_ticks(audio, total(&audio.infos[first..]));
+    let edits = [
+        Edit { empty: 0, media_time: video.first_pts(), duration: 4 * u64::from(MOVIE_TIMESCALE) },
+        Edit { empty: late, media_time: 0, duration: heard },
+    ];
+    let movie = movie(&tracks, &fragments, &included, &edits);
+    let file = directory.path().join("late.mp4");
+    write_movie(&movie, &tracks, &fragments, &included, &file);
+    decode_all(&ffmpeg(), &file);
+    decode_all(&current_ffmpeg(), &file);
+    let expected = late as f64 / f64::from(MOVIE_TIMESCALE);
+    assert!((seconds(&probe(&file, "a:0", "start_time")) - expected).abs() < 0.001);
+    assert_eq!(seconds(&probe(&file, "v:0", "start_time")), 0.0);
+}
+
+/// Six channels: our box is made from the header that an Ogg file has, FFmpeg's is in its MP4 file.
+#[test]
+fn multichannel_opus_is_described_as_ffmpeg_describes_it() {
+    let directory = TempDir::new().expect("a directory");
+    let encode = |name: &str| {
+        let file = directory.path().join(name);
+        let input = ["-f", "lavfi", "-i", "sine=duration=0.2", "-af", "aformat=channel_layouts=5.1"];
+        run(&ffmpeg(), &[&input[..], &["-c:a", "libopus", "-strict", "-2", path_str(&file)]].concat());
+        fs::read(file).expect("the file")
+    };
+    let (ogg, mp4) = (encode("opus.ogg"), encode("opus.mp4"));
+    let at = ogg.windows(8).position(|window| window == b"OpusHead").expect("a header");
+    let header = &ogg[at..at + 19 + 2 + 6];
+    let codec = CodecConfig::opus_from_id_header(header).expect("a configuration");
+    assert_eq!(codec.channels(), Some(6));
+    let config = TrackConfig { kind: codec.kind(), timescale: 48_000, codec };
+    let init = encode_init(&[InitTrack { track_id: 1, config: &config }]).expect("an initialization segment");
+    assert_eq!(box_payload(&init, b"dOps"), box_payload(&mp4, b"dOps"));
 }

@@ -39,11 +39,6 @@ impl AvcConfig {
         &self.record
     }
 
-    /// Bytes of the length before each NAL unit: 1, 2 or 4.
-    pub fn nal_length_size(&self) -> usize {
-        usize::from(self.record.get(4).copied().unwrap_or(3) & 3) + 1
-    }
-
     pub(super) fn dimensions(&self) -> (u32, u32) {
         (self.width, self.height)
     }

@@ -85,8 +85,10 @@ pub(super) fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
         return;
     }
     match extents.last_mut() {
-        Some(last) if last.source == next.source && last.offset + last.len == next.offset => {
-            last.len += next.len
+        Some(last)
+            if last.source == next.source && last.offset.checked_add(last.len) == Some(next.offset) =>
+        {
+            last.len += next.len;
         }
         _ => extents.push(next),
     }

@@ -94,7 +94,8 @@ pub fn read_mp4(file: &[u8]) -> Vec<SourceTrack> {
     while let Some(sample) = demuxer.next_sample().expect("a readable file") {
         let id = sample.track.track_id;
         let index = tracks.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
-            let codec = codec_of(file, sample.sample_entry.expect("a sample entry"));
+            let first = usize::try_from(sample.data_offset).expect("small");
+            let codec = codec_of(file, sample.sample_entry.expect("a sample entry"), &file[first..]);
             let config = TrackConfig { kind: codec.kind(), timescale: sample.track.timescale.get(), codec };
             tracks.push((id, SourceTrack { config, samples: Vec::new(), infos: Vec::new() }));
             tracks.len() - 1
@@ -129,17 +130,17 @@ pub fn box_payload<'a>(file: &'a [u8], box_type: &[u8; 4]) -> Option<&'a [u8]> {
     file.get(at + 4..at - 4 + usize::try_from(size).ok()?)
 }
 
-fn codec_of(file: &[u8], entry: &SampleEntry) -> CodecConfig {
+fn codec_of(file: &[u8], entry: &SampleEntry, first_sample: &[u8]) -> CodecConfig {
     let record = |box_type: &[u8; 4]| Bytes::copy_from_slice(box_payload(file, box_type).expect("a record"));
     let config = match entry {
         SampleEntry::Avc1(_) => CodecConfig::h264(record(b"avcC")),
         SampleEntry::Hev1(_) | SampleEntry::Hvc1(_) => CodecConfig::h265(record(b"hvcC")),
         SampleEntry::Av01(_) => CodecConfig::av1(record(b"av1C")),
         SampleEntry::Vp09(_) => CodecConfig::vp9(record(b"vpcC")),
-        SampleEntry::Mp4a(entry) => {
-            let info = entry.esds_box.es.dec_config_descr.dec_specific_info.as_ref();
-            CodecConfig::aac(info.expect("a record").payload.clone().into())
-        }
+        SampleEntry::Mp4a(entry) => match &entry.esds_box.es.dec_config_descr.dec_specific_info {
+            Some(info) => CodecConfig::aac(info.payload.clone().into()),
+            None => CodecConfig::mp3(first_sample),
+        },
         SampleEntry::Opus(entry) => {
             let mut head = b"OpusHead\x01".to_vec();
             head.push(entry.dops_box.output_channel_count);
