@@ -183,7 +183,9 @@ impl Session {
                 }
                 Phase::Deciding { .. } | Phase::Closed => return Ok(None),
                 Phase::Idle | Phase::Publishing { .. } => {
-                    let Some(message) = self.reader.read(&mut self.input)? else { return Ok(None) };
+                    let Some(message) = self.reader.read(&mut self.input)? else {
+                        return self.check_held_bytes().map(|()| None);
+                    };
                     if let Some(event) = self.on_message(message, now)? {
                         return Ok(Some(event));
                     }
@@ -250,6 +252,16 @@ impl Session {
     /// Bytes from the peer that are held now: unread input and unfinished messages.
     pub fn held_bytes(&self) -> usize {
         self.input.len() + self.reader.held_bytes()
+    }
+
+    /// Ends a session that could not take another byte without passing its limit.
+    fn check_held_bytes(&self) -> Result<(), SessionError> {
+        let limit = self.settings.unauthorised_bytes_max;
+        match self.phase {
+            Phase::Publishing { .. } => Ok(()),
+            _ if self.held_bytes() < limit => Ok(()),
+            _ => Err(ChunkError::TooMuchHeld { limit }.into()),
+        }
     }
 
     fn on_message(&mut self, message: Message, now: Duration) -> Result<Option<SessionEvent>, SessionError> {
