@@ -1,6 +1,6 @@
 //! The sample tables of one track, kept in the form in which the file holds them.
 //!
-//! Fed sample by sample by [`super::layout`]. Tables of runs grow by one entry per change, the others
+//! Fed sample by sample by [`super::MovieBuilder`]. Tables of runs grow by one entry per change, the others
 //! by at most four bytes per sample, so eight hours at 60 frames per second stay near 40 MB at worst.
 
 use crate::{
@@ -134,7 +134,7 @@ impl SampleTables {
             self.first_size = size;
         }
         self.sizes_differ |= size != self.first_size;
-        // A `stsz` that says 0 for all is read as a list that is missing (§8.7.3.2).
+        // A common size of 0 announces a list (§8.7.3.2), so empty samples are always listed.
         self.sizes_differ |= size == 0;
         self.sizes.extend(size.to_be_bytes());
     }
