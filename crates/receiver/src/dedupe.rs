@@ -1,0 +1,102 @@
+//! Tells repeats apart. Delivery is at least once: a receiver that answered too late gets the same event
+//! again, with the same id.
+
+use std::collections::{HashSet, VecDeque};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::verify::Verified;
+
+/// What makes an event the same event: a hash, so that a long id costs no more memory than a short one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventKey([u8; 32]);
+
+impl EventKey {
+    /// The key of a verified request: its `webhook-id`, or the hash of its body where the sender gives
+    /// none (hosted Millicast). Bodies hold their sending time, so two events never share one.
+    pub fn of(verified: &Verified, body: &[u8]) -> Self {
+        match &verified.id {
+            // The leading byte keeps an id from being mistaken for a body with the same bytes.
+            Some(id) => Self(Sha256::new().chain_update([1]).chain_update(id).finalize().into()),
+            None => Self(Sha256::new().chain_update([0]).chain_update(body).finalize().into()),
+        }
+    }
+}
+
+/// The events handled lately, in memory. About 100 bytes for each; the oldest is forgotten when it is full.
+///
+/// Ask [`SeenIds::contains`] first, do the work, then [`SeenIds::insert`]: an event marked before it is
+/// handled is lost when the handling fails. Where a repeat after a restart would do harm, keep the ids in
+/// your database instead, in the transaction that does the work.
+#[derive(Debug, Clone)]
+pub struct SeenIds {
+    seen: HashSet<EventKey>,
+    oldest_first: VecDeque<EventKey>,
+    capacity: usize,
+}
+
+impl SeenIds {
+    /// Remembers the last `capacity` events, at least one.
+    pub fn new(capacity: usize) -> Self {
+        Self { seen: HashSet::new(), oldest_first: VecDeque::new(), capacity: capacity.max(1) }
+    }
+
+    /// Whether the event was handled before.
+    pub fn contains(&self, key: &EventKey) -> bool {
+        self.seen.contains(key)
+    }
+
+    /// Marks the event as handled. False when it was already.
+    pub fn insert(&mut self, key: EventKey) -> bool {
+        if !self.seen.insert(key) {
+            return false;
+        }
+        self.oldest_first.push_back(key);
+        if self.oldest_first.len() > self.capacity
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::Scheme;
+
+    fn key(id: Option<&str>, body: &[u8]) -> EventKey {
+        let verified =
+            Verified { scheme: Scheme::Standard, id: id.map(str::to_owned), timestamp_seconds: None };
+        EventKey::of(&verified, body)
+    }
+
+    #[test]
+    fn an_id_counts_before_the_body() {
+        assert_eq!(key(Some("a"), b"1"), key(Some("a"), b"2"));
+        assert_ne!(key(Some("a"), b"1"), key(Some("b"), b"1"));
+        assert_eq!(key(None, b"1"), key(None, b"1"));
+        assert_ne!(key(None, b"1"), key(None, b"2"));
+        assert_ne!(key(Some("x"), b""), key(None, b"x"));
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_first() {
+        let keys = ["a", "b", "c"].map(|id| key(Some(id), b""));
+        let mut seen = SeenIds::new(2);
+        assert!(seen.insert(keys[0]) && seen.insert(keys[1]));
+        assert!(!seen.insert(keys[0]));
+        assert!(seen.insert(keys[2]));
+        assert_eq!(keys.map(|key| seen.contains(&key)), [false, true, true]);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut seen = SeenIds::new(0);
+        for number in 0..1000 {
+            seen.insert(key(Some(&number.to_string()), b""));
+        }
+        assert_eq!((seen.seen.len(), seen.oldest_first.len()), (1, 1));
+    }
+}
