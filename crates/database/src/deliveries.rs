@@ -1,8 +1,53 @@
 //! The queue of deliveries: who may attempt what, and what came of it.
+//!
+//! What always holds: of one webhook and subject at most the oldest unsettled delivery is pending,
+//! the others wait; a delivery is attempted by whoever holds its lease, and each attempt number is
+//! recorded once. A lease that ran out is a due delivery again: `next_us` is its end.
 
-use crate::{ClaimedDelivery, Database, DatabaseError, Delivery, Result, Settlement};
-use mediahooks_model::{DeliveryId, Timestamp, WebhookId};
 use std::time::Duration;
+
+use mediahooks_model::webhook::Disabled;
+use mediahooks_model::{DeliveryId, EventId, Timestamp, WebhookId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::outbox::number;
+use crate::sql::Sql;
+use crate::writer::Writing;
+use crate::{
+    Attempt, ClaimedDelivery, Database, DatabaseError, Delivery, DeliveryState, Result, Settled, Settlement,
+    webhooks,
+};
+
+/// Why a webhook is disabled whose endpoint answered 410 (RFC 9110 §15.5.11).
+const GONE: &str = "the endpoint answered 410 Gone";
+
+/// Due deliveries of a webhook.
+pub(crate) const OLDEST_DUE: &str =
+    "SELECT next_us, id FROM delivery WHERE webhook = ?1 AND state = 1 AND next_us <= ?2
+     ORDER BY next_us, id LIMIT ?3";
+
+/// When a webhook's first delivery is due.
+pub(crate) const FIRST_DUE: &str =
+    "SELECT next_us FROM delivery WHERE webhook = ?1 AND state = 1 ORDER BY next_us LIMIT 1";
+
+/// A page of a webhook's delivery log.
+pub(crate) const LOG: &str = "SELECT d.id, e.id, e.kind, d.subject, e.timestamp_us, d.state,
+     CASE WHEN d.lease_owner IS NULL THEN d.next_us END
+     FROM delivery d JOIN event e ON e.seq = d.event
+     WHERE d.webhook = ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3";
+
+/// Makes the oldest unsettled delivery of a webhook and subject due.
+pub(crate) const PROMOTE: &str = "UPDATE delivery SET state = 1, next_us = ?3 WHERE id =
+     (SELECT id FROM delivery WHERE webhook = ?1 AND subject = ?2 AND state <= 1 ORDER BY id LIMIT 1)";
+
+/// Gives up the leases of an owner.
+pub(crate) const RELEASE: &str =
+    "UPDATE delivery SET lease_owner = NULL, next_us = ?2 WHERE lease_owner = ?1";
+
+/// What a claimed delivery says.
+pub(crate) const TAKE: &str =
+    "SELECT d.webhook, d.attempts, e.id, e.timestamp_us, e.kind, e.body, w.url, w.secret
+     FROM delivery d JOIN event e ON e.seq = d.event JOIN webhook w ON w.id = d.webhook WHERE d.id = ?1";
 
 impl Database {
     /// Leases due deliveries to `owner` for `lease`: at most `total`, oldest first per webhook, taking
@@ -17,19 +62,51 @@ impl Database {
         busy: &[(WebhookId, u32)],
         total: u32,
     ) -> Result<Vec<ClaimedDelivery>> {
-        unimplemented!()
+        let owner = owner.to_owned();
+        let busy = busy.to_vec();
+        self.write(move |tx| {
+            let mut due = Vec::new();
+            for webhook in enabled(tx, now)? {
+                let in_flight = busy.iter().find(|(id, _)| *id == webhook).map_or(0, |(_, count)| *count);
+                let room = per_webhook_max.saturating_sub(in_flight).min(total);
+                due.extend(oldest_due(tx, webhook, now, room)?);
+            }
+            // Turn by turn; within a turn whoever has waited longest.
+            due.sort_unstable();
+            due.truncate(total as usize);
+            due.into_iter().map(|due| take(tx, due.id, &owner, now.plus(lease))).collect()
+        })
+        .await
     }
 
     /// Records attempts and what follows from them. One whose lease `owner` lost to another, or whose
     /// number was recorded before, is ignored. The next event of a subject becomes due when the one
     /// before it is delivered or exhausted.
     pub async fn settle(&self, settlements: Vec<Settlement>, owner: &str, now: Timestamp) -> Result<()> {
-        unimplemented!()
+        let owner = owner.to_owned();
+        self.write(move |tx| {
+            settlements.iter().try_for_each(|settlement| settle(tx, settlement, &owner, now))
+        })
+        .await
     }
 
-    /// When the next delivery, of a webhook that is not disabled then, is due or its lease runs out.
+    /// When there will be something to claim, if nothing changes until then: a delivery is due, its
+    /// lease has run out, or the suspension of its webhook has. Never before `now`.
     pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        unimplemented!()
+        self.read(move |tx| {
+            let mut earliest = None;
+            for webhook in webhooks::all(tx)? {
+                let resumes = match webhook.disabled {
+                    Some(Disabled { until: None, .. }) => continue,
+                    Some(Disabled { until: Some(until), .. }) => until,
+                    None => now,
+                };
+                let due = first_due(tx, webhook.id)?;
+                earliest = earliest.into_iter().chain(due.map(|due| due.max(resumes))).min();
+            }
+            Ok(earliest)
+        })
+        .await
     }
 
     /// A page of a webhook's delivery log, newest first, before the delivery given.
@@ -39,12 +116,193 @@ impl Database {
         before: Option<DeliveryId>,
         limit: u32,
     ) -> Result<Vec<Delivery>> {
-        unimplemented!()
+        self.read(move |tx| {
+            let mut statement = tx.prepare_cached(LOG)?;
+            let before = before.unwrap_or(DeliveryId(i64::MAX));
+            let rows = statement.query_map(params![Sql(webhook), Sql(before), limit], stored)?;
+            rows.map(|row| {
+                let delivery = row??;
+                Ok(Delivery { attempts: attempts(tx, delivery.id)?, ..delivery })
+            })
+            .collect()
+        })
+        .await
     }
 
     /// Gives up every lease of `owner`, at a clean shutdown and at the start after a crash: what it
     /// had leased is due now.
     pub async fn release_leases(&self, owner: &str, now: Timestamp) -> Result<()> {
-        unimplemented!()
+        let owner = owner.to_owned();
+        self.write(move |tx| {
+            let released = tx.prepare_cached(RELEASE)?.execute(params![owner, Sql(now)])?;
+            if released > 0 {
+                tx.wake_sender();
+            }
+            Ok(())
+        })
+        .await
     }
+}
+
+/// A delivery that may be claimed. Ordered as claims are made.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    /// How many of the same webhook come before it.
+    turn: usize,
+    since: Timestamp,
+    id: DeliveryId,
+}
+
+/// Webhooks that may be sent to now.
+fn enabled(tx: &Connection, now: Timestamp) -> Result<Vec<WebhookId>> {
+    let mut statement = tx
+        .prepare_cached("SELECT id FROM webhook WHERE disabled = 0 OR disabled_until_us <= ?1 ORDER BY id")?;
+    let rows = statement.query_map([Sql(now)], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn oldest_due(tx: &Connection, webhook: WebhookId, now: Timestamp, room: u32) -> Result<Vec<Due>> {
+    if room == 0 {
+        return Ok(Vec::new());
+    }
+    let mut statement = tx.prepare_cached(OLDEST_DUE)?;
+    let rows = statement.query_map(params![Sql(webhook), Sql(now), room], |row| {
+        Ok((row.get::<_, Sql<_>>(0)?.0, row.get::<_, Sql<_>>(1)?.0))
+    })?;
+    rows.enumerate()
+        .map(|(turn, row)| {
+            let (since, id) = row?;
+            Ok(Due { turn, since, id })
+        })
+        .collect()
+}
+
+fn take(tx: &Connection, id: DeliveryId, owner: &str, until: Timestamp) -> Result<ClaimedDelivery> {
+    tx.prepare_cached("UPDATE delivery SET lease_owner = ?2, next_us = ?3 WHERE id = ?1")?
+        .execute(params![Sql(id), owner, Sql(until)])?;
+    let mut statement = tx.prepare_cached(TAKE)?;
+    let claimed = statement.query_row([Sql(id)], |row| {
+        Ok(ClaimedDelivery {
+            id,
+            webhook: row.get::<_, Sql<_>>(0)?.0,
+            attempt: row.get::<_, u32>(1)?.saturating_add(1),
+            event: row.get::<_, Sql<_>>(2)?.0,
+            timestamp: row.get::<_, Sql<_>>(3)?.0,
+            kind: row.get(4)?,
+            body: row.get(5)?,
+            url: row.get(6)?,
+            secret: row.get(7)?,
+        })
+    })?;
+    Ok(claimed)
+}
+
+fn settle(tx: &Writing<'_>, settlement: &Settlement, owner: &str, now: Timestamp) -> Result<()> {
+    let Settlement { id, attempt, settled } = settlement;
+    let held: Option<(Sql<WebhookId>, String)> = tx
+        .prepare_cached(
+            "SELECT webhook, subject FROM delivery
+             WHERE id = ?1 AND lease_owner = ?2 AND attempts = ?3 - 1 AND state = 1",
+        )?
+        .query_row(params![Sql(*id), owner, attempt.number], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((Sql(webhook), subject)) = held else {
+        tracing::debug!(delivery = %id, attempt = attempt.number, "an attempt without its lease is not recorded");
+        return Ok(());
+    };
+    record(tx, *id, attempt)?;
+    let (state, next) = match settled {
+        Settled::Delivered => (DeliveryState::Delivered, None),
+        Settled::Exhausted => (DeliveryState::Exhausted, None),
+        Settled::Retry { at } => (DeliveryState::Pending, Some(*at)),
+        Settled::Gone => (DeliveryState::Pending, Some(now)),
+    };
+    let over = next.is_none();
+    tx.prepare_cached(
+        "UPDATE delivery SET state = ?2, next_us = ?3, lease_owner = NULL, attempts = ?4, settled_us = ?5
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        Sql(*id),
+        number(state),
+        next.map(Sql),
+        attempt.number,
+        over.then_some(Sql(now))
+    ])?;
+    if *settled == Settled::Gone {
+        webhooks::suspend(tx, webhook, &Disabled { until: None, reason: Some(GONE.into()) })?;
+    }
+    if over { promote(tx, webhook, &subject, now) } else { Ok(()) }
+}
+
+fn record(tx: &Connection, id: DeliveryId, attempt: &Attempt) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO attempt (delivery, number, started_us, duration_us, status, error, response)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        Sql(id),
+        attempt.number,
+        Sql(attempt.started),
+        Sql(attempt.duration_us),
+        attempt.status,
+        attempt.error,
+        attempt.response,
+    ])?;
+    Ok(())
+}
+
+/// Makes the next delivery of a webhook and subject due, if there is one.
+fn promote(tx: &Writing<'_>, webhook: WebhookId, subject: &str, now: Timestamp) -> Result<()> {
+    let promoted = tx.prepare_cached(PROMOTE)?.execute(params![Sql(webhook), subject, Sql(now)])?;
+    if promoted > 0 {
+        tx.wake_sender();
+    }
+    Ok(())
+}
+
+fn first_due(tx: &Connection, webhook: WebhookId) -> Result<Option<Timestamp>> {
+    let mut statement = tx.prepare_cached(FIRST_DUE)?;
+    Ok(statement.query_row([Sql(webhook)], |row| Ok(row.get::<_, Sql<_>>(0)?.0)).optional()?)
+}
+
+fn attempts(tx: &Connection, id: DeliveryId) -> Result<Vec<Attempt>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT number, started_us, duration_us, status, error, response FROM attempt
+         WHERE delivery = ?1 ORDER BY number",
+    )?;
+    let rows = statement.query_map([Sql(id)], |row| {
+        Ok(Attempt {
+            number: row.get(0)?,
+            started: row.get::<_, Sql<_>>(1)?.0,
+            duration_us: row.get::<_, Sql<_>>(2)?.0,
+            status: row.get(3)?,
+            error: row.get(4)?,
+            response: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Reads a line of the log without its attempts.
+fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Delivery>> {
+    let Sql(id) = row.get(0)?;
+    let Sql(event): Sql<EventId> = row.get(1)?;
+    let state = match row.get(5)? {
+        0 => DeliveryState::Waiting,
+        1 => DeliveryState::Pending,
+        2 => DeliveryState::Delivered,
+        3 => DeliveryState::Exhausted,
+        other => return Ok(Err(DatabaseError::corrupt(format!("state {other} of delivery {id}")))),
+    };
+    Ok(Ok(Delivery {
+        id,
+        event,
+        kind: row.get(2)?,
+        subject: row.get(3)?,
+        timestamp: row.get::<_, Sql<_>>(4)?.0,
+        state,
+        next_attempt: row.get::<_, Option<Sql<_>>>(6)?.map(|at| at.0),
+        attempts: Vec::new(),
+    }))
 }

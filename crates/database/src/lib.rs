@@ -11,6 +11,8 @@ mod commit;
 mod deliveries;
 mod error;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod prune;
 mod readers;
 mod removal;

@@ -1,1 +1,56 @@
-//! The transactional outbox.
+//! The transactional outbox: an event and what is owed for it, in the transaction of its cause.
+
+use mediahooks_model::{Event, Timestamp, Webhook};
+use rusqlite::params;
+
+use crate::sql::Sql;
+use crate::writer::Writing;
+use crate::{DeliveryState, Result, webhooks};
+
+/// How states are stored; the partial indexes of the schema name the numbers.
+pub(crate) fn number(state: DeliveryState) -> i64 {
+    match state {
+        DeliveryState::Waiting => 0,
+        DeliveryState::Pending => 1,
+        DeliveryState::Delivered => 2,
+        DeliveryState::Exhausted => 3,
+    }
+}
+
+/// Whether something of a webhook and subject is unsettled.
+pub(crate) const BEHIND: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND subject = ?2 AND state <= 1";
+
+/// Stores an event and one delivery per webhook that wants it now. A delivery is due at once, or
+/// waits when an earlier one of the same webhook and subject is not settled.
+pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO event (id, kind, subject, stream_name, timestamp_us, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        Sql(event.id),
+        event.kind.to_string(),
+        event.subject,
+        Sql(event.stream_name.clone()),
+        Sql(event.timestamp),
+        event.body,
+    ])?;
+    let seq = tx.last_insert_rowid();
+    for webhook in webhooks::all(tx)? {
+        if webhook.wants(event.kind, &event.stream_name) {
+            owe(tx, &webhook, seq, &event.subject, now)?;
+        }
+    }
+    Ok(())
+}
+
+fn owe(tx: &Writing<'_>, webhook: &Webhook, event: i64, subject: &str, now: Timestamp) -> Result<()> {
+    let behind = tx.prepare_cached(BEHIND)?.exists(params![Sql(webhook.id), subject])?;
+    let state = if behind { DeliveryState::Waiting } else { DeliveryState::Pending };
+    let due = (!behind).then_some(Sql(now));
+    tx.prepare_cached(
+        "INSERT INTO delivery (webhook, event, subject, state, next_us, attempts) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+    )?
+    .execute(params![Sql(webhook.id), event, subject, number(state), due])?;
+    tx.wake_sender();
+    Ok(())
+}

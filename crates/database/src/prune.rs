@@ -1,8 +1,12 @@
 //! Forgetting what is too old to matter.
 
-use crate::{Database, Result};
-use mediahooks_model::Timestamp;
 use std::time::Duration;
+
+use mediahooks_model::Timestamp;
+use rusqlite::params;
+
+use crate::sql::Sql;
+use crate::{Database, Result, webhooks};
 
 /// How long history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +45,86 @@ pub struct Pruned {
     pub assets: u64,
 }
 
+/// Removes up to `?2` rows that ended before `?1`.
+pub(crate) struct Rule {
+    pub(crate) sql: &'static str,
+    age: fn(&Retention) -> Duration,
+    count: fn(&mut Pruned) -> &mut u64,
+}
+
+/// In this order: an event goes after its deliveries, a feed after its timelines.
+pub(crate) const RULES: [Rule; 5] = [
+    Rule {
+        sql: "DELETE FROM kept_reply WHERE key IN
+                  (SELECT key FROM kept_reply WHERE created_us < ?1 ORDER BY created_us LIMIT ?2)",
+        age: |retention| retention.kept_replies,
+        count: |pruned| &mut pruned.kept_replies,
+    },
+    Rule {
+        sql: "DELETE FROM delivery WHERE id IN
+                  (SELECT id FROM delivery WHERE state >= 2 AND settled_us < ?1 ORDER BY settled_us LIMIT ?2)",
+        age: |retention| retention.history,
+        count: |pruned| &mut pruned.deliveries,
+    },
+    Rule {
+        sql: "DELETE FROM event WHERE seq IN
+                  (SELECT seq FROM event WHERE timestamp_us < ?1
+                       AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq)
+                   ORDER BY timestamp_us LIMIT ?2)",
+        age: |retention| retention.history,
+        count: |pruned| &mut pruned.events,
+    },
+    Rule {
+        sql: "DELETE FROM feed WHERE id IN
+                  (SELECT id FROM feed WHERE ended_us < ?1
+                       AND NOT EXISTS (SELECT 1 FROM timeline WHERE timeline.feed = feed.id)
+                   ORDER BY ended_us LIMIT ?2)",
+        age: |retention| retention.history,
+        count: |pruned| &mut pruned.feeds,
+    },
+    Rule {
+        sql: "DELETE FROM asset WHERE id IN
+                  (SELECT id FROM asset WHERE status = 'deleted' AND marked_us < ?1 ORDER BY marked_us LIMIT ?2)",
+        age: |retention| retention.history,
+        count: |pruned| &mut pruned.assets,
+    },
+];
+
 impl Database {
-    /// Removes what is older than `retention` says, in small transactions.
+    /// Removes what is older than `retention` says, in small transactions, and what a removed
+    /// webhook left behind.
     pub async fn prune(&self, now: Timestamp, retention: Retention) -> Result<Pruned> {
-        unimplemented!()
+        let mut pruned = Pruned::default();
+        self.prune_unowned_deliveries(&retention, &mut pruned).await?;
+        for rule in &RULES {
+            let before = now.minus((rule.age)(&retention));
+            loop {
+                let limit = retention.batch.max(1);
+                let removed = self
+                    .write(move |tx| {
+                        Ok(tx.prepare_cached(rule.sql)?.execute(params![Sql(before), limit])? as u64)
+                    })
+                    .await?;
+                *(rule.count)(&mut pruned) += removed;
+                if removed < u64::from(limit) {
+                    break;
+                }
+            }
+        }
+        Ok(pruned)
+    }
+
+    async fn prune_unowned_deliveries(&self, retention: &Retention, pruned: &mut Pruned) -> Result<()> {
+        let limit = retention.batch.max(1);
+        for webhook in self.read(webhooks::removed_but_owed).await? {
+            loop {
+                let removed = self.write(move |tx| webhooks::forget_deliveries(tx, webhook, limit)).await?;
+                pruned.deliveries += removed as u64;
+                if removed == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 }

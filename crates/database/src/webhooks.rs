@@ -1,42 +1,196 @@
 //! Webhooks.
 
-use crate::{Database, DatabaseError, Result};
 use mediahooks_model::webhook::Disabled;
 use mediahooks_model::{Timestamp, Webhook, WebhookId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::sql::Sql;
+use crate::writer::Writing;
+use crate::{Database, DatabaseError, Result};
+
+/// Deliveries of a removed webhook that go in one transaction.
+const DELETE_BATCH: u32 = 2000;
+
+const COLUMNS: &str = "id, url, secret, subscriptions, filter, disabled, disabled_until_us, disabled_reason";
+
+/// Removes unsettled deliveries of a webhook.
+pub(crate) const FORGET: &str = "DELETE FROM delivery WHERE id IN
+     (SELECT id FROM delivery WHERE webhook = ?1 AND state <= 1 ORDER BY subject, id LIMIT ?2)";
+
+/// Numbers of removed webhooks that unsettled deliveries still name. Steps through the index from one
+/// webhook to the next, however many deliveries each has.
+pub(crate) const REMOVED_BUT_OWED: &str = "WITH RECURSIVE owed (webhook) AS (
+     SELECT (SELECT webhook FROM delivery WHERE state <= 1 ORDER BY webhook LIMIT 1)
+     UNION ALL
+     SELECT (SELECT d.webhook FROM delivery d
+     WHERE d.state <= 1 AND d.webhook > owed.webhook ORDER BY d.webhook LIMIT 1)
+     FROM owed WHERE owed.webhook IS NOT NULL)
+     SELECT webhook FROM owed WHERE webhook IS NOT NULL AND webhook NOT IN (SELECT id FROM webhook)";
+
+/// Makes what a webhook is owed due, except what is being attempted.
+pub(crate) const MAKE_DUE: &str = "UPDATE delivery SET next_us = ?2
+     WHERE webhook = ?1 AND state = 1 AND next_us > ?2 AND lease_owner IS NULL";
 
 impl Database {
     /// Stores a new webhook under a number of its own; the `id` it came with is ignored.
-    pub async fn create_webhook(&self, webhook: Webhook) -> Result<Webhook> {
-        unimplemented!()
+    pub async fn create_webhook(&self, mut webhook: Webhook) -> Result<Webhook> {
+        self.write(move |tx| {
+            tx.prepare_cached(
+                "INSERT INTO webhook
+                     (url, secret, subscriptions, filter, disabled, disabled_until_us, disabled_reason)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                webhook.url,
+                webhook.secret,
+                Sql(serde_json::json!(webhook.subscriptions)),
+                webhook.filter,
+                webhook.disabled.is_some(),
+                until(&webhook.disabled),
+                reason(&webhook.disabled),
+            ])?;
+            webhook.id = WebhookId(tx.last_insert_rowid());
+            Ok(webhook)
+        })
+        .await
     }
 
     /// The webhook of this number.
     pub async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>> {
-        unimplemented!()
+        self.read(move |tx| webhook(tx, id)).await
     }
 
     /// Webhooks in the order they were added (or the reverse), from `starting_id` on, included.
     pub async fn webhooks(&self, starting_id: Option<i64>, count: u32, desc: bool) -> Result<Vec<Webhook>> {
-        unimplemented!()
+        self.read(move |tx| {
+            let (compare, direction, edge) =
+                if desc { ("<=", "DESC", i64::MAX) } else { (">=", "ASC", i64::MIN) };
+            let mut statement = tx.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM webhook WHERE id {compare} ?1 ORDER BY id {direction} LIMIT ?2"
+            ))?;
+            let rows = statement.query_map(params![starting_id.unwrap_or(edge), count], stored)?;
+            rows.map(|row| row?).collect()
+        })
+        .await
     }
 
     /// Stores every member of a webhook that exists. With a new URL, or when it was disabled and no
     /// longer is, everything it is owed is due at once.
     ///
     /// Errors: [`DatabaseError::NotFound`].
-    pub async fn replace_webhook(&self, webhook: Webhook, now: Timestamp) -> Result<()> {
-        unimplemented!()
+    pub async fn replace_webhook(&self, new: Webhook, now: Timestamp) -> Result<()> {
+        self.write(move |tx| {
+            let old = webhook(tx, new.id)?.ok_or(DatabaseError::NotFound)?;
+            tx.prepare_cached(
+                "UPDATE webhook SET url = ?2, secret = ?3, subscriptions = ?4, filter = ?5, disabled = ?6,
+                     disabled_until_us = ?7, disabled_reason = ?8
+                 WHERE id = ?1",
+            )?
+            .execute(params![
+                Sql(new.id),
+                new.url,
+                new.secret,
+                Sql(serde_json::json!(new.subscriptions)),
+                new.filter,
+                new.disabled.is_some(),
+                until(&new.disabled),
+                reason(&new.disabled),
+            ])?;
+            let enabled = old.disabled.is_some() && new.disabled.is_none();
+            if enabled || old.url != new.url { make_due(tx, new.id, now) } else { Ok(()) }
+        })
+        .await
     }
 
     /// Stops sending to a webhook; what it is owed is held.
     ///
     /// Errors: [`DatabaseError::NotFound`].
     pub async fn suspend_webhook(&self, id: WebhookId, disabled: Disabled) -> Result<()> {
-        unimplemented!()
+        self.write(move |tx| if suspend(tx, id, &disabled)? { Ok(()) } else { Err(DatabaseError::NotFound) })
+            .await
     }
 
     /// Removes a webhook and everything it is still owed; false when there is none.
     pub async fn delete_webhook(&self, id: WebhookId) -> Result<bool> {
-        unimplemented!()
+        let found = self
+            .write(move |tx| {
+                Ok(tx.prepare_cached("DELETE FROM webhook WHERE id = ?1")?.execute([Sql(id)])? > 0)
+            })
+            .await?;
+        // Without its webhook a delivery is never claimed; pruning finishes this after a crash.
+        while found && self.write(move |tx| forget_deliveries(tx, id, DELETE_BATCH)).await? > 0 {}
+        Ok(found)
     }
+}
+
+/// The webhook of this number.
+pub(crate) fn webhook(tx: &Connection, id: WebhookId) -> Result<Option<Webhook>> {
+    let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM webhook WHERE id = ?1"))?;
+    statement.query_row([Sql(id)], stored).optional()?.transpose()
+}
+
+/// Every webhook, oldest first. A server has a handful.
+pub(crate) fn all(tx: &Connection) -> Result<Vec<Webhook>> {
+    let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM webhook ORDER BY id"))?;
+    let rows = statement.query_map([], stored)?;
+    rows.map(|row| row?).collect()
+}
+
+/// Disables a webhook; false when there is none.
+pub(crate) fn suspend(tx: &Connection, id: WebhookId, disabled: &Disabled) -> Result<bool> {
+    let changed = tx
+        .prepare_cached(
+            "UPDATE webhook SET disabled = 1, disabled_until_us = ?2, disabled_reason = ?3 WHERE id = ?1",
+        )?
+        .execute(params![Sql(id), disabled.until.map(Sql), disabled.reason])?;
+    Ok(changed > 0)
+}
+
+/// Removes up to `limit` unsettled deliveries of a webhook; returns how many.
+pub(crate) fn forget_deliveries(tx: &Connection, id: WebhookId, limit: u32) -> Result<usize> {
+    let removed = tx.prepare_cached(FORGET)?.execute(params![Sql(id), limit])?;
+    Ok(removed)
+}
+
+/// Numbers of removed webhooks that unsettled deliveries still name.
+pub(crate) fn removed_but_owed(tx: &Connection) -> Result<Vec<WebhookId>> {
+    let mut statement = tx.prepare_cached(REMOVED_BUT_OWED)?;
+    let rows = statement.query_map([], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Makes what a webhook is owed due now, except what is being attempted.
+fn make_due(tx: &Writing<'_>, id: WebhookId, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(MAKE_DUE)?.execute(params![Sql(id), Sql(now)])?;
+    tx.wake_sender();
+    Ok(())
+}
+
+fn until(disabled: &Option<Disabled>) -> Option<Sql<Timestamp>> {
+    disabled.as_ref().and_then(|disabled| disabled.until).map(Sql)
+}
+
+fn reason(disabled: &Option<Disabled>) -> Option<&str> {
+    disabled.as_ref().and_then(|disabled| disabled.reason.as_deref())
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Webhook>> {
+    let Sql(id) = row.get(0)?;
+    let Sql(subscriptions): Sql<serde_json::Value> = row.get(3)?;
+    let disabled = if row.get(5)? {
+        Some(Disabled { until: row.get::<_, Option<Sql<_>>>(6)?.map(|at| at.0), reason: row.get(7)? })
+    } else {
+        None
+    };
+    let Ok(subscriptions) = serde_json::from_value(subscriptions) else {
+        return Ok(Err(DatabaseError::corrupt(format!("subscriptions of webhook {id}"))));
+    };
+    Ok(Ok(Webhook {
+        id,
+        url: row.get(1)?,
+        secret: row.get(2)?,
+        subscriptions,
+        filter: row.get(4)?,
+        disabled,
+    }))
 }

@@ -107,6 +107,11 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
+/// Why operations fail that shared a transaction with one that ended it.
+#[derive(Debug, thiserror::Error)]
+#[error("another operation of the same transaction met a full or failing disk")]
+struct Undone;
+
 enum Message {
     Work(Box<dyn Job>),
     Close(oneshot::Sender<Result<()>>),
@@ -228,7 +233,7 @@ impl Worker {
         let (lost, wakes) = match self.transact(batch) {
             Ok(wakes) => (None, wakes),
             Err(error) => {
-                // Some errors (a full disk) end the transaction by themselves; then this one fails.
+                // A full disk ends the transaction by itself, and then there is nothing to roll back.
                 let _ = self.connection.execute_batch("ROLLBACK");
                 tracing::error!(error = %error, operations = batch.len(), "a database commit failed");
                 (Some(error), false)
@@ -251,6 +256,11 @@ impl Worker {
             let tx = Writing { connection: &self.connection, wakes: Cell::new(false) };
             if job.run(&tx) == Kept::Yes {
                 wakes |= tx.wakes.get();
+            } else if self.connection.is_autocommit() {
+                return Err(DatabaseError::unavailable(
+                    "write: storage failed, everything was undone",
+                    Undone,
+                ));
             } else {
                 run("ROLLBACK TO operation")?;
             }

@@ -1,0 +1,66 @@
+//! Checks how the engine carries out the statements that run all the time, or over tables that
+//! grow: by an index, never by reading the table.
+
+use rusqlite::Connection;
+
+use crate::{account, assets, deliveries, outbox, prune, schema, timelines, webhooks};
+
+/// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
+/// intermediate result of a statement.
+const GOOD_SCANS: [&str; 3] = ["INDEX asset_deleting", "INDEX delivery_unsettled", "SCAN owed"];
+
+fn check(hot: &[&str], allowed: &str) {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::configure(&connection).unwrap();
+    schema::migrate(&mut connection).unwrap();
+    for sql in hot {
+        let plan = plan(&connection, sql);
+        let slow = |line: &&String| {
+            let scan = line.contains("SCAN") && !GOOD_SCANS.iter().any(|good| line.contains(good));
+            scan || (line.contains("TEMP B-TREE") && line.as_str() != allowed)
+        };
+        assert_eq!(plan.iter().find(slow), None, "{sql}\n{plan:#?}");
+    }
+}
+
+/// The lines of the engine's plan.
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let parameters = vec![rusqlite::types::Null; statement.parameter_count()];
+    let rows = statement.query_map(rusqlite::params_from_iter(parameters), |row| row.get(3)).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn nothing_hot_reads_a_whole_table_or_sorts_it() {
+    check(
+        &[
+            deliveries::OLDEST_DUE,
+            deliveries::FIRST_DUE,
+            deliveries::TAKE,
+            deliveries::LOG,
+            deliveries::PROMOTE,
+            deliveries::RELEASE,
+            webhooks::FORGET,
+            webhooks::MAKE_DUE,
+            webhooks::REMOVED_BUT_OWED,
+            outbox::BEHIND,
+            timelines::SYNC_SEGMENT,
+            assets::EXPIRING,
+            assets::DELETING,
+            account::RECOMPUTE,
+        ],
+        "",
+    );
+}
+
+#[test]
+fn pruning_finds_what_is_old_by_an_index() {
+    check(&prune::RULES.map(|rule| rule.sql), "");
+}
+
+#[test]
+fn the_wall_clock_finds_segments_by_an_index() {
+    // The few that were found are put in order of sequence.
+    check(&[timelines::SEGMENTS_IN], "USE TEMP B-TREE FOR ORDER BY");
+}
