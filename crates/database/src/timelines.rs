@@ -152,18 +152,39 @@ impl Database {
     ) -> Result<Vec<SegmentSpan>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(SEGMENTS_IN)?;
-            let rows = statement.query_map(params![Sql(timeline), Sql(from), Sql(to), run], |row| {
-                Ok(SegmentSpan {
-                    timeline: row.get::<_, Sql<_>>(0)?.0,
-                    sequence: row.get::<_, Sql<_>>(1)?.0,
-                    run: row.get(2)?,
-                    media_start_us: row.get(3)?,
-                    media_end_us: row.get(4)?,
-                    wall_offset_us: row.get(5)?,
-                    starts_with_sync: row.get(6)?,
-                })
-            })?;
+            let rows =
+                statement.query_map(params![Sql(timeline), Sql(from), Sql(to), run], stored_span)?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Segments `first` to `last` (included; absent: to the newest), in order, without their sample
+    /// tables.
+    pub async fn segment_spans(
+        &self,
+        timeline: TimelineId,
+        first: u64,
+        last: Option<u64>,
+    ) -> Result<Vec<SegmentSpan>> {
+        self.read(move |tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT timeline, sequence, run, media_start_us, media_end_us, wall_offset_us, starts_with_sync
+                 FROM segment WHERE timeline = ?1 AND sequence BETWEEN ?2 AND ?3 ORDER BY sequence",
+            )?;
+            let last = last.unwrap_or(i64::MAX.unsigned_abs());
+            let rows = statement.query_map(params![Sql(timeline), Sql(first), Sql(last)], stored_span)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Whether a chunk file holds any segment.
+    pub async fn chunk_in_use(&self, timeline: TimelineId, chunk: u32) -> Result<bool> {
+        self.read(move |tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM segment WHERE timeline = ?1 AND chunk = ?2)")?;
+            Ok(statement.query_row(params![Sql(timeline), chunk], |row| row.get(0))?)
         })
         .await
     }
@@ -194,6 +215,18 @@ impl Database {
         })
         .await
     }
+}
+
+fn stored_span(row: &Row<'_>) -> rusqlite::Result<SegmentSpan> {
+    Ok(SegmentSpan {
+        timeline: row.get::<_, Sql<_>>(0)?.0,
+        sequence: row.get::<_, Sql<_>>(1)?.0,
+        run: row.get(2)?,
+        media_start_us: row.get(3)?,
+        media_end_us: row.get(4)?,
+        wall_offset_us: row.get(5)?,
+        starts_with_sync: row.get(6)?,
+    })
 }
 
 /// The feed of this id.

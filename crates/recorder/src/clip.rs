@@ -1,0 +1,288 @@
+//! Makes clips: finds what a range of wall clock holds, reserves it and completes it at once, or as
+//! soon as the rest of the range has been received.
+
+mod choose;
+mod wait;
+
+pub(crate) use wait::close;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mediahooks_database::{
+    Asset, Change, ClippableTimeline, Conflict, DatabaseError, KeptReply, NewAsset, Recipe, TimelineQuery,
+};
+use mediahooks_model::{AssetState, AssetStatus, AssetType, MediaAssetId, StreamName, Timestamp, TokenId};
+use mediahooks_timeline::plan::{RunRange, Span, plan};
+use uuid::Uuid;
+
+use crate::error::{ClipError, RecorderError};
+use crate::finish;
+use crate::state::{Shared, now};
+
+/// How far the clock of the one who asks may be ahead of ours.
+const SKEW_MAX: Duration = Duration::from_secs(10);
+
+/// What clip is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClipRequest {
+    /// Of which stream.
+    pub stream_name: StreamName,
+    /// From when on.
+    pub start: Timestamp,
+    /// Up to when; absent: up to what has been received by now.
+    pub stop: Option<Timestamp>,
+    /// Only what was published with this token.
+    pub token: Option<TokenId>,
+    /// Only this source.
+    pub source_id: Option<String>,
+    /// Omitted: one clip per layer; `Some(None)`: only what was published without one; else this layer.
+    pub simulcast_id: Option<Option<String>>,
+    /// Only feeds of this rank.
+    pub priority: Option<i32>,
+    /// A name for people.
+    pub name: Option<String>,
+    /// When to remove it; beats the account's rule.
+    pub expiration: Option<Timestamp>,
+    /// Where to publish it.
+    pub media_distribution_id: Option<String>,
+    /// Its path there.
+    pub custom_path: Option<String>,
+    /// When the request arrived.
+    pub received: Timestamp,
+    /// Makes the request repeatable.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What makes a request repeatable without making a second clip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client's key.
+    pub key: String,
+    /// SHA-256 of what was asked, to tell a repeat from a misuse.
+    pub fingerprint: [u8; 32],
+}
+
+/// A clip that was planned: what it will be made of.
+struct PlannedClip {
+    feed: mediahooks_database::Feed,
+    recipe: Recipe,
+    /// Media that the range still lacks may come.
+    awaits: bool,
+}
+
+/// See [`crate::Recorder::create_clips`].
+pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result<Vec<Asset>, ClipError> {
+    if let Some(replayed) = replay(shared, &request).await? {
+        return Ok(replayed);
+    }
+    let stop = check_range(shared, &request)?;
+    let planned = plan_clips(shared, &request, stop).await?;
+    if planned.is_empty() {
+        return Err(ClipError::NoTimelines);
+    }
+    if request.custom_path.is_some() && planned.len() > 1 {
+        return Err(ClipError::CustomPathForSeveral { clips: planned.len() });
+    }
+    let created = match store(shared, &request, stop, &planned).await {
+        // Somebody else came first with the same key.
+        Err(ClipError::Internal(RecorderError::Database(DatabaseError::KeyUsed))) => {
+            return replay(shared, &request).await?.ok_or(ClipError::KeyReused);
+        }
+        created => created?,
+    };
+    let mut assets = Vec::with_capacity(created.len());
+    for (asset, planned) in created.into_iter().zip(planned) {
+        assets.push(if planned.awaits {
+            wait::complete_later(Arc::clone(shared), asset.clone(), stop);
+            asset
+        } else {
+            complete(shared, asset).await?
+        });
+    }
+    Ok(assets)
+}
+
+/// The assets of the first request with this key.
+async fn replay(shared: &Shared, request: &ClipRequest) -> Result<Option<Vec<Asset>>, ClipError> {
+    let Some(idempotency) = &request.idempotency else { return Ok(None) };
+    let Some(kept) = shared.database.kept_reply(&idempotency.key).await? else { return Ok(None) };
+    if kept.fingerprint != idempotency.fingerprint {
+        return Err(ClipError::KeyReused);
+    }
+    let mut assets = Vec::new();
+    for id in kept.reply.split(',').filter_map(|id| id.parse::<MediaAssetId>().ok()) {
+        // One that was removed meanwhile is not made again.
+        assets.extend(shared.database.asset(id).await?);
+    }
+    Ok(Some(assets))
+}
+
+/// Checks the range and returns its end.
+fn check_range(shared: &Shared, request: &ClipRequest) -> Result<Timestamp, ClipError> {
+    let limits = shared.limits;
+    let stop = request.stop.unwrap_or(request.received);
+    if request.start >= request.received.plus(SKEW_MAX) {
+        return Err(ClipError::StartsInFuture);
+    }
+    if stop <= request.start {
+        return Err(ClipError::StopNotAfterStart);
+    }
+    let length = stop.since(request.start);
+    if length < limits.clip_min {
+        return Err(ClipError::TooShort { min: limits.clip_min });
+    }
+    if length > limits.clip_max {
+        return Err(ClipError::TooLong { max: limits.clip_max });
+    }
+    if request.expiration.is_some_and(|expiration| expiration <= request.received) {
+        return Err(ClipError::ExpiresInPast);
+    }
+    Ok(stop)
+}
+
+/// Plans one clip per chosen feed and uninterrupted stretch of it.
+async fn plan_clips(
+    shared: &Shared,
+    request: &ClipRequest,
+    stop: Timestamp,
+) -> Result<Vec<PlannedClip>, ClipError> {
+    let query = TimelineQuery {
+        stream_name: request.stream_name.to_string(),
+        token: request.token,
+        source_id: request.source_id.clone(),
+        simulcast_id: request.simulcast_id.clone(),
+        priority: request.priority,
+    };
+    let timelines = shared.database.clippable_timelines(query).await?;
+    let mut planned = Vec::new();
+    for timeline in choose::choose(timelines, request.start, stop) {
+        planned.extend(plan_timeline(shared, request, stop, &timeline).await?);
+    }
+    Ok(planned)
+}
+
+async fn plan_timeline(
+    shared: &Shared,
+    request: &ClipRequest,
+    stop: Timestamp,
+    timeline: &[ClippableTimeline],
+) -> Result<Vec<PlannedClip>, ClipError> {
+    let Some(first) = timeline.first() else { return Ok(Vec::new()) };
+    let id = first.recipe.timeline;
+    // What has been received is stored now, so that it need not be waited for.
+    let stored_until = shared.live.flush(first.feed.id, None).await;
+    let spans = shared.database.segments_in(id, None, request.start, stop).await?;
+    let clippable = |sequence: u64| {
+        timeline
+            .iter()
+            .any(|part| sequence >= part.recipe.first && part.recipe.last.is_none_or(|last| sequence <= last))
+    };
+    let spans: Vec<Span> = spans
+        .iter()
+        .filter(|span| clippable(span.sequence))
+        .map(|span| Span {
+            sequence: span.sequence,
+            run: span.run,
+            media_start_us: span.media_start_us,
+            media_end_us: span.media_end_us,
+            wall_offset_us: span.wall_offset_us,
+        })
+        .collect();
+    let ranges = plan(&spans, request.start, stop);
+    let mut planned = Vec::new();
+    for (position, range) in ranges.iter().enumerate() {
+        let is_last = position + 1 == ranges.len();
+        let missing = is_last && stored_until.is_some_and(|until| until < stop);
+        let mut recipe = recipe(shared, id, range).await?;
+        let awaits = missing && request.stop.is_some();
+        if let (true, false, Some(until)) = (missing, awaits, stored_until) {
+            // "Up to now" is up to what is known to be all that was captured by then.
+            let short_us = stop.micros_since(until);
+            recipe.stop_us = recipe.stop_us.map(|stop_us| stop_us.saturating_sub(short_us));
+        }
+        if awaits {
+            recipe.last = None;
+        }
+        planned.push(PlannedClip { feed: first.feed.clone(), recipe, awaits });
+    }
+    Ok(planned)
+}
+
+/// What a planned range is made of: from a segment that decoding can begin with.
+async fn recipe(
+    shared: &Shared,
+    timeline: mediahooks_model::TimelineId,
+    range: &RunRange,
+) -> Result<Recipe, DatabaseError> {
+    let sync = shared.database.sync_segment_at_or_before(timeline, range.run, range.first).await?;
+    Ok(Recipe {
+        timeline,
+        run: range.run,
+        first: sync.unwrap_or(range.first),
+        last: Some(range.last),
+        start_us: Some(range.start_us),
+        stop_us: Some(range.stop_us),
+    })
+}
+
+/// Stores the clips, in `processing`, with their first events and the kept reply.
+async fn store(
+    shared: &Shared,
+    request: &ClipRequest,
+    stop: Timestamp,
+    planned: &[PlannedClip],
+) -> Result<Vec<Asset>, ClipError> {
+    let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
+    let assets = planned.iter().map(|planned| Asset {
+        id: MediaAssetId(Uuid::new_v4()),
+        asset_type: AssetType::Clip,
+        state: AssetState::Processing,
+        feed: planned.feed.id,
+        token: Some(planned.feed.token),
+        stream_name: planned.feed.stream_name.clone(),
+        source_id: planned.feed.source_id.clone(),
+        simulcast_id: planned.feed.simulcast_id.clone(),
+        priority: planned.feed.priority,
+        start_time: request.start,
+        stop_time: Some(stop),
+        name: request.name.clone(),
+        created: request.received,
+        expiration: request.expiration.or(rule),
+        media_distribution_id: request.media_distribution_id.clone(),
+        custom_path: request.custom_path.clone(),
+        recipe: Some(planned.recipe.clone()),
+    });
+    let assets: Vec<Asset> = assets.collect();
+    let ids: Vec<String> = assets.iter().map(|asset| asset.id.to_string()).collect();
+    let create = |asset| Change::CreateAsset(Box::new(NewAsset { asset }));
+    let mut changes: Vec<Change> = assets.into_iter().map(create).collect();
+    if let Some(idempotency) = &request.idempotency {
+        changes.push(Change::KeepReply(KeptReply {
+            key: idempotency.key.clone(),
+            fingerprint: idempotency.fingerprint.to_vec(),
+            reply: ids.join(","),
+            created: request.received,
+        }));
+    }
+    shared.database.commit(changes, now()).await.map_err(|error| match error {
+        DatabaseError::Conflict(Conflict::CustomPath) => ClipError::CustomPathTaken,
+        // Removed between the plan and its storing.
+        DatabaseError::Conflict(Conflict::MediaGone) => ClipError::NoTimelines,
+        error => error.into(),
+    })
+}
+
+/// Completes a clip whose recipe is closed, or says in its state why it cannot be.
+pub(crate) async fn complete(shared: &Shared, asset: Asset) -> Result<Asset, RecorderError> {
+    let Some(recipe) = asset.recipe.clone() else { return Ok(asset) };
+    let change = finish::finish(shared, &asset, recipe).await?;
+    match shared.database.commit(vec![change], now()).await {
+        Ok(stepped) => Ok(stepped.into_iter().next().unwrap_or(asset)),
+        // It was finished by somebody else: a sweep after a failure.
+        Err(DatabaseError::Refused(refused)) if refused.from != AssetStatus::Processing => {
+            Ok(shared.database.asset(asset.id).await?.unwrap_or(asset))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,186 @@
+//! Reads the files of assets: a header built from the index, and ranges of segments.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use mediahooks_database::Asset;
+use mediahooks_media::mp4::{Extent, Slice};
+use mediahooks_model::{AssetState, AssetType, MediaAssetId, Timestamp};
+use mediahooks_storage::ChunkReader;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use crate::error::{DownloadError, RecorderError};
+use crate::finish::{self, PreparedFile};
+use crate::state::{Reading, Shared};
+
+/// Bytes read from disk at a time: what one download keeps in memory.
+const PIECE: u64 = 256 << 10;
+
+/// Bytes of headers kept for the next request of the same file.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// The file of a complete recording or clip. While it exists, its bytes are not freed.
+pub struct Download {
+    /// Bytes.
+    pub len: u64,
+    /// A strong entity tag, in its quotes: the same bytes, and only they, have it.
+    pub etag: String,
+    /// When the file became what it is.
+    pub last_modified: Timestamp,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// A name for who saves it.
+    pub file_name: String,
+    shared: Arc<Shared>,
+    file: Arc<PreparedFile>,
+    reading: Arc<Reading>,
+}
+
+/// The headers of files that were asked for lately.
+pub(crate) struct FileCache {
+    files: Cache<MediaAssetId, Arc<PreparedFile>, HeaderBytes>,
+}
+
+#[derive(Clone)]
+struct HeaderBytes;
+
+impl Weighter<MediaAssetId, Arc<PreparedFile>> for HeaderBytes {
+    fn weight(&self, _: &MediaAssetId, file: &Arc<PreparedFile>) -> u64 {
+        let index: usize = file.segments.iter().map(|segment| segment.index.len() + 200).sum();
+        (file.movie.file.header.len() + index) as u64
+    }
+}
+
+impl Default for FileCache {
+    fn default() -> Self {
+        const FILES_EXPECTED: usize = 1024;
+        Self { files: Cache::with_weighter(FILES_EXPECTED, CACHE_BYTES, HeaderBytes) }
+    }
+}
+
+impl FileCache {
+    /// Forgets a file that was removed.
+    pub(crate) fn forget(&self, id: MediaAssetId) {
+        self.files.remove(&id);
+    }
+}
+
+/// See [`crate::Recorder::open_download`].
+pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Download, DownloadError> {
+    // Before the look at its state: what is not removed by then is not freed from then on.
+    let reading = shared.readers.enter(id);
+    let asset = shared.database.asset(id).await?.ok_or(DownloadError::NotFound)?;
+    if !matches!(asset.asset_type, AssetType::Recording | AssetType::Clip) {
+        return Err(DownloadError::NotFound);
+    }
+    match &asset.state {
+        AssetState::Complete { .. } => {}
+        AssetState::Deleting { .. } | AssetState::Deleted { .. } => return Err(DownloadError::Gone),
+        state => return Err(DownloadError::NotReady { status: state.status() }),
+    }
+    let recipe = asset.recipe.as_ref().ok_or(DownloadError::NotFound)?;
+    let prepared = shared
+        .files
+        .files
+        .get_or_insert_async(&id, async {
+            finish::prepare(&shared.database, recipe, asset.created).await.map(Arc::new)
+        })
+        .await?;
+    Ok(Download {
+        len: prepared.movie.file.len,
+        etag: entity_tag(&prepared),
+        last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
+        content_type: "video/mp4",
+        file_name: file_name(&asset),
+        shared: Arc::clone(shared),
+        file: prepared,
+        reading: Arc::new(reading),
+    })
+}
+
+/// Names the bytes: the header says what the file is, the extents which stored bytes, that never
+/// change, follow it.
+fn entity_tag(file: &PreparedFile) -> String {
+    let mut digest = Sha256::new();
+    digest.update(&file.movie.file.header);
+    for extent in &file.movie.file.extents {
+        if let Some(segment) = file.segments.get(extent.source as usize) {
+            digest.update(segment.timeline.0.as_bytes());
+            digest.update(segment.sequence.to_be_bytes());
+        }
+        digest.update(extent.offset.to_be_bytes());
+        digest.update(extent.len.to_be_bytes());
+    }
+    format!("\"{}\"", hex::encode(&digest.finalize()[..16]))
+}
+
+fn file_name(asset: &Asset) -> String {
+    let stem = match &asset.name {
+        Some(name) => name.clone(),
+        None => format!("{} {}", asset.stream_name, asset.start_time),
+    };
+    let safe = |c: char| if c.is_control() || r#"\/:*?"<>|"#.contains(c) { '-' } else { c };
+    format!("{}.mp4", stem.chars().map(safe).collect::<String>())
+}
+
+impl Download {
+    /// The bytes of `range`, in pieces. The caller keeps the range within [`Download::len`].
+    ///
+    /// Errors in the stream end it: a stored byte could not be read.
+    pub fn read(
+        &self,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static + use<> {
+        let body = Body {
+            shared: Arc::clone(&self.shared),
+            file: Arc::clone(&self.file),
+            _reading: Arc::clone(&self.reading),
+            slices: self.file.movie.file.slices(range).collect(),
+            open: None,
+        };
+        futures::stream::try_unfold(body, |mut body| async move {
+            Ok(body.next().await?.map(|bytes| (bytes, body)))
+        })
+    }
+}
+
+/// What is left of a range to be read.
+struct Body {
+    shared: Arc<Shared>,
+    file: Arc<PreparedFile>,
+    _reading: Arc<Reading>,
+    slices: VecDeque<Slice>,
+    open: Option<(u32, ChunkReader)>,
+}
+
+impl Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, RecorderError> {
+        match self.slices.pop_front() {
+            None => Ok(None),
+            Some(Slice::Header(range)) => Ok(Some(self.file.movie.file.header.slice(range))),
+            Some(Slice::Extent(extent)) => self.read(extent).await.map(Some),
+        }
+    }
+
+    /// Reads a piece of an extent and puts the rest of it back.
+    async fn read(&mut self, extent: Extent) -> Result<Bytes, RecorderError> {
+        let segment = self.file.segments.get(extent.source as usize).ok_or(RecorderError::SegmentsMissing)?;
+        let (timeline, chunk, start) = (segment.timeline, segment.chunk, segment.offset + extent.offset);
+        let len = extent.len.min(PIECE);
+        if extent.len > len {
+            let rest = Extent { offset: extent.offset + len, len: extent.len - len, ..extent };
+            self.slices.push_front(Slice::Extent(rest));
+        }
+        let reader = match &self.open {
+            Some((open, reader)) if *open == chunk => reader.clone(),
+            _ => self.shared.storage.open_chunk(timeline, chunk).await?,
+        };
+        self.open = Some((chunk, reader.clone()));
+        Ok(reader.read(start, len as usize).await?)
+    }
+}

@@ -1,0 +1,136 @@
+//! What can go wrong, for the people concerned.
+
+use std::time::Duration;
+
+use mediahooks_database::DatabaseError;
+use mediahooks_media::error::MuxError;
+use mediahooks_model::{AssetStatus, Refused};
+use mediahooks_storage::StorageError;
+use mediahooks_timeline::index::IndexError;
+use mediahooks_timeline::movie::MovieError;
+
+/// A failure of the machinery, not of the request.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] DatabaseError),
+    /// The storage failed.
+    #[error("the storage failed")]
+    Storage(#[from] StorageError),
+    /// A stored sample table cannot be read.
+    #[error("a stored segment index cannot be read")]
+    Index(#[from] IndexError),
+    /// Media cannot be written as a file.
+    #[error("media cannot be written as a file")]
+    Mux(#[from] MuxError),
+    /// An asset's file cannot be built from what is stored.
+    #[error("the file of an asset cannot be built")]
+    Movie(#[from] MovieError),
+    /// Segments that an asset refers to are not there.
+    #[error("segments that the asset refers to are missing")]
+    SegmentsMissing,
+}
+
+impl RecorderError {
+    /// Whether the same request can succeed later without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_transient()) || matches!(self, Self::Storage(_))
+    }
+}
+
+/// Why a clip is not made. The texts are for the API's client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClipError {
+    /// Nothing that can be clipped was received from such a stream in that range.
+    #[error(
+        "No timelines found matching clipping requirements. Ensure clipping is enabled on token and Timeline(s) with specified conditions exist."
+    )]
+    NoTimelines,
+    /// The range begins later than now.
+    #[error("startTime must be in the past")]
+    StartsInFuture,
+    /// The range has no length.
+    #[error("stopTime must be after startTime")]
+    StopNotAfterStart,
+    /// The range is too short.
+    #[error("a clip must be at least {} long", seconds(.min))]
+    TooShort {
+        /// Shortest clip.
+        min: Duration,
+    },
+    /// The range is too long.
+    #[error("a clip must be at most {} long", seconds(.max))]
+    TooLong {
+        /// Longest clip.
+        max: Duration,
+    },
+    /// It would expire before it is made.
+    #[error("expiration must be in the future")]
+    ExpiresInPast,
+    /// The idempotency key came with another request before.
+    #[error("this Idempotency-Key was used with a different request; use a new key for a new clip")]
+    KeyReused,
+    /// One path cannot lead to two files.
+    #[error("customPath is taken by another asset")]
+    CustomPathTaken,
+    /// One path was asked for, but the range makes several clips.
+    #[error("customPath cannot be used here: the range makes {clips} clips; narrow it by sourceId or time")]
+    CustomPathForSeveral {
+        /// How many clips the range makes.
+        clips: usize,
+    },
+    /// Not the request's fault.
+    #[error("the clip could not be made")]
+    Internal(#[from] RecorderError),
+}
+
+fn seconds(span: &Duration) -> String {
+    match span.as_secs() {
+        hours if hours >= 3600 && hours % 3600 == 0 => format!("{} h", hours / 3600),
+        _ => format!("{} s", span.as_secs_f64()),
+    }
+}
+
+impl From<DatabaseError> for ClipError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+/// Why a file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// There is no such asset, or it never has a file.
+    #[error("there is no such file")]
+    NotFound,
+    /// The asset is not complete.
+    #[error("the asset is `{status}`; its file can be downloaded once it is `complete`")]
+    NotReady {
+        /// Where it stands.
+        status: AssetStatus,
+    },
+    /// The asset was deleted.
+    #[error("the asset was deleted")]
+    Gone,
+    /// Not the request's fault.
+    #[error("the file could not be opened")]
+    Internal(#[from] RecorderError),
+}
+
+impl From<DatabaseError> for DownloadError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+/// Why an asset is not marked for removal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteRefused {
+    /// There is none of this id, or not any more.
+    #[error("there is no media asset with this id")]
+    NotFound,
+    /// Its state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}

@@ -1,0 +1,158 @@
+//! Which assets a feed makes as it goes: a recording, a timeline that clips are cut from, and their
+//! successors where a run ends or a length is reached.
+
+use std::sync::Arc;
+
+use mediahooks_database::{Asset, Change, Feed, NewAsset, Recipe};
+use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId};
+use mediahooks_timeline::segmenter::ClosedSegment;
+use uuid::Uuid;
+
+use super::NewFeed;
+use crate::error::RecorderError;
+use crate::finish;
+use crate::state::{Shared, now};
+
+/// An asset that grows with the feed.
+#[derive(Debug, Clone)]
+struct Growing {
+    asset: Asset,
+    run: u32,
+    first: u64,
+    start_us: i64,
+}
+
+/// See the module.
+pub(super) struct FeedAssets {
+    shared: Arc<Shared>,
+    new: NewFeed,
+    timeline: TimelineId,
+    growing: Vec<Growing>,
+    /// Assets whose creation is in the commit that is under way.
+    beginning: Vec<Growing>,
+}
+
+impl FeedAssets {
+    pub(super) fn new(shared: Arc<Shared>, new: NewFeed, timeline: TimelineId) -> Self {
+        Self { shared, new, timeline, growing: Vec::new(), beginning: Vec::new() }
+    }
+
+    pub(super) fn feed(&self) -> &Feed {
+        &self.new.feed
+    }
+
+    /// The steps that finish what `segment`, the `sequence`th, does not belong to.
+    pub(super) async fn before(
+        &mut self,
+        segment: &ClosedSegment,
+        sequence: u64,
+    ) -> Result<Vec<Change>, RecorderError> {
+        let limits = self.shared.limits;
+        let over = |growing: &Growing| {
+            let max = match growing.asset.asset_type {
+                AssetType::Recording => limits.recording_max,
+                _ => limits.timeline_max,
+            };
+            let length_us = segment.media_end_us - growing.start_us;
+            growing.run != segment.run
+                || (segment.starts_with_sync
+                    && i128::from(length_us) > max.as_micros().try_into().unwrap_or(i128::MAX))
+        };
+        let (done, growing) = std::mem::take(&mut self.growing).into_iter().partition(over);
+        self.growing = growing;
+        self.finish(done, sequence).await
+    }
+
+    /// The creation of what begins with `segment`, the `sequence`th.
+    pub(super) async fn begin(
+        &mut self,
+        segment: &ClosedSegment,
+        sequence: u64,
+    ) -> Result<Vec<Change>, RecorderError> {
+        let wanted = [(AssetType::Recording, self.new.records), (AssetType::Timeline, self.new.clips)];
+        let missing = wanted.into_iter().filter(|(asset_type, wanted)| {
+            *wanted && !self.growing.iter().any(|growing| growing.asset.asset_type == *asset_type)
+        });
+        let mut beginning = Vec::new();
+        for (asset_type, _) in missing {
+            beginning.push(self.grow(asset_type, segment, sequence).await?);
+        }
+        self.beginning = beginning;
+        let create =
+            |growing: &Growing| Change::CreateAsset(Box::new(NewAsset { asset: growing.asset.clone() }));
+        Ok(self.beginning.iter().map(create).collect())
+    }
+
+    /// The commit with what [`FeedAssets::begin`] returned succeeded.
+    pub(super) fn committed(&mut self) {
+        self.growing.append(&mut self.beginning);
+    }
+
+    /// The steps that finish everything, `sequence` segments being stored.
+    pub(super) async fn finish_all(&mut self, sequence: u64) -> Result<Vec<Change>, RecorderError> {
+        let done = std::mem::take(&mut self.growing);
+        self.finish(done, sequence).await
+    }
+
+    async fn finish(&self, done: Vec<Growing>, sequence: u64) -> Result<Vec<Change>, RecorderError> {
+        let Some(last) = sequence.checked_sub(1) else { return Ok(Vec::new()) };
+        let mut changes = Vec::new();
+        for growing in done {
+            let recipe = Recipe { last: Some(last), ..self.recipe(&growing) };
+            changes.push(finish::finish(&self.shared, &growing.asset, recipe).await?);
+        }
+        Ok(changes)
+    }
+
+    async fn grow(
+        &self,
+        asset_type: AssetType,
+        segment: &ClosedSegment,
+        first: u64,
+    ) -> Result<Growing, RecorderError> {
+        let created = now();
+        let feed = &self.new.feed;
+        let expiration = match asset_type {
+            // A recording's clock starts when it stops.
+            AssetType::Recording => None,
+            _ => self.shared.database.expiration_rules().await?.expiration(asset_type, created),
+        };
+        let asset = Asset {
+            id: MediaAssetId(Uuid::new_v4()),
+            asset_type,
+            state: AssetState::Processing,
+            feed: feed.id,
+            token: Some(feed.token),
+            stream_name: feed.stream_name.clone(),
+            source_id: feed.source_id.clone(),
+            simulcast_id: feed.simulcast_id.clone(),
+            priority: feed.priority,
+            start_time: wall_start(segment),
+            stop_time: None,
+            name: None,
+            created,
+            expiration,
+            media_distribution_id: None,
+            custom_path: None,
+            recipe: None,
+        };
+        let mut growing = Growing { asset, run: segment.run, first, start_us: segment.media_start_us };
+        growing.asset.recipe = Some(self.recipe(&growing));
+        Ok(growing)
+    }
+
+    fn recipe(&self, growing: &Growing) -> Recipe {
+        Recipe {
+            timeline: self.timeline,
+            run: growing.run,
+            first: growing.first,
+            last: None,
+            start_us: None,
+            stop_us: None,
+        }
+    }
+}
+
+fn wall_start(segment: &ClosedSegment) -> mediahooks_model::Timestamp {
+    mediahooks_model::Timestamp::from_micros(segment.media_start_us.saturating_add(segment.wall_offset_us))
+}

@@ -1,0 +1,79 @@
+//! The end of a feed that its publisher's connection holds.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use mediahooks_ingest::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd};
+use mediahooks_model::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// What a connection hands to the feed's task.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Media, with its arrival.
+    Media(FeedInput, Timestamp),
+    /// Nothing more comes.
+    End(PublishEnd),
+}
+
+/// Stamps arrivals and passes them on. Dropping it ends the feed.
+#[derive(Debug)]
+pub(super) struct Sink {
+    /// Wall clock of the feed's start and the steady clock beside it: arrivals are counted on the
+    /// steady one, so that a step of the wall clock does not tear a feed's media apart.
+    started: (Timestamp, Instant),
+    inputs: mpsc::Sender<Input>,
+    stop: watch::Receiver<Option<FeedEnded>>,
+    done: JoinHandle<()>,
+}
+
+impl Sink {
+    pub(super) fn new(
+        started: Timestamp,
+        inputs: mpsc::Sender<Input>,
+        stop: watch::Receiver<Option<FeedEnded>>,
+        done: JoinHandle<()>,
+    ) -> Self {
+        Self { started: (started, Instant::now()), inputs, stop, done }
+    }
+
+    fn arrival(&self) -> Timestamp {
+        self.started.0.plus(self.started.1.elapsed())
+    }
+
+    fn why_ended(&self) -> FeedEnded {
+        self.stop.borrow().clone().unwrap_or_else(|| FeedEnded {
+            code: "internal_error",
+            message: "The server could not keep this stream; see its log".into(),
+        })
+    }
+}
+
+#[async_trait]
+impl FeedSink for Sink {
+    async fn push(&mut self, input: FeedInput) -> Result<(), FeedEnded> {
+        let arrival = self.arrival();
+        if self.stop.borrow().is_some() {
+            return Err(self.why_ended());
+        }
+        self.inputs.send(Input::Media(input, arrival)).await.map_err(|_| self.why_ended())
+    }
+
+    async fn stopped(&mut self) -> FeedEnded {
+        if self.stop.wait_for(Option::is_some).await.is_err() {
+            // The task is gone; `push` will say so. Until then nothing stops the feed from our side.
+            std::future::pending::<()>().await;
+        }
+        self.why_ended()
+    }
+
+    async fn finish(self: Box<Self>, end: PublishEnd) {
+        // Either way the task ends: told, or because the channel closes.
+        let _ = self.inputs.send(Input::End(end)).await;
+        drop(self.inputs);
+        if let Err(error) = self.done.await {
+            tracing::error!(%error, "the task of a feed failed");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Stores the segments of one feed: bytes first, then the row, then word to who waits.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mediahooks_database::{Change, Run, Segment, Timeline};
+use mediahooks_media::cmaf::{InitTrack, encode_init};
+use mediahooks_media::sample::{TrackConfig, TrackKind};
+use mediahooks_model::{TimelineId, Timestamp};
+use mediahooks_storage::{Appended, ChunkWriter, StorageError};
+use mediahooks_timeline::segmenter::ClosedSegment;
+
+use super::NewFeed;
+use super::assets::FeedAssets;
+use crate::error::RecorderError;
+use crate::state::{Shared, now};
+
+/// A chunk file is followed by another one from this size on. Small enough that expiry gives room
+/// back soon, large enough that a day of a stream is not many files.
+const CHUNK_BYTES: u64 = 64 << 20;
+
+/// See the module.
+pub(super) struct SegmentStore {
+    shared: Arc<Shared>,
+    timeline: TimelineId,
+    assets: FeedAssets,
+    tracks: Vec<TrackConfig>,
+    writer: Option<ChunkWriter>,
+    next_chunk: u32,
+    next_sequence: u64,
+    bytes: u64,
+    stored_until: Option<Timestamp>,
+}
+
+impl SegmentStore {
+    pub(super) fn new(shared: Arc<Shared>, new: NewFeed, timeline: TimelineId) -> Self {
+        Self {
+            assets: FeedAssets::new(Arc::clone(&shared), new, timeline),
+            shared,
+            timeline,
+            tracks: Vec::new(),
+            writer: None,
+            next_chunk: 0,
+            next_sequence: 0,
+            bytes: 0,
+            stored_until: None,
+        }
+    }
+
+    /// Number of segments stored.
+    pub(super) fn segments(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Bytes stored.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Wall clock up to which everything captured is stored.
+    pub(super) fn stored_until(&self) -> Option<Timestamp> {
+        self.stored_until
+    }
+
+    /// Stores a segment and moves the feed's assets along.
+    pub(super) async fn put(&mut self, mut segment: ClosedSegment) -> Result<(), RecorderError> {
+        let mut changes = self.assets.before(&segment, self.next_sequence).await?;
+        if self.next_sequence == 0 {
+            let timeline = Timeline { id: self.timeline, feed: self.assets.feed().id, created: now() };
+            changes.push(Change::OpenTimeline(timeline));
+        }
+        if let Some(tracks) = &segment.tracks {
+            self.tracks.clone_from(tracks);
+            self.writer = None;
+            let run = Run { timeline: self.timeline, number: segment.run, tracks: tracks.clone() };
+            changes.push(Change::PutRun(run));
+        }
+        let mut parts = Vec::with_capacity(1 + segment.payload.len());
+        parts.push(Bytes::from(std::mem::take(&mut segment.head)));
+        parts.append(&mut segment.payload);
+        let (chunk, appended) = self.append(parts).await?;
+        let stored_until = captured_until(&segment, &self.tracks);
+        changes.push(Change::AddSegment(Segment {
+            timeline: self.timeline,
+            sequence: self.next_sequence,
+            run: segment.run,
+            chunk,
+            offset: appended.offset,
+            len: appended.len,
+            media_start_us: segment.media_start_us,
+            media_end_us: segment.media_end_us,
+            wall_offset_us: segment.wall_offset_us,
+            starts_with_sync: segment.starts_with_sync,
+            index: segment.index.encode(),
+        }));
+        changes.extend(self.assets.begin(&segment, self.next_sequence).await?);
+        self.shared.database.commit(changes, now()).await?;
+        self.assets.committed();
+        self.next_sequence += 1;
+        self.bytes += appended.len;
+        self.stored_until = stored_until.max(self.stored_until);
+        Ok(())
+    }
+
+    /// The steps that finish the feed's assets with what is stored.
+    pub(super) async fn finish_assets(&mut self) -> Result<Vec<Change>, RecorderError> {
+        self.assets.finish_all(self.next_sequence).await
+    }
+
+    /// Appends to the current chunk file, or to a new one when there is none, when it is large enough
+    /// or when it takes no more.
+    async fn append(&mut self, parts: Vec<Bytes>) -> Result<(u32, Appended), RecorderError> {
+        if let Some(writer) = self.writer.as_mut().filter(|writer| writer.len() < CHUNK_BYTES) {
+            match writer.append(parts.clone()).await {
+                Ok(appended) => return Ok((writer.chunk(), appended)),
+                // The bytes are still here: what one file lost another one gets.
+                Err(error) => tracing::error!(
+                    timeline = %self.timeline, chunk = writer.chunk(),
+                    error = &error as &dyn std::error::Error, "a chunk file failed; trying another one"
+                ),
+            }
+        }
+        let mut writer = self.next_writer().await?;
+        let appended = writer.append(parts).await?;
+        let chunk = writer.chunk();
+        self.writer = Some(writer);
+        Ok((chunk, appended))
+    }
+
+    async fn next_writer(&mut self) -> Result<ChunkWriter, RecorderError> {
+        let tracks: Vec<InitTrack<'_>> =
+            (1u32..).zip(&self.tracks).map(|(track_id, config)| InitTrack { track_id, config }).collect();
+        let init = encode_init(&tracks)?;
+        let chunk = self.next_chunk;
+        // Also when this fails: a file of that name may be there.
+        self.next_chunk += 1;
+        let created: Result<ChunkWriter, StorageError> =
+            self.shared.storage.create_chunk(self.timeline, chunk, init).await;
+        Ok(created?)
+    }
+}
+
+/// Wall clock before which no frame that is still to come was captured; see
+/// `Segmenter::received_until`.
+fn captured_until(segment: &ClosedSegment, tracks: &[TrackConfig]) -> Option<Timestamp> {
+    let kind_of = |track: u32| tracks.get(track as usize).map(|config| config.kind);
+    let spans = &segment.index.tracks;
+    let span =
+        spans.iter().find(|span| kind_of(span.track) == Some(TrackKind::Video)).or_else(|| spans.first())?;
+    let timescale = tracks.get(span.track as usize)?.timescale;
+    let (last_dts, _) = span.timed().last()?;
+    Some(Timestamp::from_micros(last_dts.to_micros(timescale).saturating_add(segment.wall_offset_us)))
+}

@@ -1,0 +1,211 @@
+//! The task of one feed: takes its media, stores it, serves flushes and finishes its assets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mediahooks_database::Change;
+use mediahooks_ingest::gate::{FeedInput, PublishEnd};
+use mediahooks_media::error::MuxError;
+use mediahooks_media::sample::TrackKind;
+use mediahooks_model::{TimelineId, Timestamp};
+use mediahooks_timeline::segmenter::{Output, Segmenter, SegmenterSettings};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::NewFeed;
+use super::sink::Input;
+use super::store::SegmentStore;
+use crate::error::RecorderError;
+use crate::live::FlushRequest;
+use crate::state::{Shared, now};
+
+/// How often a feed that is silent is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub(super) struct FeedTask {
+    shared: Arc<Shared>,
+    new: NewFeed,
+    segmenter: Segmenter,
+    store: SegmentStore,
+    outputs: Vec<Output>,
+    waiting: Vec<FlushRequest>,
+    dropped: u64,
+}
+
+impl FeedTask {
+    pub(super) fn new(shared: Arc<Shared>, new: NewFeed, timeline: TimelineId) -> Self {
+        Self {
+            store: SegmentStore::new(Arc::clone(&shared), new.clone(), timeline),
+            shared,
+            new,
+            segmenter: Segmenter::new(SegmenterSettings::default()),
+            outputs: Vec::new(),
+            waiting: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Runs until the publisher has left; everything it sent is stored and its assets are finished
+    /// when this returns.
+    pub(super) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut flushes: mpsc::Receiver<FlushRequest>,
+    ) {
+        let outcome = self.receive(&mut inputs, &mut flushes).await;
+        // From here on a waiting connection is told that nothing is taken any more.
+        inputs.close();
+        let end = match outcome {
+            Ok(end) => end,
+            Err(error) => {
+                self.report_failure(&error);
+                PublishEnd::ProtocolError("storage failed".into())
+            }
+        };
+        self.end().await;
+        self.shared.live.leave(self.new.feed.id);
+        for request in self.waiting.drain(..) {
+            let _ = request.reply.send(self.store.stored_until());
+        }
+        tracing::info!(
+            feed = %self.new.feed.id, stream = %self.new.feed.stream_name, %end,
+            segments = self.store.segments(), bytes = self.store.bytes(), dropped = self.dropped,
+            "feed ended"
+        );
+    }
+
+    async fn receive(
+        &mut self,
+        inputs: &mut mpsc::Receiver<Input>,
+        flushes: &mut mpsc::Receiver<FlushRequest>,
+    ) -> Result<PublishEnd, RecorderError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(Input::Media(input, arrival)) => self.take(input, arrival).await?,
+                    Some(Input::End(end)) => return Ok(end),
+                    None => return Ok(PublishEnd::Disconnected),
+                },
+                Some(request) = flushes.recv() => {
+                    // What arrived before the request belongs to it.
+                    for _ in 0..inputs.len() {
+                        match inputs.try_recv() {
+                            Ok(Input::Media(input, arrival)) => self.take(input, arrival).await?,
+                            Ok(Input::End(end)) => {
+                                self.waiting.push(request);
+                                return Ok(end);
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.waiting.push(request);
+                    self.serve_flushes().await?;
+                }
+                _ = tick.tick() => {
+                    self.segmenter.poll(now(), &mut self.outputs)?;
+                    self.store_outputs().await?;
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, input: FeedInput, arrival: Timestamp) -> Result<(), RecorderError> {
+        match input {
+            FeedInput::Config(config) if self.keeps(config.kind) => {
+                self.segmenter.set_track(config, &mut self.outputs)?;
+            }
+            FeedInput::Sample { kind, sample } if self.keeps(kind) => {
+                self.segmenter.push(kind, sample, arrival, &mut self.outputs)?;
+            }
+            FeedInput::Ignored { kind, reason } => self.note_dropped(kind, reason),
+            FeedInput::Config(_) | FeedInput::Sample { .. } => return Ok(()),
+        }
+        self.store_outputs().await?;
+        self.serve_flushes().await
+    }
+
+    fn keeps(&self, kind: TrackKind) -> bool {
+        let wanted = match kind {
+            TrackKind::Video => self.new.keeps_video,
+            TrackKind::Audio => self.new.keeps_audio,
+        };
+        wanted && (self.new.records || self.new.clips)
+    }
+
+    /// Stores what the segmenter has put out.
+    async fn store_outputs(&mut self) -> Result<(), RecorderError> {
+        for output in std::mem::take(&mut self.outputs) {
+            match output {
+                Output::Segment(segment) => self.store.put(*segment).await?,
+                Output::Dropped { kind, reason } => self.note_dropped(kind, reason),
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers the flush requests whose time has come.
+    async fn serve_flushes(&mut self) -> Result<(), RecorderError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let received = self.segmenter.received_until();
+        let due =
+            |request: &FlushRequest| request.until.is_none_or(|until| received.is_some_and(|at| at >= until));
+        if !self.waiting.iter().any(due) {
+            return Ok(());
+        }
+        self.segmenter.flush(&mut self.outputs)?;
+        self.store_outputs().await?;
+        let (due, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(due);
+        self.waiting = waiting;
+        for request in due {
+            // Who asked may have given up.
+            let _ = request.reply.send(self.store.stored_until());
+        }
+        Ok(())
+    }
+
+    fn note_dropped(&mut self, kind: TrackKind, reason: &'static str) {
+        self.dropped += 1;
+        // The first few tell what is wrong; the count at the end tells how much.
+        if self.dropped <= 8 {
+            tracing::warn!(feed = %self.new.feed.id, stream = %self.new.feed.stream_name, ?kind, reason, "not kept");
+        }
+    }
+
+    /// Stores the rest, finishes the assets and tells that the feed ended.
+    async fn end(&mut self) {
+        if let Err(error) = self.store_rest().await {
+            self.report_failure(&error);
+        }
+        let mut changes = match self.store.finish_assets().await {
+            Ok(changes) => changes,
+            Err(error) => {
+                self.report_failure(&error);
+                Vec::new()
+            }
+        };
+        changes.push(Change::EndFeed { feed: self.new.feed.id, at: now() });
+        if let Err(error) = self.shared.database.commit(changes, now()).await {
+            // The sweeper takes it up once the database works again.
+            self.report_failure(&error.into());
+        }
+    }
+
+    async fn store_rest(&mut self) -> Result<(), RecorderError> {
+        let flushed: Result<(), MuxError> = self.segmenter.flush(&mut self.outputs);
+        self.store_outputs().await?;
+        Ok(flushed?)
+    }
+
+    fn report_failure(&self, error: &RecorderError) {
+        tracing::error!(
+            feed = %self.new.feed.id, stream = %self.new.feed.stream_name,
+            error = error as &dyn std::error::Error, "a feed could not be kept whole"
+        );
+        self.shared.live.fail(self.new.feed.id);
+    }
+}

@@ -1,0 +1,121 @@
+//! Live feeds to durable segments; segments to recordings, clips and downloads; and their removal.
+//!
+//! A shell: it admits publishers, runs one task per feed that appends what its `Segmenter` closes to
+//! storage and commits the rows, and moves assets through their states. Decisions are made in
+//! `model`, `media` and `timeline`. What always holds: bytes are durable before their row is, and a
+//! row is gone before its bytes are.
+
+mod admission;
+pub mod check;
+mod clip;
+mod download;
+mod error;
+mod feed;
+mod finish;
+mod live;
+mod recovery;
+mod removal;
+mod state;
+
+use std::sync::Arc;
+
+use mediahooks_database::{Asset, Database, Feed};
+use mediahooks_ingest::gate::PublishGate;
+use mediahooks_model::{AssetType, Limits, MediaAssetId};
+use mediahooks_storage::DiskStorage;
+use tokio_util::sync::CancellationToken;
+
+pub use clip::{ClipRequest, Idempotency};
+pub use download::Download;
+pub use error::{ClipError, DeleteRefused, DownloadError, RecorderError};
+pub use live::StopScope;
+
+use admission::Gate;
+use state::Shared;
+
+/// Everything that happens to media. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+impl Recorder {
+    /// Opens over a database and a storage that belong together, and repairs what a crash left: cuts
+    /// chunk files back to their last row, ends the feeds that were live and finishes their assets
+    /// with what was received.
+    ///
+    /// Errors: [`RecorderError`] when either cannot be read or written.
+    pub async fn open(
+        database: Database,
+        storage: DiskStorage,
+        limits: Limits,
+    ) -> Result<Self, RecorderError> {
+        let shared = Arc::new(Shared::new(database, storage, limits));
+        recovery::recover(&shared).await?;
+        Ok(Self { shared })
+    }
+
+    /// What ingest asks for admission.
+    pub fn gate(&self) -> Arc<dyn PublishGate> {
+        Arc::new(Gate::new(Arc::clone(&self.shared)))
+    }
+
+    /// Makes clips of a range of a stream: one per source and per uninterrupted stretch. Each is
+    /// complete on return unless its range is still being received.
+    ///
+    /// A repeated idempotency key returns the assets of its first request.
+    ///
+    /// Errors: [`ClipError`].
+    pub async fn create_clips(&self, request: ClipRequest) -> Result<Vec<Asset>, ClipError> {
+        clip::create(&self.shared, request).await
+    }
+
+    /// Opens the file of a complete recording or clip.
+    ///
+    /// Errors: [`DownloadError`].
+    pub async fn open_download(&self, id: MediaAssetId) -> Result<Download, DownloadError> {
+        download::open(&self.shared, id).await
+    }
+
+    /// Marks assets for removal and tells for each whether it was. Their bytes are freed in the
+    /// background, once nothing else refers to them and no download reads them.
+    ///
+    /// Errors: [`RecorderError`] when the database fails.
+    pub async fn delete_assets(
+        &self,
+        ids: &[MediaAssetId],
+    ) -> Result<Vec<(MediaAssetId, Result<(), DeleteRefused>)>, RecorderError> {
+        removal::delete(&self.shared, ids).await
+    }
+
+    /// Marks every asset of a type for removal that can be. Returns how many were, and those that
+    /// were refused.
+    ///
+    /// Errors: [`RecorderError`] when the database fails.
+    pub async fn delete_assets_of_type(
+        &self,
+        asset_type: AssetType,
+    ) -> Result<(u64, Vec<(MediaAssetId, DeleteRefused)>), RecorderError> {
+        removal::delete_type(&self.shared, asset_type).await
+    }
+
+    /// Every feed that is live now.
+    pub fn live_feeds(&self) -> Vec<Feed> {
+        self.shared.live.feeds()
+    }
+
+    /// Tells feeds to stop and returns how many were told; `why` goes to their encoders.
+    pub fn stop_feeds(&self, which: &StopScope, why: &'static str) -> usize {
+        self.shared.live.stop(which, why)
+    }
+
+    /// Removes what has expired or was marked, until `shutdown`. Run it once.
+    pub async fn run_sweeper(self, shutdown: CancellationToken) {
+        removal::sweep(&self.shared, shutdown).await;
+    }
+
+    /// Resolves when no feed is live and no asset is being finished any more.
+    pub async fn drain(&self) {
+        self.shared.live.wait_until_empty().await;
+    }
+}

@@ -1,0 +1,211 @@
+//! The feeds that are live now, and the decision which of two publishers of one source stays.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mediahooks_database::Feed;
+use mediahooks_ingest::gate::FeedEnded;
+use mediahooks_model::{FeedId, StreamName, TimelineId, Timestamp, TokenId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Which feeds to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopScope {
+    /// Every one.
+    All,
+    /// Those of one stream.
+    Stream(StreamName),
+    /// Those published with one token.
+    Token(TokenId),
+    /// One.
+    Feed(FeedId),
+}
+
+impl StopScope {
+    fn holds(&self, feed: &Feed) -> bool {
+        match self {
+            Self::All => true,
+            Self::Stream(name) => feed.stream_name == *name,
+            Self::Token(token) => feed.token == *token,
+            Self::Feed(id) => feed.id == *id,
+        }
+    }
+}
+
+/// Asks a feed's task to store what it has.
+#[derive(Debug)]
+pub(crate) struct FlushRequest {
+    /// Once everything captured before this has been received; `None`: now.
+    pub until: Option<Timestamp>,
+    /// Answered when it is stored, with the wall clock up to which everything is.
+    pub reply: oneshot::Sender<Option<Timestamp>>,
+}
+
+/// The handle to a feed's task.
+#[derive(Debug)]
+struct LiveFeed {
+    feed: Feed,
+    timeline: TimelineId,
+    stop: watch::Sender<Option<FeedEnded>>,
+    flush: mpsc::Sender<FlushRequest>,
+}
+
+/// What a feed's task holds of its entry.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub stop: watch::Receiver<Option<FeedEnded>>,
+    pub flush: mpsc::Receiver<FlushRequest>,
+}
+
+/// A feed that outranks the one that wants in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outranked;
+
+/// All live feeds.
+#[derive(Debug, Default)]
+pub(crate) struct LiveFeeds {
+    feeds: Mutex<HashMap<FeedId, LiveFeed>>,
+    count: watch::Sender<usize>,
+}
+
+/// A flush request that waits at a feed's task; more than these are refused.
+const FLUSHES_WAITING_MAX: usize = 1024;
+
+impl LiveFeeds {
+    /// Enters a feed. Of two feeds of one source and layer the one of higher priority stays, and of
+    /// equal ones the newer: the other is told to stop, or this one is refused.
+    pub(crate) fn enter(&self, feed: Feed, timeline: TimelineId) -> Result<Entry, Outranked> {
+        let mut feeds = self.lock();
+        let rivals =
+            || feeds.values().filter(|live| same_source(&live.feed, &feed) && live.stop.borrow().is_none());
+        if rivals().any(|live| rank(live.feed.priority) > rank(feed.priority)) {
+            return Err(Outranked);
+        }
+        for rival in rivals() {
+            rival.end("replaced", "Another publisher took over this stream".into());
+        }
+        let (stop, stop_receiver) = watch::channel(None);
+        let (flush, flush_receiver) = mpsc::channel(FLUSHES_WAITING_MAX);
+        feeds.insert(feed.id, LiveFeed { feed, timeline, stop, flush });
+        self.count.send_replace(feeds.len());
+        Ok(Entry { stop: stop_receiver, flush: flush_receiver })
+    }
+
+    /// Takes a feed out again, once all of it is stored.
+    pub(crate) fn leave(&self, feed: FeedId) {
+        let mut feeds = self.lock();
+        feeds.remove(&feed);
+        self.count.send_replace(feeds.len());
+    }
+
+    pub(crate) fn feeds(&self) -> Vec<Feed> {
+        self.lock().values().map(|live| live.feed.clone()).collect()
+    }
+
+    /// Whether a feed still writes to this timeline.
+    pub(crate) fn writes_to(&self, timeline: TimelineId) -> bool {
+        self.lock().values().any(|live| live.timeline == timeline)
+    }
+
+    pub(crate) fn stop(&self, which: &StopScope, why: &'static str) -> usize {
+        let feeds = self.lock();
+        let told = feeds.values().filter(|live| which.holds(&live.feed) && live.end("stopped", why.into()));
+        told.count()
+    }
+
+    /// Tells a feed that it cannot be kept, so that its encoder reconnects.
+    pub(crate) fn fail(&self, feed: FeedId) {
+        if let Some(live) = self.lock().get(&feed) {
+            live.end("storage_failed", "The server could not store this stream; reconnect".into());
+        }
+    }
+
+    /// Asks the task of a feed to store what it has; see [`FlushRequest`]. `None` when the feed is
+    /// not live any more: everything it sent is stored.
+    pub(crate) async fn flush(&self, feed: FeedId, until: Option<Timestamp>) -> Option<Timestamp> {
+        let sender = self.lock().get(&feed)?.flush.clone();
+        let (reply, answer) = oneshot::channel();
+        sender.send(FlushRequest { until, reply }).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    pub(crate) async fn wait_until_empty(&self) {
+        let mut count = self.count.subscribe();
+        // The sender lives as long as `self`.
+        let _ = count.wait_for(|&count| count == 0).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<FeedId, LiveFeed>> {
+        // The map is whole after every statement that touches it.
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LiveFeed {
+    /// Tells the feed to stop; false when it was told before.
+    fn end(&self, code: &'static str, message: String) -> bool {
+        self.stop.send_if_modified(|reason| {
+            let first = reason.is_none();
+            reason.get_or_insert(FeedEnded { code, message });
+            first
+        })
+    }
+}
+
+fn same_source(a: &Feed, b: &Feed) -> bool {
+    a.stream_name == b.stream_name && a.source_id == b.source_id && a.simulcast_id == b.simulcast_id
+}
+
+/// A feed without priority ranks below every other.
+fn rank(priority: Option<i32>) -> i64 {
+    priority.map_or(i64::MIN, i64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn feed(number: u128, source: Option<&str>, priority: Option<i32>) -> Feed {
+        Feed {
+            id: FeedId(Uuid::from_u128(number)),
+            token: TokenId(1),
+            stream_name: "stage".parse().unwrap(),
+            source_id: source.map(str::to_owned),
+            simulcast_id: None,
+            priority,
+            remote: "127.0.0.1".parse().unwrap(),
+            started: Timestamp::EPOCH,
+            ended: None,
+        }
+    }
+
+    fn enter(live: &LiveFeeds, feed: Feed) -> Result<Entry, Outranked> {
+        let timeline = TimelineId(feed.id.0);
+        live.enter(feed, timeline)
+    }
+
+    #[test]
+    fn the_higher_priority_stays_and_of_equals_the_newer() {
+        let live = LiveFeeds::default();
+        let first = enter(&live, feed(1, None, None)).unwrap();
+        let equal = enter(&live, feed(2, None, None)).unwrap();
+        assert_eq!(first.stop.borrow().as_ref().unwrap().code, "replaced");
+        let higher = enter(&live, feed(3, None, Some(-5))).unwrap();
+        assert!(equal.stop.borrow().is_some());
+        assert!(enter(&live, feed(4, None, None)).is_err());
+        assert!(higher.stop.borrow().is_none());
+        assert!(enter(&live, feed(5, Some("side"), None)).is_ok());
+    }
+
+    #[test]
+    fn stopping_tells_each_feed_once() {
+        let live = LiveFeeds::default();
+        let entry = enter(&live, feed(1, None, None)).unwrap();
+        assert_eq!(live.stop(&StopScope::Token(TokenId(2)), "x"), 0);
+        assert_eq!(live.stop(&StopScope::Token(TokenId(1)), "x"), 1);
+        assert_eq!(live.stop(&StopScope::All, "y"), 0);
+        assert_eq!(entry.stop.borrow().as_ref().unwrap().message, "x");
+    }
+}

@@ -1,0 +1,86 @@
+//! What all parts of the recorder share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use mediahooks_database::Database;
+use mediahooks_model::{Limits, MediaAssetId, Timestamp};
+use mediahooks_storage::DiskStorage;
+use tokio::sync::Notify;
+
+use crate::download::FileCache;
+use crate::live::LiveFeeds;
+
+/// One per [`crate::Recorder`].
+pub(crate) struct Shared {
+    pub database: Database,
+    pub storage: DiskStorage,
+    pub limits: Limits,
+    pub live: LiveFeeds,
+    pub files: FileCache,
+    pub readers: Readers,
+    /// Told when an asset was marked for removal.
+    pub sweep: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(database: Database, storage: DiskStorage, limits: Limits) -> Self {
+        Self {
+            database,
+            storage,
+            limits,
+            live: LiveFeeds::default(),
+            files: FileCache::default(),
+            readers: Readers::default(),
+            sweep: Notify::new(),
+        }
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::EPOCH.plus(since)
+}
+
+/// How many downloads read each asset. Bytes that are being read are not freed.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Readers {
+    counts: Arc<Mutex<HashMap<MediaAssetId, usize>>>,
+}
+
+/// Counts as a reader of one asset until dropped.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    readers: Readers,
+    asset: MediaAssetId,
+}
+
+impl Readers {
+    pub(crate) fn enter(&self, asset: MediaAssetId) -> Reading {
+        *self.lock().entry(asset).or_insert(0) += 1;
+        Reading { readers: self.clone(), asset }
+    }
+
+    pub(crate) fn is_read(&self, asset: MediaAssetId) -> bool {
+        self.lock().contains_key(&asset)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MediaAssetId, usize>> {
+        // The map is whole after every statement that touches it.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut counts = self.readers.lock();
+        if let Some(count) = counts.get_mut(&self.asset) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.asset);
+            }
+        }
+    }
+}
