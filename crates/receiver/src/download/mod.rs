@@ -5,45 +5,23 @@
 //! goes on where it stopped as long as the server vouches with a strong ETag that the file is
 //! still the same (RFC 9110 §13.1.5, `If-Range`); otherwise it begins anew.
 
+mod error;
 mod part;
+mod patience;
 mod reply;
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Response};
 
+use error::Failure;
 use part::PartFile;
+use patience::Patience;
 use reply::{Plan, ReplyHead};
 
-/// How patient a download is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DownloadPolicy {
-    /// How often in a row to try without getting at least 1 MiB further, or to the end. Default 8.
-    pub attempts_max: NonZeroU32,
-    /// The wait after the first failure; each further one doubles it. Default 500 ms.
-    pub backoff_first: Duration,
-    /// The longest wait, also when the server asks for more by `Retry-After`. Default 30 s.
-    pub backoff_max: Duration,
-    /// How long to wait for the response head, and between two pieces of the body. Default 30 s.
-    pub idle_timeout: Duration,
-    /// The largest file accepted, in bytes. Default 1 TiB; a day at 20 Mbit/s is a fifth of it.
-    pub size_bytes_max: u64,
-}
-
-impl Default for DownloadPolicy {
-    fn default() -> Self {
-        Self {
-            attempts_max: NonZeroU32::MIN.saturating_add(7),
-            backoff_first: Duration::from_millis(500),
-            backoff_max: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(30),
-            size_bytes_max: 1 << 40,
-        }
-    }
-}
+pub use error::{AttemptError, DownloadError};
+pub use patience::DownloadPolicy;
 
 /// How far a download is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,106 +43,6 @@ pub struct Downloaded {
     pub already_there: bool,
     /// HTTP requests made.
     pub requests: u32,
-}
-
-/// Why there is no file. No message holds the URL: its query is a credential.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DownloadError {
-    /// The link cannot be used.
-    #[error("the download link is not a usable http or https URL")]
-    Url(#[source] reqwest::Error),
-    /// The server refused, and asking again will not help.
-    #[error("the server answered {0}: links expire, so read the asset again for a new one")]
-    Refused(StatusCode),
-    /// Another file is at the final path.
-    #[error("{path} exists and is another file: move it away, or allow replacing")]
-    TargetExists {
-        /// The final path.
-        path: PathBuf,
-    },
-    /// Another download writes to the same path.
-    #[error("{path} is being downloaded already")]
-    Busy {
-        /// The final path.
-        path: PathBuf,
-    },
-    /// Above [`DownloadPolicy::size_bytes_max`].
-    #[error("the file is larger than the {max} bytes allowed")]
-    TooLarge {
-        /// What is allowed.
-        max: u64,
-    },
-    /// The server compressed the body though it was asked not to, so its length proves nothing.
-    #[error("the server sent the file with a content encoding that was not asked for")]
-    Encoded,
-    /// The end of the body could not be told from a broken connection.
-    #[error("the server does not say how long the file is, so a broken transfer could not be noticed")]
-    NoLength,
-    /// Too many attempts brought nothing.
-    #[error("gave up after {requests} requests; what was received is kept for the next time")]
-    GaveUp {
-        /// HTTP requests made.
-        requests: u32,
-        /// How the last one failed.
-        source: AttemptError,
-    },
-    /// The disk refused.
-    #[error("cannot {action} {path}")]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
-
-/// How one attempt failed in a way that another may not.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AttemptError {
-    /// No connection, or it broke.
-    #[error("the transfer broke")]
-    Transfer(#[source] reqwest::Error),
-    /// Nothing came for as long as [`DownloadPolicy::idle_timeout`].
-    #[error("nothing arrived for {} s", .0.as_secs())]
-    Idle(Duration),
-    /// The server is busy or broken.
-    #[error("the server answered {0}")]
-    Status(StatusCode),
-    /// A partial response for something else than was asked.
-    #[error("the server answered the range request with another range")]
-    WrongRange,
-    /// The body ended early or went on too long.
-    #[error("{received} bytes arrived where {expected} were announced")]
-    WrongLength {
-        /// Bytes on disk.
-        received: u64,
-        /// Bytes announced.
-        expected: u64,
-    },
-}
-
-/// What an attempt ends with when it does not succeed.
-enum Failure {
-    /// May go away.
-    Passing { error: AttemptError, retry_after: Option<Duration> },
-    /// Will not.
-    Lasting(DownloadError),
-}
-
-impl From<DownloadError> for Failure {
-    fn from(error: DownloadError) -> Self {
-        Self::Lasting(error)
-    }
-}
-
-impl From<AttemptError> for Failure {
-    fn from(error: AttemptError) -> Self {
-        Self::Passing { error, retry_after: None }
-    }
 }
 
 /// How an attempt ends when it succeeds.
@@ -383,73 +261,5 @@ impl Download {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// Counts attempts that brought nothing. Only what lies beyond the farthest byte so far counts as
-/// progress: a server whose file changes at each request would be asked for ever otherwise.
-#[derive(Debug, Default)]
-struct Patience {
-    requests: u32,
-    failures: u32,
-    farthest: u64,
-}
-
-impl Patience {
-    const PROGRESS_BYTES: u64 = 1 << 20;
-
-    /// The wait before the next attempt; `None` when there shall be none.
-    fn wait(
-        &mut self,
-        policy: &DownloadPolicy,
-        received: u64,
-        retry_after: Option<Duration>,
-    ) -> Option<Duration> {
-        if received >= self.farthest.saturating_add(Self::PROGRESS_BYTES) {
-            self.farthest = received;
-            self.failures = 0;
-        }
-        self.failures += 1;
-        if self.failures >= policy.attempts_max.get() {
-            return None;
-        }
-        let doubled = 1u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX);
-        let planned = policy.backoff_first.saturating_mul(doubled);
-        Some(planned.max(retry_after.unwrap_or_default()).min(policy.backoff_max))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: u64 = 1 << 20;
-
-    fn waits(received: &[u64], retry_after: Option<Duration>) -> Vec<Option<u64>> {
-        let policy = DownloadPolicy {
-            attempts_max: NonZeroU32::new(4).unwrap(),
-            backoff_first: Duration::from_secs(1),
-            backoff_max: Duration::from_secs(3),
-            ..DownloadPolicy::default()
-        };
-        let mut patience = Patience::default();
-        received
-            .iter()
-            .map(|received| patience.wait(&policy, *received, retry_after).map(|wait| wait.as_secs()))
-            .collect()
-    }
-
-    #[test]
-    fn waits_double_up_to_the_bound_and_end() {
-        assert_eq!(waits(&[0, 0, 0, 0], None), [Some(1), Some(2), Some(3), None]);
-        assert_eq!(waits(&[0, 0], Some(Duration::from_secs(600))), [Some(3), Some(3)]);
-    }
-
-    #[test]
-    fn only_new_bytes_count_as_progress() {
-        assert_eq!(waits(&[0, MIB, 2 * MIB], None), [Some(1), Some(1), Some(1)]);
-        assert_eq!(waits(&[MIB, MIB, MIB, MIB], None), [Some(1), Some(2), Some(3), None]);
-        assert_eq!(waits(&[MIB, 0, MIB, 0], None), [Some(1), Some(2), Some(3), None]);
-        assert_eq!(waits(&[1, 2, 3, 4], None), [Some(1), Some(2), Some(3), None]);
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
-use super::DownloadError;
+use super::error::DownloadError;
 
 /// How many bytes may be received again after a crash; syncing more often would slow the transfer.
 const CHECKPOINT_BYTES: u64 = 32 << 20;

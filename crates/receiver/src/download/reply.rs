@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Version, header};
 
-use super::{AttemptError, DownloadError, Failure};
+use super::error::{AttemptError, DownloadError, Failure};
 
 /// What matters of a response before its body.
 #[derive(Debug, Clone)]
