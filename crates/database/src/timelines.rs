@@ -76,6 +76,8 @@ impl Database {
                      AND (?3 IS NULL OR a.source_id = ?3)
                      AND (NOT ?4 OR a.simulcast_id IS ?5)
                      AND (?6 IS NULL OR a.priority = ?6)
+                     AND (?7 IS NULL OR a.start_us < ?7)
+                     AND (?8 IS NULL OR a.stop_us IS NULL OR a.stop_us > ?8)
                  ORDER BY a.start_us, a.id"
             ))?;
             let rows = statement.query_map(
@@ -85,7 +87,9 @@ impl Database {
                     query.source_id,
                     query.simulcast_id.is_some(),
                     query.simulcast_id.flatten(),
-                    query.priority
+                    query.priority,
+                    query.before.map(Sql),
+                    query.after.map(Sql)
                 ],
                 |row| {
                     Ok(ClippableTimeline {
@@ -152,8 +156,7 @@ impl Database {
     ) -> Result<Vec<SegmentSpan>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(SEGMENTS_IN)?;
-            let rows =
-                statement.query_map(params![Sql(timeline), Sql(from), Sql(to), run], stored_span)?;
+            let rows = statement.query_map(params![Sql(timeline), Sql(from), Sql(to), run], stored_span)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -182,8 +185,8 @@ impl Database {
     /// Whether a chunk file holds any segment.
     pub async fn chunk_in_use(&self, timeline: TimelineId, chunk: u32) -> Result<bool> {
         self.read(move |tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM segment WHERE timeline = ?1 AND chunk = ?2)")?;
+            let mut statement = tx
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM segment WHERE timeline = ?1 AND chunk = ?2)")?;
             Ok(statement.query_row(params![Sql(timeline), chunk], |row| row.get(0))?)
         })
         .await

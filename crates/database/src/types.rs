@@ -315,6 +315,10 @@ pub struct TimelineQuery {
     pub simulcast_id: Option<Option<String>>,
     /// The feed's rank.
     pub priority: Option<i32>,
+    /// With media captured before this.
+    pub before: Option<Timestamp>,
+    /// With media captured after this.
+    pub after: Option<Timestamp>,
 }
 
 /// Where the bytes of a removed segment were, so that they can be freed.

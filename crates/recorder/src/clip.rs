@@ -153,6 +153,8 @@ async fn plan_clips(
         source_id: request.source_id.clone(),
         simulcast_id: request.simulcast_id.clone(),
         priority: request.priority,
+        before: Some(stop),
+        after: Some(request.start),
     };
     let timelines = shared.database.clippable_timelines(query).await?;
     let mut planned = Vec::new();

@@ -1,0 +1,226 @@
+//! A recorder over a temporary directory, and a publisher that needs no network.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use mediahooks_database::{Asset, AssetQuery, Database, Options};
+use mediahooks_ingest::gate::{FeedInput, FeedSink, Protocol, PublishEnd, PublishRefused, PublishRequest};
+use mediahooks_ingest::target::PublishTarget;
+use mediahooks_media::codec::CodecConfig;
+use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
+use mediahooks_model::token::StreamRule;
+use mediahooks_model::{AssetType, Limits, MediaAssetId, PublishToken, Timestamp, TokenId};
+use mediahooks_recorder::{ClipRequest, Recorder};
+use mediahooks_storage::DiskStorage;
+
+pub const SECRET: &str = "5c7a1529abababababababababababababababababababababababababababab";
+
+pub struct Bench {
+    pub directory: tempfile::TempDir,
+    pub database: Database,
+    pub storage: DiskStorage,
+    pub recorder: Recorder,
+    pub limits: Limits,
+}
+
+pub fn token() -> PublishToken {
+    PublishToken {
+        id: TokenId(0),
+        label: "test".into(),
+        token: SECRET.into(),
+        added_on: Timestamp::EPOCH,
+        expires_on: None,
+        is_active: true,
+        streams: vec![StreamRule { stream_name: ".+".into(), is_regex: true }],
+        allowed_ip_addresses: Vec::new(),
+        bind_ips_on_usage: None,
+        record: true,
+        clip: true,
+        multisource: true,
+        priority: None,
+        other: serde_json::Map::new(),
+    }
+}
+
+pub fn now() -> Timestamp {
+    Timestamp::EPOCH.plus(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap())
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        Self::with(token(), Limits::default()).await
+    }
+
+    pub async fn with(token: PublishToken, limits: Limits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (database, storage, recorder) = open(&directory, limits).await;
+        database.account_or_create("dkxfvY".parse().unwrap(), now()).await.unwrap();
+        database.create_token(token).await.unwrap();
+        Self { directory, database, storage, recorder, limits }
+    }
+
+    /// A start on what a crash at this moment leaves: a copy of the directory, made while everything
+    /// is still running.
+    pub async fn crash_and_restart(self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy(self.directory.path(), directory.path());
+        let (database, storage, recorder) = open(&directory, self.limits).await;
+        Self { directory, database, storage, recorder, limits: self.limits }
+    }
+
+    pub async fn publish(&self, stream: &str, params: &[(&str, &str)]) -> Result<Publisher, PublishRefused> {
+        let request = PublishRequest {
+            protocol: Protocol::Rtmp,
+            target: PublishTarget {
+                stream_name: stream.into(),
+                token_hex: Some(SECRET.into()),
+                params: params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            },
+            remote: "127.0.0.1:5000".parse().unwrap(),
+            encoder: None,
+        };
+        let sink = self.recorder.gate().open(request).await?;
+        Ok(Publisher { sink, pictures: 0, sounds: 0 })
+    }
+
+    pub async fn assets(&self, asset_type: AssetType) -> Vec<Asset> {
+        let query = AssetQuery { types: vec![asset_type], limit: 100, ..AssetQuery::default() };
+        self.database.assets(query).await.unwrap()
+    }
+
+    pub async fn asset(&self, id: MediaAssetId) -> Asset {
+        self.database.asset(id).await.unwrap().unwrap()
+    }
+
+    /// The whole file of an asset.
+    pub async fn file(&self, id: MediaAssetId) -> Vec<u8> {
+        let download = self.recorder.open_download(id).await.unwrap();
+        let pieces: Vec<Bytes> = download.read(0..download.len).try_collect().await.unwrap();
+        pieces.concat()
+    }
+
+    /// A clip of `from_ms..to_ms` after the start of the stream's first timeline.
+    pub async fn clip_request(&self, stream: &str, from_ms: i64, to_ms: i64) -> ClipRequest {
+        let timelines = eventually(async || {
+            let found = self.assets(AssetType::Timeline).await;
+            (!found.is_empty()).then_some(found)
+        })
+        .await;
+        let start = timelines[0].start_time;
+        ClipRequest {
+            stream_name: stream.parse().unwrap(),
+            start: start.plus_micros(from_ms * 1000),
+            stop: Some(start.plus_micros(to_ms * 1000)),
+            token: None,
+            source_id: None,
+            simulcast_id: None,
+            priority: None,
+            name: None,
+            expiration: None,
+            media_distribution_id: None,
+            custom_path: None,
+            received: now(),
+            idempotency: None,
+        }
+    }
+}
+
+async fn open(directory: &tempfile::TempDir, limits: Limits) -> (Database, DiskStorage, Recorder) {
+    let database = Database::open(&directory.path().join("mediahooks.db"), Options::default()).unwrap();
+    let storage = DiskStorage::open(directory.path().join("media")).unwrap();
+    let recorder = Recorder::open(database.clone(), storage.clone(), limits).await.unwrap();
+    (database, storage, recorder)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Waits for a condition, for as long as a busy machine may need.
+pub async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the condition did not come about");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub struct Publisher {
+    pub sink: Box<dyn FeedSink>,
+    pictures: i64,
+    sounds: i64,
+}
+
+impl Publisher {
+    pub async fn config(&mut self) {
+        let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
+        let record: Vec<u8> =
+            (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
+        let video = CodecConfig::h264(record.into()).unwrap();
+        self.track(TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec: video }).await;
+        let audio = CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).unwrap();
+        self.track(TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec: audio }).await;
+    }
+
+    async fn track(&mut self, config: TrackConfig) {
+        self.sink.push(FeedInput::Config(config)).await.unwrap();
+    }
+
+    /// Sends `count` pictures of 40 ms, every 25th a sync sample, and the sound that goes with them,
+    /// as fast as they are taken.
+    pub async fn send(&mut self, count: i64) {
+        for _ in 0..count {
+            let picture = Sample {
+                dts: Ticks(self.pictures * 3600),
+                cts_offset: 0,
+                is_sync: self.pictures % 25 == 0,
+                data: Bytes::from(format!("<picture {}>", self.pictures)),
+            };
+            self.sample(TrackKind::Video, picture).await;
+            self.pictures += 1;
+            while self.sounds * 1024 * 1000 <= self.pictures * 40 * 48_000 {
+                let dts = Ticks(self.sounds * 1024);
+                let data = Bytes::from(format!("<sound {}>", self.sounds));
+                self.sample(TrackKind::Audio, Sample { dts, cts_offset: 0, is_sync: true, data }).await;
+                self.sounds += 1;
+            }
+        }
+    }
+
+    async fn sample(&mut self, kind: TrackKind, sample: Sample) {
+        self.sink.push(FeedInput::Sample { kind, sample }).await.unwrap();
+    }
+
+    pub async fn finish(self) {
+        self.sink.finish(PublishEnd::Unpublished).await;
+    }
+}
+
+/// The numbers of the pictures whose bytes are in a file, in order.
+pub fn pictures_in(file: &[u8]) -> Vec<u32> {
+    let text = String::from_utf8_lossy(file);
+    let parts = text.split("<picture ").skip(1);
+    parts.map(|part| part.split('>').next().unwrap().parse().unwrap()).collect()
+}
+
+/// `type.event` of everything that happened, per subject, in order.
+pub async fn events(database: &Database, webhook: mediahooks_model::WebhookId, subject: &str) -> Vec<String> {
+    let mut log = database.deliveries(webhook, None, 1000).await.unwrap();
+    log.reverse();
+    log.into_iter().filter(|delivery| delivery.subject == subject).map(|delivery| delivery.kind).collect()
+}
