@@ -175,3 +175,111 @@ fn token_from_base64(value: &str) -> Result<String, TargetError> {
         URL_SAFE_NO_PAD.decode(value.trim_end_matches('=')).map_err(|_| TargetError::MalformedToken)?;
     if bytes.is_empty() { Err(TargetError::MalformedToken) } else { Ok(hex::encode(bytes)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TC_URL: &str = "rtmp://localhost:1935/v2/pub";
+
+    fn check(app: &str, tc_url: &str, stream_key: &str, expected: (&str, Option<&str>, &[(&str, &str)])) {
+        let target = parse_publish_target(app, tc_url, stream_key).unwrap();
+        let params: Vec<(&str, &str)> = target.params.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!((target.stream_name.as_str(), target.token_hex.as_deref(), &params[..]), expected);
+    }
+
+    fn check_refused(app: &str, stream_key: &str, expected: TargetError) {
+        assert_eq!(parse_publish_target(app, TC_URL, stream_key), Err(expected));
+    }
+
+    #[test]
+    fn every_split_of_one_url_gives_the_same_target() {
+        let expected = ("cam", Some("00ff"), &[("sourceId", "a")][..]);
+        // ffmpeg and OBS.
+        check("v2/pub", TC_URL, "cam?token=00ff&sourceId=a", expected);
+        // A slash at the end of the server address.
+        check("v2/pub/", "rtmp://h/v2/pub/", "cam?token=00ff&sourceId=a", expected);
+        // A slash in front of the key; capital digits.
+        check("/v2/pub", TC_URL, "/cam?token=00FF&sourceId=a", expected);
+        // The query behind the server address.
+        check("v2/pub?token=00ff&sourceId=a", "rtmp://h/v2/pub?token=00ff&sourceId=a", "cam", expected);
+        check("v2/pub", "rtmp://h/v2/pub?token=00ff&sourceId=a", "cam", expected);
+        check("v2/pub?token=00ff", TC_URL, "cam?sourceId=a", expected);
+        // Everything in one of the two fields.
+        check("v2/pub/cam?token=00ff&sourceId=a", TC_URL, "", expected);
+        check("v2", TC_URL, "pub/cam?token=00ff&sourceId=a", expected);
+        check("", TC_URL, "v2/pub/cam?token=00ff&sourceId=a", expected);
+    }
+
+    #[test]
+    fn stream_names_may_contain_slashes() {
+        check("v2/pub", TC_URL, "a/b/c?token=00", ("a/b/c", Some("00"), &[]));
+        check("v2/pub/a", TC_URL, "b?token=00", ("a/b", Some("00"), &[]));
+    }
+
+    #[test]
+    fn percent_encoding_is_undone() {
+        check(
+            "v2/pub",
+            TC_URL,
+            "k%C3%BCche%2F1?sourceId=a%26b+c",
+            ("küche/1", None, &[("sourceId", "a&b c")]),
+        );
+        check("v2/pub", TC_URL, "a+b", ("a+b", None, &[]));
+        check_refused("v2/pub", "%FF", TargetError::BadStreamName);
+        check_refused("v2/pub", "a%0Ab", TargetError::BadStreamName);
+    }
+
+    #[test]
+    fn t_is_the_token_in_base64url() {
+        let token = format!("5c7a1529{}", "ab".repeat(28));
+        let key = "cam?t=XHoVKaurq6urq6urq6urq6urq6urq6urq6urq6urq6s";
+        check("v2/pub", TC_URL, key, ("cam", Some(&token), &[]));
+        check("v2/pub", TC_URL, &format!("{key}%3D"), ("cam", Some(&token), &[]));
+    }
+
+    #[test]
+    fn parameters_keep_order_and_may_lack_a_value() {
+        let expected = [("record", ""), ("priority", "-2"), ("simulcastId", "")];
+        check("v2/pub", TC_URL, "cam?record&priority=-2&simulcastId=", ("cam", None, &expected));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_a_reason() {
+        check_refused("live", "cam", TargetError::WrongApp);
+        check_refused("v2/public", "cam", TargetError::WrongApp);
+        check_refused("v2/pub", "", TargetError::NoStreamName);
+        check_refused("v2/pub", "?token=00", TargetError::NoStreamName);
+        check_refused("v2/pub", "cam?token=", TargetError::MalformedToken);
+        check_refused("v2/pub", "cam?token=0g", TargetError::MalformedToken);
+        check_refused("v2/pub", "cam?t=a+b", TargetError::MalformedToken);
+        check_refused("v2/pub", "cam?token=00&t=AA", TargetError::SeveralTokens);
+        check_refused("v2/pub?token=00", "cam?token=01", TargetError::SeveralTokens);
+        check_refused("v2/pub", &"a".repeat(5000), TargetError::TooLong);
+    }
+
+    #[test]
+    fn the_token_is_not_in_the_debug_text() {
+        let target = parse_publish_target("v2/pub", TC_URL, "cam?token=00c0ffee").unwrap();
+        let text = format!("{target:?}");
+        assert!(text.contains("cam") && !text.contains("00c0ffee"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(app in ".{0,40}", tc_url in ".{0,40}", key in ".{0,60}") {
+            let _ = parse_publish_target(&app, &tc_url, &key);
+            let _ = parse_publish_target("v2/pub", &tc_url, &key);
+            let _ = is_publish_app(&app);
+        }
+
+        #[test]
+        fn any_split_of_a_name_is_the_same(segments in prop::collection::vec("[a-z0-9]{1,6}", 1..6), at in 0usize..7) {
+            let path: Vec<&str> = ["v2", "pub"].into_iter().chain(segments.iter().map(String::as_str)).collect();
+            let (app, key) = path.split_at(at.min(path.len()));
+            let target = parse_publish_target(&app.join("/"), "", &key.join("/")).unwrap();
+            prop_assert_eq!(target.stream_name, segments.join("/"));
+        }
+    }
+}

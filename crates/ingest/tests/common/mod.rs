@@ -74,6 +74,15 @@ struct CollectingSink {
     panics_on_push: bool,
 }
 
+impl CollectingGate {
+    /// A gate for connections without a server, and where its finished feeds arrive.
+    pub fn detached() -> (CollectingGate, mpsc::UnboundedReceiver<FeedLog>) {
+        let (finished, receiver) = mpsc::unbounded_channel();
+        let (_, stop) = watch::channel(None);
+        (CollectingGate { finished, stop, panics_on_push: false }, receiver)
+    }
+}
+
 #[async_trait]
 impl PublishGate for CollectingGate {
     async fn open(&self, request: PublishRequest) -> Result<Box<dyn FeedSink>, PublishRefused> {
