@@ -1,0 +1,166 @@
+use mediahooks_database::{ClaimedDelivery, DeliveryState, Settled};
+use mediahooks_model::webhook::Disabled;
+use mediahooks_model::{AssetInput, WebhookId};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn of_one_webhook_and_subject_only_the_head_is_pending() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    fresh
+        .db
+        .commit(vec![clip(1), step(1, fail()), step(1, AssetInput::Delete), clip(2)], at(0))
+        .await
+        .unwrap();
+    let kinds = |claimed: &[ClaimedDelivery]| claimed.iter().map(|one| one.kind.clone()).collect::<Vec<_>>();
+
+    let first = fresh.claim(at(0)).await;
+    assert_eq!(kinds(&first), ["media.processing", "media.processing"]);
+    let states: Vec<_> =
+        fresh.db.deliveries(id, None, 10).await.unwrap().into_iter().map(|line| line.state).collect();
+    let (waiting, pending) = (DeliveryState::Waiting, DeliveryState::Pending);
+    assert_eq!(states, [pending, waiting, waiting, pending]);
+
+    fresh.settle(&first[0], Settled::Retry { at: at(50) }, at(1)).await;
+    assert_eq!(fresh.claim(at(49)).await, [], "the next event waits for the retry of the one before");
+    let retried = fresh.claim(at(50)).await;
+    assert_eq!((retried[0].id, retried[0].attempt, retried[0].event), (first[0].id, 2, first[0].event));
+    fresh.settle(&retried[0], Settled::Delivered, at(51)).await;
+
+    let second = fresh.claim(at(51)).await;
+    assert_eq!(kinds(&second), ["media.errored"]);
+    fresh.settle(&second[0], Settled::Exhausted, at(52)).await;
+    let third = fresh.claim(at(52)).await;
+    assert_eq!(kinds(&third), ["media.deleted"], "the one after an exhausted delivery is sent");
+    fresh.settle(&third[0], Settled::Delivered, at(53)).await;
+    // The head of the queue is settled: a new event of the same subject is due at once.
+    assert_eq!(fresh.claim(at(53)).await, []);
+}
+
+#[tokio::test]
+async fn the_log_tells_every_attempt_newest_delivery_first() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1), clip(2), clip(3)], at(0)).await.unwrap();
+    let claimed = fresh.claim(at(0)).await;
+    fresh.settle(&claimed[0], Settled::Retry { at: at(9) }, at(1)).await;
+    let log = fresh.db.deliveries(id, None, 2).await.unwrap();
+    assert_eq!(log.iter().map(|line| line.id).collect::<Vec<_>>(), [claimed[2].id, claimed[1].id]);
+    assert_eq!(log[0].next_attempt, None, "it is being attempted now");
+    let rest = fresh.db.deliveries(id, Some(claimed[1].id), 10).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert_eq!((rest[0].state, rest[0].next_attempt), (DeliveryState::Pending, Some(at(9))));
+    let expected = settlement(&claimed[0], Settled::Retry { at: at(9) }).attempt;
+    assert_eq!(rest[0].attempts, [expected]);
+    assert_eq!(rest[0].subject, asset_id(1).to_string());
+    assert_eq!(fresh.db.deliveries(WebhookId(99), None, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_attempt_without_its_lease_is_not_recorded() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1)], at(0)).await.unwrap();
+    let mine = fresh.claim(at(0)).await;
+    let attempts = async || fresh.db.deliveries(id, None, 1).await.unwrap()[0].attempts.len();
+
+    // The lease runs out and another takes over.
+    let later = at(0).plus(MINUTE);
+    assert_eq!(fresh.claim(later.plus_micros(-1)).await, []);
+    let other = fresh.db.claim_deliveries("other", later, MINUTE, 9, &[], 9).await.unwrap();
+    assert_eq!((other[0].id, other[0].attempt), (mine[0].id, 1));
+    fresh.settle(&mine[0], Settled::Delivered, later).await;
+    assert_eq!(attempts().await, 0);
+
+    let retry = settlement(&other[0], Settled::Retry { at: later });
+    fresh.db.settle(vec![retry.clone(), retry.clone()], "other", later).await.unwrap();
+    assert_eq!(attempts().await, 1);
+    // The same owner again, but with the attempt it has reported already.
+    let again = fresh.db.claim_deliveries("other", later, MINUTE, 9, &[], 9).await.unwrap();
+    assert_eq!(again[0].attempt, 2);
+    fresh.db.settle(vec![retry], "other", later).await.unwrap();
+    assert_eq!(attempts().await, 1);
+    // One that finishes late keeps its result while nobody else took over.
+    let late = later.plus(MINUTE).plus(MINUTE);
+    fresh.db.settle(vec![settlement(&again[0], Settled::Delivered)], "other", late).await.unwrap();
+    assert_eq!(attempts().await, 2);
+    assert_eq!(fresh.db.next_due(late).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn webhooks_take_turns_and_keep_to_their_share() {
+    let (fresh, busy) = Fresh::with_webhook().await;
+    fresh.db.commit((1..=5).map(clip).collect(), at(0)).await.unwrap();
+    let idle = fresh.db.create_webhook(webhook("https://b.example/")).await.unwrap().id;
+    fresh.db.commit((6..=9).map(clip).collect(), at(1)).await.unwrap();
+    let claim = async |per_webhook, in_flight: &[(WebhookId, u32)], total| {
+        let claimed =
+            fresh.db.claim_deliveries("me", at(2), MINUTE, per_webhook, in_flight, total).await.unwrap();
+        claimed.into_iter().map(|one| one.webhook).collect::<Vec<_>>()
+    };
+    assert_eq!(claim(9, &[], 0).await, []);
+    assert_eq!(claim(2, &[(busy, 2)], 9).await, [idle, idle]);
+    assert_eq!(claim(9, &[(busy, 2)], 4).await, [busy, idle, busy, idle]);
+    assert_eq!(claim(3, &[(busy, 2), (idle, 5)], 9).await, [busy]);
+    assert_eq!(claim(100, &[], 100).await, [busy; 6], "nothing is claimed twice");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_disables_its_webhook_and_keeps_its_debt() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1), step(1, fail())], at(0)).await.unwrap();
+    let claimed = fresh.claim(at(0)).await;
+    fresh.settle(&claimed[0], Settled::Gone, at(1)).await;
+    let mut webhook = fresh.db.webhook(id).await.unwrap().unwrap();
+    let Some(Disabled { until: None, reason: Some(reason) }) = webhook.disabled.take() else { panic!() };
+    assert!(reason.contains("410"), "{reason}");
+    assert_eq!(fresh.claim(at(99_000_000)).await, []);
+    assert_eq!(fresh.db.next_due(at(99)).await.unwrap(), None);
+
+    fresh.db.replace_webhook(webhook, at(100)).await.unwrap();
+    let again = fresh.claim(at(100)).await;
+    assert_eq!((again.len(), again[0].event, again[0].attempt), (1, claimed[0].event, 2));
+}
+
+#[tokio::test]
+async fn leases_can_be_given_up() {
+    let (fresh, _) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1)], at(0)).await.unwrap();
+    let claimed = fresh.claim(at(0)).await;
+    fresh.db.release_leases("other", at(1)).await.unwrap();
+    assert_eq!(fresh.claim(at(1)).await, []);
+    fresh.db.release_leases("me", at(1)).await.unwrap();
+    assert_eq!(fresh.db.next_due(at(1)).await.unwrap(), Some(at(1)));
+    assert_eq!(fresh.claim(at(1)).await, claimed);
+}
+
+#[tokio::test]
+async fn the_next_due_moment_is_the_earliest_of_all_webhooks() {
+    let (fresh, _) = Fresh::with_webhook().await;
+    assert_eq!(fresh.db.next_due(at(0)).await.unwrap(), None);
+    fresh.db.commit(vec![clip(1), clip(2)], at(5)).await.unwrap();
+    assert_eq!(fresh.db.next_due(at(5)).await.unwrap(), Some(at(5)));
+    assert_eq!(fresh.db.next_due(at(7)).await.unwrap(), Some(at(7)), "never before now");
+    let claimed = fresh.claim(at(5)).await;
+    assert_eq!(fresh.db.next_due(at(5)).await.unwrap(), Some(at(5).plus(MINUTE)));
+    fresh.settle(&claimed[0], Settled::Retry { at: at(900) }, at(6)).await;
+    assert_eq!(fresh.db.next_due(at(6)).await.unwrap(), Some(at(900)));
+}
+
+#[tokio::test]
+async fn the_sender_is_woken_by_what_it_has_to_send_and_nothing_else() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    let mut woken = fresh.db.subscribe_committed();
+    woken.mark_unchanged();
+    fresh.db.ping().await.unwrap();
+    fresh.db.commit(timeline_with(1, 0).split_off(1), at(0)).await.unwrap_err();
+    assert!(!woken.has_changed().unwrap());
+    fresh.db.commit(vec![clip(1), step(1, finish())], at(0)).await.unwrap();
+    woken.changed().await.unwrap();
+    let claimed = fresh.claim(at(0)).await;
+    assert!(!woken.has_changed().unwrap());
+    fresh.settle(&claimed[0], Settled::Delivered, at(1)).await;
+    assert!(woken.has_changed().unwrap(), "the next one of the same asset is due");
+    woken.mark_unchanged();
+    assert!(fresh.db.delete_webhook(id).await.unwrap());
+    fresh.db.commit(vec![clip(2)], at(2)).await.unwrap();
+    assert!(!woken.has_changed().unwrap(), "nobody wants to be told");
+}

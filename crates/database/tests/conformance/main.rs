@@ -1,0 +1,13 @@
+//! What every backend of the database has to do, written against the public interface only.
+
+mod account;
+mod assets;
+mod commit;
+mod deliveries;
+mod media;
+mod prune;
+mod removal;
+mod support;
+mod tokens;
+mod webhooks;
+mod writing;

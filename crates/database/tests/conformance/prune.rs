@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+use mediahooks_database::{Change, KeptReply, Pruned, Retention, Settled};
+use mediahooks_model::AssetInput;
+
+use crate::support::*;
+
+const DAY_MS: i64 = 86_400_000;
+
+#[tokio::test]
+async fn what_is_old_and_over_goes_and_the_rest_stays() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    let reply = |key: &str, ms| {
+        Change::KeepReply(KeptReply {
+            key: key.into(),
+            fingerprint: vec![],
+            reply: String::new(),
+            created: at(ms),
+        })
+    };
+    let mut changes = vec![clip(1), clip(2), clip(3), step(3, fail()), step(3, AssetInput::Delete)];
+    changes.extend([reply("old", 0), reply("young", 30 * DAY_MS)]);
+    // An ended feed with a timeline, one without, and a live one.
+    changes.extend(timeline_with(1, 0));
+    changes.extend([2, 3].map(|n| Change::StartFeed(feed(n))));
+    changes.extend([1, 2].map(|n| Change::EndFeed { feed: feed_id(n), at: at(1) }));
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    fresh.db.remove_asset(asset_id(3), at(1)).await.unwrap();
+    let claimed = fresh.claim(at(0)).await;
+    fresh.settle(&claimed[0], Settled::Delivered, at(2)).await;
+    fresh.settle(&claimed[1], Settled::Exhausted, at(30 * DAY_MS)).await;
+
+    let pruned =
+        fresh.db.prune(at(30 * DAY_MS), Retention { batch: 1, ..Retention::default() }).await.unwrap();
+    assert_eq!(pruned, Pruned { kept_replies: 1, ..Pruned::default() }, "30 days are not over yet");
+    let now = at(30 * DAY_MS + 3);
+    let pruned = fresh.db.prune(now, Retention { batch: 1, ..Retention::default() }).await.unwrap();
+    assert_eq!(pruned, Pruned { kept_replies: 0, deliveries: 1, events: 1, feeds: 1, assets: 1 });
+
+    let log = fresh.db.deliveries(id, None, 100).await.unwrap();
+    assert!(log.iter().all(|line| line.id != claimed[0].id));
+    assert!(log.iter().any(|line| line.id == claimed[1].id), "settled a moment ago");
+    assert!(fresh.db.kept_reply("young").await.unwrap().is_some());
+    assert!(fresh.db.feed(feed_id(1)).await.unwrap().is_some());
+    assert!(fresh.db.feed(feed_id(2)).await.unwrap().is_none());
+    assert!(fresh.db.feed(feed_id(3)).await.unwrap().is_some());
+    assert!(fresh.db.asset(asset_id(3)).await.unwrap().is_none());
+    assert!(fresh.db.asset(asset_id(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn events_nobody_wanted_go_by_age_too() {
+    let fresh = Fresh::open().await;
+    fresh.db.commit((0..7).map(clip).collect(), at(0)).await.unwrap();
+    let retention = Retention { history: Duration::from_secs(1), batch: 3, ..Retention::default() };
+    assert_eq!(fresh.db.prune(at(1000), retention).await.unwrap().events, 0);
+    assert_eq!(fresh.db.prune(at(1001), retention).await.unwrap().events, 7);
+}

@@ -1,0 +1,203 @@
+//! A fresh database, and short ways to say what to store in it.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use mediahooks_database::{
+    Asset, AssetChange, Attempt, Change, ClaimedDelivery, Database, Feed, NewAsset, Options, Recipe, Run,
+    Segment, Settled, Settlement, Timeline,
+};
+use mediahooks_media::sample::TrackConfig;
+use mediahooks_model::webhook::Subscriptions;
+use mediahooks_model::{
+    AssetInput, AssetState, AssetType, FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId,
+    Webhook, WebhookId,
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A database with an account, gone with its directory when dropped.
+pub struct Fresh {
+    pub db: Database,
+    pub dir: TempDir,
+}
+
+impl Fresh {
+    pub async fn open() -> Fresh {
+        let dir = TempDir::new().unwrap();
+        let db = Database::open(&dir.path().join("mediahooks.db"), Options::default()).unwrap();
+        db.account_or_create("dkxfvY".parse().unwrap(), at(0)).await.unwrap();
+        Fresh { db, dir }
+    }
+
+    /// With one webhook that wants everything.
+    pub async fn with_webhook() -> (Fresh, WebhookId) {
+        let fresh = Fresh::open().await;
+        let id = fresh.db.create_webhook(webhook("https://a.example/")).await.unwrap().id;
+        (fresh, id)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("mediahooks.db")
+    }
+
+    /// Claims everything that is due for the owner `me`, with a lease of a minute.
+    pub async fn claim(&self, now: Timestamp) -> Vec<ClaimedDelivery> {
+        self.db.claim_deliveries("me", now, MINUTE, 100, &[], 100).await.unwrap()
+    }
+
+    /// Records that an attempt of `me` ended so.
+    pub async fn settle(&self, claimed: &ClaimedDelivery, settled: Settled, now: Timestamp) {
+        self.db.settle(vec![settlement(claimed, settled)], "me", now).await.unwrap();
+    }
+}
+
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+pub fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(1_760_000_000_000 + ms)
+}
+
+pub fn asset_id(n: u64) -> MediaAssetId {
+    MediaAssetId(Uuid::from_u64_pair(1, n))
+}
+
+pub fn feed_id(n: u64) -> FeedId {
+    FeedId(Uuid::from_u64_pair(2, n))
+}
+
+pub fn timeline_id(n: u64) -> TimelineId {
+    TimelineId(Uuid::from_u64_pair(3, n))
+}
+
+pub fn stream() -> StreamName {
+    "stage/left".parse().unwrap()
+}
+
+pub fn webhook(url: &str) -> Webhook {
+    Webhook {
+        id: WebhookId(0),
+        url: url.into(),
+        secret: "c2VjcmV0".into(),
+        subscriptions: Subscriptions {
+            is_feed_hooks: true,
+            is_media_hooks: true,
+            ..Subscriptions::default()
+        },
+        filter: None,
+        disabled: None,
+    }
+}
+
+pub fn feed(n: u64) -> Feed {
+    Feed {
+        id: feed_id(n),
+        token: TokenId(7),
+        stream_name: stream(),
+        source_id: None,
+        simulcast_id: None,
+        priority: None,
+        remote: "192.0.2.1".parse().unwrap(),
+        started: at(0),
+        ended: None,
+    }
+}
+
+/// AAC-LC, 48 kHz, stereo.
+pub fn track() -> TrackConfig {
+    static TRACK: OnceLock<TrackConfig> = OnceLock::new();
+    let json = r#"{"kind":"audio","timescale":48000,"codec":{"codec":"AAC","asc":"1190"}}"#;
+    TRACK.get_or_init(|| serde_json::from_str(json).unwrap()).clone()
+}
+
+pub fn run(timeline: u64, number: u32) -> Run {
+    Run { timeline: timeline_id(timeline), number, tracks: vec![track()] }
+}
+
+/// Segments of 2 s and 100 bytes, one after the other, ten per chunk file.
+pub fn segment(timeline: u64, sequence: u64) -> Segment {
+    let media_start_us = i64::try_from(sequence).unwrap() * 2_000_000;
+    Segment {
+        timeline: timeline_id(timeline),
+        sequence,
+        run: 0,
+        chunk: u32::try_from(sequence / 10).unwrap(),
+        offset: sequence % 10 * 100,
+        len: 100,
+        media_start_us,
+        media_end_us: media_start_us + 2_000_000,
+        wall_offset_us: at(0).as_micros(),
+        starts_with_sync: true,
+        index: vec![1, 2, 3],
+    }
+}
+
+/// Feed `n` with timeline `n`, one run, and its first `segments` segments.
+pub fn timeline_with(n: u64, segments: u64) -> Vec<Change> {
+    let timeline = Timeline { id: timeline_id(n), feed: feed_id(n), created: at(0) };
+    let mut changes =
+        vec![Change::StartFeed(feed(n)), Change::OpenTimeline(timeline), Change::PutRun(run(n, 0))];
+    changes.extend((0..segments).map(|sequence| Change::AddSegment(segment(n, sequence))));
+    changes
+}
+
+pub fn recipe(timeline: u64, first: u64, last: Option<u64>) -> Recipe {
+    Recipe { timeline: timeline_id(timeline), run: 0, first, last, start_us: None, stop_us: None }
+}
+
+pub fn asset(n: u64, asset_type: AssetType, recipe: Option<Recipe>) -> Asset {
+    Asset {
+        id: asset_id(n),
+        asset_type,
+        state: AssetState::Processing,
+        feed: feed_id(1),
+        token: Some(TokenId(7)),
+        stream_name: stream(),
+        source_id: None,
+        simulcast_id: None,
+        priority: None,
+        start_time: at(0),
+        stop_time: None,
+        name: None,
+        created: at(0),
+        expiration: None,
+        media_distribution_id: None,
+        custom_path: None,
+        recipe,
+    }
+}
+
+pub fn create(asset: Asset) -> Change {
+    Change::CreateAsset(Box::new(NewAsset { asset }))
+}
+
+pub fn clip(n: u64) -> Change {
+    create(asset(n, AssetType::Clip, None))
+}
+
+pub fn step(n: u64, input: AssetInput) -> Change {
+    let change = AssetChange { id: asset_id(n), input, recipe: None, stop_time: None, expiration: None };
+    Change::StepAsset(Box::new(change))
+}
+
+pub fn fail() -> AssetInput {
+    AssetInput::Fail { reason: "no media".into() }
+}
+
+pub fn finish() -> AssetInput {
+    AssetInput::Finish { metadata: Box::default() }
+}
+
+pub fn settlement(claimed: &ClaimedDelivery, settled: Settled) -> Settlement {
+    let delivered = settled == Settled::Delivered;
+    let attempt = Attempt {
+        number: claimed.attempt,
+        started: at(0),
+        duration_us: 1500,
+        status: Some(if delivered { 204 } else { 500 }),
+        error: (!delivered).then(|| "status 500".into()),
+        response: Some("body".into()),
+    };
+    Settlement { id: claimed.id, attempt, settled }
+}
