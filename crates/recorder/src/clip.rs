@@ -173,7 +173,7 @@ async fn plan_timeline(
     let Some(first) = timeline.first() else { return Ok(Vec::new()) };
     let id = first.recipe.timeline;
     // What has been received is stored now, so that it need not be waited for.
-    let stored_until = shared.live.flush(first.feed.id, None).await;
+    let stored_until = shared.live.flush(first.feed.id, stop, false).await;
     let spans = shared.database.segments_in(id, None, request.start, stop).await?;
     let clippable = |sequence: u64| {
         timeline

@@ -32,11 +32,13 @@ impl StopScope {
     }
 }
 
-/// Asks a feed's task to store what it has.
+/// Asks a feed's task to store what was captured before a moment.
 #[derive(Debug)]
 pub(crate) struct FlushRequest {
-    /// Once everything captured before this has been received; `None`: now.
-    pub until: Option<Timestamp>,
+    /// The moment.
+    pub before: Timestamp,
+    /// Whether to wait for it to be received; else what has been received is enough.
+    pub wait: bool,
     /// Answered when it is stored, with the wall clock up to which everything is.
     pub reply: oneshot::Sender<Option<Timestamp>>,
 }
@@ -120,12 +122,12 @@ impl LiveFeeds {
         }
     }
 
-    /// Asks the task of a feed to store what it has; see [`FlushRequest`]. `None` when the feed is
-    /// not live any more: everything it sent is stored.
-    pub(crate) async fn flush(&self, feed: FeedId, until: Option<Timestamp>) -> Option<Timestamp> {
+    /// Asks the task of a feed to store what was captured before a moment; see [`FlushRequest`].
+    /// `None` when the feed is not live any more: everything it sent is stored.
+    pub(crate) async fn flush(&self, feed: FeedId, before: Timestamp, wait: bool) -> Option<Timestamp> {
         let sender = self.lock().get(&feed)?.flush.clone();
         let (reply, answer) = oneshot::channel();
-        sender.send(FlushRequest { until, reply }).await.ok()?;
+        sender.send(FlushRequest { before, wait, reply }).await.ok()?;
         answer.await.ok().flatten()
     }
 

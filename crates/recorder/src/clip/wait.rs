@@ -28,9 +28,9 @@ pub(super) fn complete_later(shared: Arc<Shared>, asset: Asset, stop: Timestamp)
 async fn await_and_complete(shared: &Shared, asset: Asset, stop: Timestamp) -> Result<(), RecorderError> {
     let patience = stop.since(now()) + SILENCE_MAX;
     let feed = asset.feed;
-    if tokio::time::timeout(patience, shared.live.flush(feed, Some(stop))).await.is_err() {
+    if tokio::time::timeout(patience, shared.live.flush(feed, stop, true)).await.is_err() {
         tracing::warn!(asset = %asset.id, "the publisher fell silent; the clip ends with what was received");
-        shared.live.flush(feed, None).await;
+        shared.live.flush(feed, stop, false).await;
     }
     let recipe = close(shared, &asset, stop).await?;
     complete(shared, Asset { recipe, ..asset }).await.map(drop)

@@ -146,21 +146,22 @@ impl FeedTask {
         Ok(())
     }
 
-    /// Answers the flush requests whose time has come.
+    /// Answers the flush requests whose time has come. What is stored already is not flushed again:
+    /// every flush makes a segment, and many clips may be asked for at once.
     async fn serve_flushes(&mut self) -> Result<(), RecorderError> {
         if self.waiting.is_empty() {
             return Ok(());
         }
         let received = self.segmenter.received_until();
         let due =
-            |request: &FlushRequest| request.until.is_none_or(|until| received.is_some_and(|at| at >= until));
-        if !self.waiting.iter().any(due) {
-            return Ok(());
-        }
-        self.segmenter.flush(&mut self.outputs)?;
-        self.store_outputs().await?;
-        let (due, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(due);
+            |request: &FlushRequest| !request.wait || received.is_some_and(|until| until >= request.before);
+        let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().partition(due);
         self.waiting = waiting;
+        let stored = self.store.stored_until();
+        if due.iter().any(|request| stored.is_none_or(|until| until < request.before)) {
+            self.segmenter.flush(&mut self.outputs)?;
+            self.store_outputs().await?;
+        }
         for request in due {
             // Who asked may have given up.
             let _ = request.reply.send(self.store.stored_until());
