@@ -226,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
             // Mostly scanners, which are no concern of the operator.
             ConnectionEnd::Session(error) => {
-                tracing::info!(remote = %self.remote, reason = %error, "connection refused");
+                tracing::info!(remote = %self.remote, reason = %error, "connection ended by the server");
             }
             ConnectionEnd::Broken(error) => {
                 tracing::debug!(remote = %self.remote, %error, "connection broken")

@@ -1,7 +1,7 @@
 //! One RTMP connection from the server's side, without a socket: bytes and the time go in, events
 //! and bytes to send come out.
 //!
-//! Fed by [`super::connection`]: [`Session::push`] with what was read, then [`Session::poll`]
+//! Fed by [`super::handle`]: [`Session::push`] with what was read, then [`Session::poll`]
 //! until it has no more events, [`Session::take_output`] to the peer, and
 //! [`Session::check_deadline`] when [`Session::deadline`] has come. Time is the [`Duration`] since
 //! the connection was accepted. What always holds: memory stays within [`RtmpSettings`] whatever
@@ -89,8 +89,7 @@ pub enum SessionError {
     IdleTimeout,
 }
 
-/// One connection; see the module's description.
-#[derive(Debug)]
+/// One connection; see the module's description. Not `Debug`: it holds the publish URL with its token.
 pub struct Session {
     settings: RtmpSettings,
     phase: Phase,
@@ -105,7 +104,6 @@ pub struct Session {
     last_input: Duration,
 }
 
-#[derive(Debug)]
 enum Phase {
     Handshake(ServerHandshake),
     /// Commands are expected; media is dropped.
@@ -120,7 +118,6 @@ enum Phase {
     Closed,
 }
 
-#[derive(Debug)]
 struct Connect {
     app: String,
     tc_url: String,

@@ -36,19 +36,19 @@ pub struct FeedLog {
 
 impl FeedLog {
     pub fn samples(&self, wanted: TrackKind) -> Vec<&Sample> {
-        let of_kind = |input| match input {
-            &FeedInput::Sample { kind, ref sample } if kind == wanted => Some(sample),
+        let samples = self.inputs.iter().filter_map(|input| match input {
+            FeedInput::Sample { kind, sample } => (*kind == wanted).then_some(sample),
             _ => None,
-        };
-        self.inputs.iter().filter_map(of_kind).collect()
+        });
+        samples.collect()
     }
 
     pub fn configs(&self, wanted: TrackKind) -> Vec<&TrackConfig> {
-        let of_kind = |input| match input {
-            &FeedInput::Config(ref config) if config.kind == wanted => Some(config),
+        let configs = self.inputs.iter().filter_map(|input| match input {
+            FeedInput::Config(config) => Some(config),
             _ => None,
-        };
-        self.inputs.iter().filter_map(of_kind).collect()
+        });
+        configs.filter(|config| config.kind == wanted).collect()
     }
 
     pub fn ignored(&self) -> Vec<&'static str> {

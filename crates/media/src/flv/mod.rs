@@ -1,6 +1,6 @@
 //! FLV tags, which are also the media messages of RTMP, to tracks and samples.
 //!
-//! Pure. Fed tag by tag by `ingest`; [`file`] reads tags from a `.flv` file. Legacy tags and
+//! Pure. Fed tag by tag by `ingest`; [`mod@file`] reads tags from a `.flv` file. Legacy tags and
 //! Enhanced RTMP (v1 and v2) come out alike. What always holds: a sample follows the configuration
 //! it was encoded with, an unchanged configuration is told once, and no byte string panics.
 
