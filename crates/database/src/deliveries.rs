@@ -91,7 +91,8 @@ impl Database {
     }
 
     /// When there will be something to claim, if nothing changes until then: a delivery is due, its
-    /// lease has run out, or the suspension of its webhook has. Never before `now`.
+    /// lease has run out, or the suspension of its webhook has. Never before `now`. A webhook that has its
+    /// full share in flight counts like any other: ask after a claim that left nothing behind.
     pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         self.read(move |tx| {
             let mut earliest = None;

@@ -116,7 +116,7 @@ impl Database {
     }
 
     /// Changes whenever a commit made deliveries that may be due at once. Hold on to it and await
-    /// `changed()`: a change between two waits is not missed.
+    /// `changed()`: a change between two waits is not missed. That fails once the database is closed.
     pub fn subscribe_committed(&self) -> watch::Receiver<u64> {
         match &self.inner.writer {
             Some(writer) => writer.subscribe(),

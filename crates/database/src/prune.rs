@@ -39,7 +39,9 @@ pub struct Pruned {
     pub deliveries: u64,
     /// Events.
     pub events: u64,
-    /// Ended feeds that nothing refers to.
+    /// Timelines of ended feeds that have no media.
+    pub timelines: u64,
+    /// Ended feeds without timelines.
     pub feeds: u64,
     /// Deleted assets.
     pub assets: u64,
@@ -53,7 +55,7 @@ pub(crate) struct Rule {
 }
 
 /// In this order: an event goes after its deliveries, a feed after its timelines.
-pub(crate) const RULES: [Rule; 5] = [
+pub(crate) const RULES: [Rule; 6] = [
     Rule {
         sql: "DELETE FROM kept_reply WHERE key IN
                   (SELECT key FROM kept_reply WHERE created_us < ?1 ORDER BY created_us LIMIT ?2)",
@@ -73,6 +75,15 @@ pub(crate) const RULES: [Rule; 5] = [
                    ORDER BY timestamp_us LIMIT ?2)",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.events,
+    },
+    Rule {
+        sql: "DELETE FROM timeline WHERE id IN
+                  (SELECT timeline.id FROM feed JOIN timeline ON timeline.feed = feed.id WHERE feed.ended_us < ?1
+                       AND NOT EXISTS (SELECT 1 FROM segment WHERE segment.timeline = timeline.id)
+                       AND NOT EXISTS (SELECT 1 FROM recipe WHERE recipe.timeline = timeline.id)
+                   ORDER BY feed.ended_us LIMIT ?2)",
+        age: |retention| retention.history,
+        count: |pruned| &mut pruned.timelines,
     },
     Rule {
         sql: "DELETE FROM feed WHERE id IN

@@ -83,3 +83,24 @@ fn version(connection: &Connection) -> Result<i64> {
         connection.query_row("SELECT version FROM schema_version", [], |row| row.get(0)).optional()?;
     Ok(found.unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing_and_a_newer_schema_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        check(&connection).unwrap();
+        connection.execute("UPDATE schema_version SET version = version + 1", []).unwrap();
+        for refused in [migrate(&mut connection), check(&connection)] {
+            let Err(error) = refused else { panic!("a newer schema was opened") };
+            assert!(matches!(error, DatabaseError::NewerSchema { found, known } if found == known + 1));
+            assert!(error.to_string().contains("run the newer program"), "{error}");
+        }
+        connection.execute("UPDATE schema_version SET version = 0", []).unwrap();
+        assert!(matches!(check(&connection), Err(DatabaseError::Corrupt { .. })));
+    }
+}

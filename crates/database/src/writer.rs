@@ -276,3 +276,131 @@ impl Worker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as std_mpsc;
+
+    use super::*;
+
+    fn table() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (n BIGINT PRIMARY KEY)").unwrap();
+        connection
+    }
+
+    fn insert(n: i64) -> impl FnOnce(&Writing<'_>) -> Result<()> + Send {
+        move |tx| Ok(tx.execute("INSERT INTO t (n) VALUES (?1)", [n]).map(drop)?)
+    }
+
+    async fn stored(writer: &Writer) -> Vec<i64> {
+        let read = |tx: &Writing<'_>| {
+            let mut statement = tx.prepare("SELECT n FROM t ORDER BY n")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        writer.run(read).await.unwrap()
+    }
+
+    /// Holds the writer up until `queue` is done queueing, so that all of it shares a transaction.
+    async fn in_one_batch(writer: &Arc<Writer>, queue: Vec<Boxed>) -> Vec<Result<()>> {
+        let (release, held) = std_mpsc::channel::<()>();
+        let hold: Boxed = Box::new(move |_| {
+            held.recv().unwrap();
+            Ok(())
+        });
+        let work = std::iter::once(hold).chain(queue);
+        let mut operations: Vec<_> = work.map(|work| Box::pin(writer.run(work))).collect();
+        for operation in &mut operations {
+            start(operation.as_mut()).await;
+        }
+        release.send(()).unwrap();
+        let mut outcomes = Vec::new();
+        for operation in operations.into_iter().skip(1) {
+            outcomes.push(operation.await);
+        }
+        outcomes
+    }
+
+    /// The first poll of an operation puts it in the queue.
+    async fn start<T>(mut operation: std::pin::Pin<&mut impl Future<Output = T>>) {
+        std::future::poll_fn(|context| {
+            assert!(operation.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+
+    type Boxed = Box<dyn FnOnce(&Writing<'_>) -> Result<()> + Send>;
+
+    #[tokio::test]
+    async fn a_panic_is_undone_told_and_survived() {
+        let writer = Arc::new(Writer::start(table(), 16).unwrap());
+        let outcomes = in_one_batch(
+            &writer,
+            vec![
+                Box::new(insert(1)),
+                Box::new(|tx| {
+                    insert(2)(tx)?;
+                    panic!("on purpose")
+                }),
+                Box::new(insert(3)),
+            ],
+        )
+        .await;
+        assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
+        let Err(DatabaseError::Internal { what }) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert!(what.contains("on purpose"), "{what}");
+        assert_eq!(stored(&writer).await, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn when_the_transaction_is_lost_everyone_in_it_is_told() {
+        let writer = Arc::new(Writer::start(table(), 16).unwrap());
+        // Ends the transaction as a full disk does.
+        let full: Boxed = Box::new(|tx| {
+            tx.execute_batch("ROLLBACK")?;
+            Err(DatabaseError::NotFound)
+        });
+        let outcomes = in_one_batch(&writer, vec![Box::new(insert(1)), full, Box::new(insert(2))]).await;
+        assert!(matches!(outcomes[0], Err(DatabaseError::Unavailable { .. })), "{outcomes:?}");
+        assert!(matches!(outcomes[1], Err(DatabaseError::NotFound)), "{outcomes:?}");
+        assert!(matches!(outcomes[2], Err(DatabaseError::Unavailable { .. })), "{outcomes:?}");
+        assert_eq!(stored(&writer).await, Vec::<i64>::new());
+        writer.run(insert(4)).await.unwrap();
+        assert_eq!(stored(&writer).await, [4]);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_error_that_a_retry_can_cure() {
+        let connection = table();
+        connection.execute_batch("CREATE TABLE big (b BLOB); PRAGMA max_page_count = 16;").unwrap();
+        let writer = Arc::new(Writer::start(connection, 16).unwrap());
+        let fill =
+            |tx: &Writing<'_>| Ok(tx.execute("INSERT INTO big VALUES (zeroblob(1000000))", []).map(drop)?);
+        let full = writer.run(fill).await.unwrap_err();
+        assert!(full.is_transient(), "{full:?}");
+        writer.run(insert(1)).await.unwrap();
+        assert_eq!(stored(&writer).await, [1]);
+    }
+
+    #[tokio::test]
+    async fn closing_carries_out_what_is_queued() {
+        let writer = Arc::new(Writer::start(table(), 16).unwrap());
+        let (release, held) = std_mpsc::channel::<()>();
+        let mut hold = Box::pin(writer.run(move |_| {
+            held.recv().unwrap();
+            Ok(())
+        }));
+        let mut work = Box::pin(writer.run(insert(1)));
+        let mut close = Box::pin(writer.close());
+        start(hold.as_mut()).await;
+        start(work.as_mut()).await;
+        start(close.as_mut()).await;
+        release.send(()).unwrap();
+        close.await.unwrap();
+        hold.await.unwrap();
+        work.await.unwrap();
+        assert!(matches!(writer.run(insert(2)).await, Err(DatabaseError::Closed)));
+    }
+}

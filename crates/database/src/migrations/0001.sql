@@ -97,7 +97,7 @@ CREATE TABLE timeline (
 CREATE INDEX timeline_by_feed ON timeline (feed);
 
 CREATE TABLE run (
-    timeline          BLOB NOT NULL REFERENCES timeline (id),
+    timeline          BLOB NOT NULL REFERENCES timeline (id) ON DELETE CASCADE,
     number            BIGINT NOT NULL,   -- 0, 1, 2 ... within the timeline
     tracks            TEXT NOT NULL,     -- JSON: codec configurations, in track order
     PRIMARY KEY (timeline, number)

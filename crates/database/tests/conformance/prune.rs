@@ -20,10 +20,11 @@ async fn what_is_old_and_over_goes_and_the_rest_stays() {
     };
     let mut changes = vec![clip(1), clip(2), clip(3), step(3, fail()), step(3, AssetInput::Delete)];
     changes.extend([reply("old", 0), reply("young", 30 * DAY_MS)]);
-    // An ended feed with a timeline, one without, and a live one.
-    changes.extend(timeline_with(1, 0));
+    // Ended feeds with media, with a timeline that never got any, without one; and a live one.
+    changes.extend(timeline_with(1, 1));
+    changes.extend(timeline_with(4, 0));
     changes.extend([2, 3].map(|n| Change::StartFeed(feed(n))));
-    changes.extend([1, 2].map(|n| Change::EndFeed { feed: feed_id(n), at: at(1) }));
+    changes.extend([1, 2, 4].map(|n| Change::EndFeed { feed: feed_id(n), at: at(1) }));
     fresh.db.commit(changes, at(0)).await.unwrap();
     fresh.db.remove_asset(asset_id(3), at(1)).await.unwrap();
     let claimed = fresh.claim(at(0)).await;
@@ -35,7 +36,10 @@ async fn what_is_old_and_over_goes_and_the_rest_stays() {
     assert_eq!(pruned, Pruned { kept_replies: 1, ..Pruned::default() }, "30 days are not over yet");
     let now = at(30 * DAY_MS + 3);
     let pruned = fresh.db.prune(now, Retention { batch: 1, ..Retention::default() }).await.unwrap();
-    assert_eq!(pruned, Pruned { kept_replies: 0, deliveries: 1, events: 1, feeds: 1, assets: 1 });
+    assert_eq!(
+        pruned,
+        Pruned { kept_replies: 0, deliveries: 1, events: 1, timelines: 1, feeds: 2, assets: 1 }
+    );
 
     let log = fresh.db.deliveries(id, None, 100).await.unwrap();
     assert!(log.iter().all(|line| line.id != claimed[0].id));
@@ -43,6 +47,7 @@ async fn what_is_old_and_over_goes_and_the_rest_stays() {
     assert!(fresh.db.kept_reply("young").await.unwrap().is_some());
     assert!(fresh.db.feed(feed_id(1)).await.unwrap().is_some());
     assert!(fresh.db.feed(feed_id(2)).await.unwrap().is_none());
+    assert!(fresh.db.feed(feed_id(4)).await.unwrap().is_none());
     assert!(fresh.db.feed(feed_id(3)).await.unwrap().is_some());
     assert!(fresh.db.asset(asset_id(3)).await.unwrap().is_none());
     assert!(fresh.db.asset(asset_id(1)).await.unwrap().is_some());
@@ -55,4 +60,21 @@ async fn events_nobody_wanted_go_by_age_too() {
     let retention = Retention { history: Duration::from_secs(1), batch: 3, ..Retention::default() };
     assert_eq!(fresh.db.prune(at(1000), retention).await.unwrap().events, 0);
     assert_eq!(fresh.db.prune(at(1001), retention).await.unwrap().events, 7);
+}
+
+#[tokio::test]
+async fn what_a_removal_that_broke_off_left_behind_goes() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1), step(1, fail()), clip(2)], at(0)).await.unwrap();
+    tokio::select! {
+        biased;
+        _ = fresh.db.delete_webhook(id) => {}
+        // The caller goes away after the first step of the removal was queued.
+        _ = std::future::ready(()) => {}
+    }
+    fresh.db.ping().await.unwrap();
+    assert_eq!(fresh.db.webhook(id).await.unwrap(), None);
+    assert_eq!(fresh.claim(at(1)).await, []);
+    fresh.db.prune(at(1), Retention::default()).await.unwrap();
+    assert_eq!(fresh.db.deliveries(id, None, 10).await.unwrap(), []);
 }

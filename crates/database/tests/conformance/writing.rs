@@ -66,6 +66,9 @@ async fn a_copy_made_at_any_moment_holds_every_acknowledged_commit() {
         for file in ["mediahooks.db", "mediahooks.db-wal"] {
             std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
         }
+        let verifier = Database::open_read_only(&copy.path().join("mediahooks.db")).unwrap();
+        assert_eq!(verifier.unfinished_assets().await.unwrap().len() as u64, n + 1);
+        drop(verifier);
         let after = Database::open(&copy.path().join("mediahooks.db"), Options::default()).unwrap();
         assert_eq!(after.unfinished_assets().await.unwrap().len() as u64, n + 1);
     }

@@ -1,0 +1,108 @@
+//! Assets: what is stored of them, and how they are listed.
+
+use mediahooks_model::{
+    AssetState, AssetStatus, AssetType, FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId,
+};
+
+/// A media asset as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asset {
+    /// Its id.
+    pub id: MediaAssetId,
+    /// Recording, clip or timeline.
+    pub asset_type: AssetType,
+    /// Where it stands.
+    pub state: AssetState,
+    /// The feed it comes from; its own columns, since an asset outlives feeds and tokens.
+    pub feed: FeedId,
+    /// The token that published the source.
+    pub token: Option<TokenId>,
+    /// The stream it comes from.
+    pub stream_name: StreamName,
+    /// The source it comes from.
+    pub source_id: Option<String>,
+    /// The quality layer it comes from.
+    pub simulcast_id: Option<String>,
+    /// The rank of the feed it comes from.
+    pub priority: Option<i32>,
+    /// Start of the media (clip: as asked for).
+    pub start_time: Timestamp,
+    /// End of the media (clip: as asked for); absent while a recording runs.
+    pub stop_time: Option<Timestamp>,
+    /// Given by the user, or assigned.
+    pub name: Option<String>,
+    /// When it was made: a clip's request, a recording's start.
+    pub created: Timestamp,
+    /// When it will be removed.
+    pub expiration: Option<Timestamp>,
+    /// Where it will be published.
+    pub media_distribution_id: Option<String>,
+    /// Its path there; unique.
+    pub custom_path: Option<String>,
+    /// What its media is; absent when it never had any and after removal.
+    pub recipe: Option<Recipe>,
+}
+
+/// Which media an asset is made of: segments of one run and where it is cut at both ends.
+///
+/// While `last` is absent the asset grows with its timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// The timeline.
+    pub timeline: TimelineId,
+    /// The run.
+    pub run: u32,
+    /// First segment.
+    pub first: u64,
+    /// Last segment, included.
+    pub last: Option<u64>,
+    /// First shown moment, in microseconds of the run's media clock; absent: from the first sample.
+    pub start_us: Option<i64>,
+    /// End of the last shown moment, on the same clock; absent: to the last sample.
+    pub stop_us: Option<i64>,
+}
+
+/// Orders of an asset list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AssetSort {
+    /// Start of the media.
+    #[default]
+    StartTime,
+    /// End of the media.
+    StopTime,
+    /// The stream's name.
+    StreamName,
+    /// The token's number.
+    TokenId,
+    /// When it was made.
+    Created,
+}
+
+/// Which assets to list. Empty lists and absent members do not narrow. Deleted assets never appear.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AssetQuery {
+    /// Any of these types.
+    pub types: Vec<AssetType>,
+    /// Any of these statuses.
+    pub statuses: Vec<AssetStatus>,
+    /// Exact name.
+    pub name: Option<String>,
+    /// Exact stream name.
+    pub stream_name: Option<String>,
+    /// Exact source.
+    pub source_id: Option<String>,
+    /// Exact layer; `Some("")` is the layer with the empty name.
+    pub simulcast_id: Option<String>,
+    /// The token's number.
+    pub token: Option<TokenId>,
+    /// The feed's rank.
+    pub priority: Option<i32>,
+    /// The order; ties are broken by id.
+    pub sort: AssetSort,
+    /// Descending.
+    pub desc: bool,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows to return at most.
+    pub limit: u32,
+}

@@ -1,0 +1,130 @@
+//! Deliveries: claimed, settled and shown.
+
+use mediahooks_model::{DeliveryId, EventId, Timestamp, WebhookId};
+
+/// A delivery that this process may attempt until its lease runs out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClaimedDelivery {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// To which webhook.
+    pub webhook: WebhookId,
+    /// Number of the attempt to be made now; 1 is the first.
+    pub attempt: u32,
+    /// The event to tell of.
+    pub event: EventId,
+    /// Its time.
+    pub timestamp: Timestamp,
+    /// `type.event`.
+    pub kind: String,
+    /// The JSON to send.
+    pub body: String,
+    /// Where to.
+    pub url: String,
+    /// Signing secret, base64.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for ClaimedDelivery {
+    /// Leaves the secret out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClaimedDelivery")
+            .field("id", &self.id)
+            .field("webhook", &self.webhook)
+            .field("attempt", &self.attempt)
+            .field("event", &self.event)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The record of an attempt. Refused silently when the lease was lost to somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// The attempt made.
+    pub attempt: Attempt,
+    /// What follows.
+    pub settled: Settled,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// The endpoint said 2xx.
+    Delivered,
+    /// Try again.
+    Retry {
+        /// Not before.
+        at: Timestamp,
+    },
+    /// Given up: the schedule is used up.
+    Exhausted,
+    /// The endpoint said 410: the webhook is disabled until someone enables it, and what it is owed,
+    /// this delivery included, is held.
+    Gone,
+}
+
+/// One HTTP request that was made (or refused before it was made), as the delivery log shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// 1 is the first.
+    pub number: u32,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// What went wrong, in words; absent on success.
+    pub error: Option<String>,
+    /// The start of the answer's body.
+    pub response: Option<String>,
+}
+
+/// A line of the delivery log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which delivery; the cursor of the log.
+    pub id: DeliveryId,
+    /// The event.
+    pub event: EventId,
+    /// `type.event`.
+    pub kind: String,
+    /// Whom it happened to.
+    pub subject: String,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// When the next attempt is due.
+    pub next_attempt: Option<Timestamp>,
+    /// Every attempt, first one first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// Behind an earlier one of the same webhook and subject.
+    Waiting,
+    /// Due now or later.
+    Pending,
+    /// Acknowledged.
+    Delivered,
+    /// Given up.
+    Exhausted,
+}
+
+impl DeliveryState {
+    /// The word shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}

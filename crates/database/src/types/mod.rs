@@ -1,0 +1,13 @@
+//! What goes into the database and what comes out of it, in the domain's words.
+
+mod asset;
+mod change;
+mod delivery;
+mod media;
+mod token;
+
+pub use asset::*;
+pub use change::*;
+pub use delivery::*;
+pub use media::*;
+pub use token::*;
