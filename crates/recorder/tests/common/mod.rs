@@ -1,6 +1,8 @@
 //! A recorder over a temporary directory, and a publisher that needs no network.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod ffmpeg;
+
 use std::path::Path;
 use std::time::Duration;
 
