@@ -1,7 +1,8 @@
 //! The transactional outbox: an event and what is owed for it, in the transaction of its cause.
 
-use mediahooks_model::{Event, Timestamp, Webhook};
+use mediahooks_model::{Event, EventId, Timestamp, Webhook};
 use rusqlite::params;
+use uuid::{NoContext, Uuid};
 
 use crate::sql::Sql;
 use crate::writer::Writing;
@@ -23,6 +24,23 @@ pub(crate) const BEHIND: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND s
 /// Stores an event and one delivery per webhook that wants it now. A delivery is due at once, or
 /// waits when an earlier one of the same webhook and subject is not settled.
 pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<()> {
+    let seq = store(tx, event)?;
+    for webhook in webhooks::all(tx)? {
+        if webhook.wants(event.kind, &event.stream_name) {
+            owe(tx, &webhook, seq, &event.subject, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Stores an event that is owed to one webhook, whether it wants it or not.
+pub(crate) fn record_for(tx: &Writing<'_>, event: &Event, webhook: WebhookId, now: Timestamp) -> Result<()> {
+    let seq = store(tx, event)?;
+    let webhook = webhooks::all(tx)?.into_iter().find(|known| known.id == webhook);
+    owe(tx, &webhook.ok_or(DatabaseError::NotFound)?, seq, &event.subject, now)
+}
+
+fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
     tx.prepare_cached(
         "INSERT INTO event (id, kind, subject, stream_name, timestamp_us, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
@@ -34,13 +52,7 @@ pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<
         Sql(event.timestamp),
         event.body,
     ])?;
-    let seq = tx.last_insert_rowid();
-    for webhook in webhooks::all(tx)? {
-        if webhook.wants(event.kind, &event.stream_name) {
-            owe(tx, &webhook, seq, &event.subject, now)?;
-        }
-    }
-    Ok(())
+    Ok(tx.last_insert_rowid())
 }
 
 fn owe(tx: &Writing<'_>, webhook: &Webhook, event: i64, subject: &str, now: Timestamp) -> Result<()> {
@@ -53,4 +65,11 @@ fn owe(tx: &Writing<'_>, webhook: &Webhook, event: i64, subject: &str, now: Time
     .execute(params![Sql(webhook.id), event, subject, number(state), due])?;
     tx.wake_sender();
     Ok(())
+}
+
+/// A new event's id. Ids made later sort after it, to the millisecond of `now`.
+pub(crate) fn new_id(now: Timestamp) -> EventId {
+    let seconds = u64::try_from(now.as_seconds()).unwrap_or(0);
+    let nanos = u32::try_from(now.as_micros().rem_euclid(1_000_000)).unwrap_or(0) * 1000;
+    EventId(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos)))
 }

@@ -2,7 +2,7 @@
 
 use super::asset::{Asset, Recipe};
 use super::media::{Feed, Run, Segment, Timeline};
-use mediahooks_model::{AssetInput, Event, FeedId, MediaAssetId, Timestamp};
+use mediahooks_model::{AssetInput, Event, FeedId, MediaAssetId, Timestamp, WebhookId};
 
 /// One domain change. Changes committed together stand or fall together, and are durable when
 /// the commit returns.
@@ -32,6 +32,9 @@ pub enum Change {
     KeepReply(KeptReply),
     /// An event without a subject in the database: a test.
     Emit(Event),
+    /// The same for one webhook, whatever it subscribes to. Fails the commit with
+    /// `DatabaseError::NotFound` if there is none of this number.
+    EmitTo(WebhookId, Event),
 }
 
 /// A new asset; it enters `processing` and, when its type has hooks, so does its first event.
