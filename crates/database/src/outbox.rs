@@ -1,12 +1,12 @@
 //! The transactional outbox: an event and what is owed for it, in the transaction of its cause.
 
-use mediahooks_model::{Event, EventId, Timestamp, Webhook};
+use mediahooks_model::{Event, EventId, Timestamp, Webhook, WebhookId};
 use rusqlite::params;
 use uuid::{NoContext, Uuid};
 
 use crate::sql::Sql;
 use crate::writer::Writing;
-use crate::{DeliveryState, Result, webhooks};
+use crate::{DatabaseError, DeliveryState, Result, webhooks};
 
 /// How states are stored; the partial indexes of the schema name the numbers.
 pub(crate) fn number(state: DeliveryState) -> i64 {
@@ -35,9 +35,9 @@ pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<
 
 /// Stores an event that is owed to one webhook, whether it wants it or not.
 pub(crate) fn record_for(tx: &Writing<'_>, event: &Event, webhook: WebhookId, now: Timestamp) -> Result<()> {
+    let webhook = webhooks::webhook(tx, webhook)?.ok_or(DatabaseError::NotFound)?;
     let seq = store(tx, event)?;
-    let webhook = webhooks::all(tx)?.into_iter().find(|known| known.id == webhook);
-    owe(tx, &webhook.ok_or(DatabaseError::NotFound)?, seq, &event.subject, now)
+    owe(tx, &webhook, seq, &event.subject, now)
 }
 
 fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {

@@ -1,10 +1,12 @@
 //! The end of an asset, and of the segments nobody needs any more.
 //!
-//! What always holds: a segment goes in the transaction that removes the last recipe that covers
-//! it, and its bytes are named to the caller only after that transaction is durable.
+//! What always holds: a segment goes in the transaction after which no recipe covers it, and its
+//! bytes are named to the caller only after that transaction is durable. A long asset goes piece by
+//! piece, its recipe shrinking from the front, so that feeds do not wait for the writer meanwhile; a
+//! removal that broke off goes on where it stopped when it is asked for again.
 
 use mediahooks_model::{AssetInput, AssetState, MediaAssetId, TimelineId, Timestamp};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use crate::sql::Sql;
 use crate::writer::Writing;
@@ -16,17 +18,52 @@ impl Database {
     ///
     /// Errors: [`DatabaseError::NotFound`]; [`DatabaseError::Refused`] unless it is `deleting`.
     pub async fn remove_asset(&self, id: MediaAssetId, now: Timestamp) -> Result<Vec<FreedRange>> {
-        self.write(move |tx| {
-            let asset = assets::asset(tx, id)?.ok_or(DatabaseError::NotFound)?;
-            let step = asset.state.step(asset.asset_type, AssetInput::Remove, now)?;
-            store_removed(tx, id, &step.next)?;
-            match asset.recipe {
-                Some(recipe) => release(tx, &recipe),
-                None => Ok(Vec::new()),
+        let batch = self.inner.removal_batch;
+        let mut freed = Vec::new();
+        loop {
+            let piece = self.write(move |tx| remove_piece(tx, id, now, batch)).await?;
+            piece.freed.into_iter().for_each(|range| join(&mut freed, range));
+            if piece.last {
+                return Ok(freed);
             }
-        })
-        .await
+        }
     }
+}
+
+/// What one transaction of a removal did.
+struct Piece {
+    freed: Vec<FreedRange>,
+    last: bool,
+}
+
+fn remove_piece(tx: &Writing<'_>, id: MediaAssetId, now: Timestamp, batch: u32) -> Result<Piece> {
+    let asset = assets::asset(tx, id)?.ok_or(DatabaseError::NotFound)?;
+    let step = asset.state.step(asset.asset_type, AssetInput::Remove, now)?;
+    let Some(recipe) = asset.recipe else {
+        store_removed(tx, id, &step.next)?;
+        return Ok(Piece { freed: Vec::new(), last: true });
+    };
+    let Some(rest) = first_after(tx, &recipe, batch)? else {
+        store_removed(tx, id, &step.next)?;
+        return Ok(Piece { freed: release(tx, &recipe)?, last: true });
+    };
+    tx.prepare_cached("UPDATE recipe SET first_segment = ?2 WHERE asset = ?1")?
+        .execute(params![Sql(id), Sql(rest)])?;
+    let mut freed = Vec::new();
+    free_uncovered(tx, recipe.timeline, (recipe.first, rest - 1), &mut freed)?;
+    Ok(Piece { freed, last: false })
+}
+
+/// The segment of a recipe that comes `batch` after its first; absent when it has no more than that.
+fn first_after(tx: &Writing<'_>, recipe: &Recipe, batch: u32) -> Result<Option<u64>> {
+    let found: Option<Sql<u64>> = tx
+        .prepare_cached(
+            "SELECT sequence FROM segment WHERE timeline = ?1 AND sequence >= ?2
+             ORDER BY sequence LIMIT 1 OFFSET ?3",
+        )?
+        .query_row(params![Sql(recipe.timeline), Sql(recipe.first), batch], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(|found| found.0).filter(|found| recipe.last.is_none_or(|last| *found <= last)))
 }
 
 /// The row stays as a tombstone; its custom path becomes free for others.
@@ -46,13 +83,22 @@ fn release(tx: &Writing<'_>, removed: &Recipe) -> Result<Vec<FreedRange>> {
     let over = is_over(tx, timeline)?;
     let within = if over { (0, u64::MAX) } else { (removed.first, removed.last.unwrap_or(u64::MAX)) };
     let mut freed = Vec::new();
-    for (first, last) in uncovered(tx, timeline, within)? {
-        free(tx, timeline, first, last, &mut freed)?;
-    }
+    free_uncovered(tx, timeline, within, &mut freed)?;
     if over {
         tidy(tx, timeline)?;
     }
     Ok(freed)
+}
+
+fn free_uncovered(
+    tx: &Writing<'_>,
+    timeline: TimelineId,
+    within: (u64, u64),
+    freed: &mut Vec<FreedRange>,
+) -> Result<()> {
+    uncovered(tx, timeline, within)?
+        .into_iter()
+        .try_for_each(|(first, last)| free(tx, timeline, first, last, freed))
 }
 
 fn is_over(tx: &Writing<'_>, timeline: TimelineId) -> Result<bool> {
@@ -111,21 +157,25 @@ fn free(
             offset: row.get::<_, Sql<_>>(1)?.0,
             len: row.get::<_, Sql<_>>(2)?.0,
         };
-        match freed.last_mut() {
-            Some(before) if before.chunk == next.chunk && before.offset + before.len == next.offset => {
-                before.len += next.len;
-            }
-            _ => freed.push(next),
-        }
+        join(freed, next);
     }
     tx.prepare_cached("DELETE FROM segment WHERE timeline = ?1 AND sequence BETWEEN ?2 AND ?3")?
         .execute(range)?;
     Ok(())
 }
 
+/// Appends a range, or lengthens the last one when it ends where this begins.
+fn join(freed: &mut Vec<FreedRange>, next: FreedRange) {
+    match freed.last_mut() {
+        Some(before) if before.chunk == next.chunk && before.offset + before.len == next.offset => {
+            before.len += next.len;
+        }
+        _ => freed.push(next),
+    }
+}
+
 /// Removes the runs without segments, and the timeline once it has neither segments nor recipes.
 fn tidy(tx: &Writing<'_>, timeline: TimelineId) -> Result<()> {
-    // The runs in use are a handful of distinct numbers, found by one pass over the segments left.
     tx.prepare_cached(
         "DELETE FROM run WHERE timeline = ?1
              AND number NOT IN (SELECT run FROM segment WHERE timeline = ?1)

@@ -151,6 +151,7 @@ CREATE TABLE asset (
     last_event_us     BIGINT             -- time of its newest event; the next one's is later
 );
 CREATE INDEX asset_by_start ON asset (start_us, id);
+CREATE INDEX asset_by_type ON asset (asset_type, start_us, id);
 CREATE INDEX asset_by_creation ON asset (created_us, id);
 CREATE INDEX asset_by_stream ON asset (stream_name, start_us, id);
 CREATE INDEX asset_processing ON asset (created_us, id) WHERE status = 'processing';

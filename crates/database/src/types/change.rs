@@ -1,8 +1,9 @@
 //! What can be committed.
 
+use mediahooks_model::{AssetInput, Event, FeedId, MediaAssetId, Timestamp, WebhookId};
+
 use super::asset::{Asset, Recipe};
 use super::media::{Feed, Run, Segment, Timeline};
-use mediahooks_model::{AssetInput, Event, FeedId, MediaAssetId, Timestamp, WebhookId};
 
 /// One domain change. Changes committed together stand or fall together, and are durable when
 /// the commit returns.

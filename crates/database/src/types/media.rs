@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::asset::Recipe;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::{FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId};
 
+use super::asset::Recipe;
 /// One live ingest connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use mediahooks_database::{AssetChange, Change, Conflict, DatabaseError, KeptReply, Settled};
 use mediahooks_model::{
-    AssetInput, AssetState, AssetStatus, AssetType, Event, EventId, EventKind, FeedEvent, MediaEvent, Webhook,
+    AssetInput, AssetState, AssetStatus, AssetType, Event, EventId, EventKind, FeedEvent, MediaEvent,
+    Webhook, WebhookId,
 };
 use uuid::Uuid;
 
@@ -188,5 +189,12 @@ async fn a_test_event_goes_to_every_webhook_that_wants_its_type() {
     let claimed = fresh.claim(at(1)).await;
     assert_eq!((claimed.len(), claimed[0].webhook, claimed[0].event), (1, legacy.id, event.id));
     assert_eq!(claimed[0].body, "{}");
+    // Or to one webhook, whatever it wants.
+    let second = Event { id: EventId(Uuid::from_u128(6)), subject: "other".into(), ..event };
+    let unknown = fresh.db.commit(vec![Change::EmitTo(WebhookId(99), second.clone())], at(1)).await;
+    assert!(matches!(unknown, Err(DatabaseError::NotFound)), "{unknown:?}");
+    fresh.db.commit(vec![Change::EmitTo(id, second.clone())], at(1)).await.unwrap();
+    let alone = fresh.claim(at(1)).await;
+    assert_eq!((alone.len(), alone[0].webhook, alone[0].event), (1, id, second.id));
     fresh.settle(&claimed[0], Settled::Delivered, at(2)).await;
 }

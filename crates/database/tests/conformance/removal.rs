@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use mediahooks_database::{AssetChange, Change, DatabaseError, FreedRange};
+use mediahooks_database::{AssetChange, Change, DatabaseError, FreedRange, Options};
 use mediahooks_model::{AssetInput, AssetState, AssetStatus, AssetType};
 use proptest::prelude::*;
 
@@ -108,6 +108,31 @@ async fn what_a_narrowed_recipe_let_go_is_swept_after_the_feed() {
     assert_eq!(sequences(&fresh).await, [0, 1, 2]);
 }
 
+#[tokio::test]
+async fn a_long_asset_goes_in_several_transactions_and_can_be_taken_up_again() {
+    let fresh = Fresh::open_with(Options { removal_batch: 4, ..Options::default() }).await;
+    let mut changes = timeline_with(1, 30);
+    changes.push(create(asset(1, AssetType::Recording, Some(recipe(1, 0, None)))));
+    changes.extend([end_feed(), step(1, fail()), step(1, AssetInput::Delete)]);
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    tokio::select! {
+        biased;
+        _ = fresh.db.remove_asset(asset_id(1), at(1)) => {}
+        // The caller goes away after the first piece was queued.
+        _ = std::future::ready(()) => {}
+    }
+    fresh.db.ping().await.unwrap();
+    let left = sequences(&fresh).await;
+    assert!(left[0] >= 4 && left[0] % 4 == 0 && left.last() == Some(&29), "{left:?}");
+    assert_eq!(fresh.db.deleting_assets(9).await.unwrap(), [asset_id(1)]);
+
+    let before = fresh.db.stats().transactions;
+    let ranges = fresh.db.remove_asset(asset_id(1), at(1)).await.unwrap();
+    assert_eq!(freed_sequences(&ranges).into_iter().collect::<Vec<_>>(), left);
+    assert_eq!(fresh.db.stats().transactions - before, left.len().div_ceil(4) as u64);
+    assert_eq!(fresh.db.timeline(timeline_id(1)).await.unwrap(), None);
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Create { first: u64, span: Option<u64> },
@@ -162,8 +187,8 @@ fn freed_sequences(ranges: &[FreedRange]) -> BTreeSet<u64> {
         .collect()
 }
 
-async fn agree(acts: Vec<Act>) -> Result<(), TestCaseError> {
-    let fresh = Fresh::open().await;
+async fn agree(acts: Vec<Act>, removal_batch: u32) -> Result<(), TestCaseError> {
+    let fresh = Fresh::open_with(Options { removal_batch, ..Options::default() }).await;
     let mut changes = timeline_with(1, SEGMENTS);
     changes.push(create(asset(0, AssetType::Timeline, Some(recipe(1, 0, Some(SEGMENTS - 1))))));
     changes.push(end_feed());
@@ -226,7 +251,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_segment_is_freed_exactly_when_nothing_covers_it(acts in prop::collection::vec(act(), 1..40)) {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(agree(acts))?;
+    fn a_segment_is_freed_exactly_when_nothing_covers_it(
+        acts in prop::collection::vec(act(), 1..40),
+        removal_batch in 1..50u32,
+    ) {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(agree(acts, removal_batch))?;
     }
 }

@@ -25,8 +25,12 @@ pub struct Fresh {
 
 impl Fresh {
     pub async fn open() -> Fresh {
+        Fresh::open_with(Options::default()).await
+    }
+
+    pub async fn open_with(options: Options) -> Fresh {
         let dir = TempDir::new().unwrap();
-        let db = Database::open(&dir.path().join("mediahooks.db"), Options::default()).unwrap();
+        let db = Database::open(&dir.path().join("mediahooks.db"), options).unwrap();
         db.account_or_create("dkxfvY".parse().unwrap(), at(0)).await.unwrap();
         Fresh { db, dir }
     }

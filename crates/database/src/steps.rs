@@ -1,0 +1,181 @@
+//! The steps of an asset's life, as they are stored.
+//!
+//! What always holds: a recipe never names a segment that is not stored. Planning reads a snapshot,
+//! and by the time its plan arrives here the media may have expired.
+
+use mediahooks_model::event::{MediaFacts, event_time, media_event};
+use mediahooks_model::{AssetInput, AssetState, AssetType, MediaEvent, Timestamp};
+use rusqlite::{OptionalExtension, params};
+
+use crate::account::account;
+use crate::sql::Sql;
+use crate::writer::Writing;
+use crate::{Asset, AssetChange, Conflict, DatabaseError, Recipe, Result, assets, outbox};
+
+/// Stores a new asset with its first event, if its type has any.
+pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Result<Asset> {
+    let step = AssetState::created(asset.asset_type);
+    asset.state = step.next;
+    let time = step.event.map(|_| event_time(now, None));
+    assets::check_path_is_free(tx, asset.id, asset.custom_path.as_deref())?;
+    tx.prepare_cached(
+        "INSERT INTO asset (id, asset_type, status, feed, token, stream_name, source_id, simulcast_id, priority,
+             start_us, stop_us, name, created_us, expiration_us, media_distribution_id, custom_path, last_event_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+    )?
+    .execute(params![
+        Sql(asset.id),
+        Sql(asset.asset_type),
+        Sql(asset.state.status()),
+        Sql(asset.feed),
+        asset.token.map(Sql),
+        Sql(asset.stream_name.clone()),
+        asset.source_id,
+        asset.simulcast_id,
+        asset.priority,
+        Sql(asset.start_time),
+        asset.stop_time.map(Sql),
+        asset.name,
+        Sql(asset.created),
+        asset.expiration.map(Sql),
+        asset.media_distribution_id,
+        asset.custom_path,
+        time.map(Sql),
+    ])?;
+    if let Some(recipe) = &asset.recipe {
+        put_recipe(tx, &asset, recipe)?;
+    }
+    if let (Some(event), Some(time)) = (step.event, time) {
+        tell_asset(tx, event, &asset, time, now)?;
+    }
+    Ok(asset)
+}
+
+/// Moves an asset, and stores what changes beside its state and the event of the step.
+pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Result<Asset> {
+    if change.input == AssetInput::Remove {
+        // Only `remove_asset` can say which bytes are free afterwards.
+        return Err(DatabaseError::internal("an asset is removed by `remove_asset`, not by a step"));
+    }
+    let mut asset = assets::asset(tx, change.id)?.ok_or(DatabaseError::NotFound)?;
+    let step = asset.state.step(asset.asset_type, change.input, now)?;
+    asset.state = step.next;
+    asset.stop_time = change.stop_time.or(asset.stop_time);
+    asset.expiration = change.expiration.or(asset.expiration);
+    if let Some(recipe) = change.recipe {
+        put_recipe(tx, &asset, &recipe)?;
+        asset.recipe = Some(recipe);
+    }
+    store_state(tx, &asset)?;
+    if let Some(event) = step.event {
+        let last: Option<Sql<Timestamp>> = tx
+            .prepare_cached("SELECT last_event_us FROM asset WHERE id = ?1")?
+            .query_row([Sql(asset.id)], |row| row.get(0))?;
+        let time = event_time(now, last.map(|last| last.0));
+        tx.prepare_cached("UPDATE asset SET last_event_us = ?2 WHERE id = ?1")?
+            .execute(params![Sql(asset.id), Sql(time)])?;
+        tell_asset(tx, event, &asset, time, now)?;
+    }
+    Ok(asset)
+}
+
+/// Stores what a step may change beside the recipe.
+fn store_state(tx: &Writing<'_>, asset: &Asset) -> Result<()> {
+    let (mut metadata, mut reason, mut marked) = (None, None, None);
+    match &asset.state {
+        AssetState::Processing => {}
+        AssetState::Complete { metadata: filled } => {
+            metadata = Some(Sql(serde_json::to_value(filled)
+                .map_err(|_| DatabaseError::internal("an asset's metadata cannot be written as JSON"))?));
+        }
+        AssetState::Error { reason: why } => reason = Some(why),
+        AssetState::Deleting { at } | AssetState::Deleted { at } => marked = Some(Sql(*at)),
+    }
+    // What the file was is kept to the end: the row of a deleted asset still says it.
+    tx.prepare_cached(
+        "UPDATE asset SET status = ?2, metadata = coalesce(?3, metadata), reason = coalesce(?4, reason),
+             marked_us = coalesce(?5, marked_us), stop_us = ?6, expiration_us = ?7
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        Sql(asset.id),
+        Sql(asset.state.status()),
+        metadata,
+        reason,
+        marked,
+        asset.stop_time.map(Sql),
+        asset.expiration.map(Sql),
+    ])?;
+    Ok(())
+}
+
+fn put_recipe(tx: &Writing<'_>, asset: &Asset, recipe: &Recipe) -> Result<()> {
+    check_media_is_there(tx, asset.asset_type, recipe)?;
+    tx.prepare_cached(
+        "INSERT INTO recipe (asset, timeline, run, first_segment, last_segment, start_us, stop_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (asset) DO UPDATE SET timeline = excluded.timeline, run = excluded.run,
+             first_segment = excluded.first_segment, last_segment = excluded.last_segment,
+             start_us = excluded.start_us, stop_us = excluded.stop_us",
+    )?
+    .execute(params![
+        Sql(asset.id),
+        Sql(recipe.timeline),
+        recipe.run,
+        Sql(recipe.first),
+        recipe.last.map(Sql),
+        recipe.start_us,
+        recipe.stop_us,
+    ])?;
+    Ok(())
+}
+
+/// A closed recipe has every segment it names, all of its run (a timeline may show several). An open
+/// one has every segment from `first` to the newest; `first` itself may still be to come.
+fn check_media_is_there(tx: &Writing<'_>, asset_type: AssetType, recipe: &Recipe) -> Result<()> {
+    let newest: Option<Sql<u64>> = tx
+        .prepare_cached("SELECT sequence FROM segment WHERE timeline = ?1 ORDER BY sequence DESC LIMIT 1")?
+        .query_row([Sql(recipe.timeline)], |row| row.get(0))
+        .optional()?;
+    let last = recipe.last.or(newest.map(|newest| newest.0));
+    let wanted = match last {
+        Some(last) if last >= recipe.first => last - recipe.first + 1,
+        _ if recipe.last.is_none() => return Ok(()),
+        _ => return Err(Conflict::MediaGone.into()),
+    };
+    let (stored, of_run): (Sql<u64>, Sql<u64>) = tx
+        .prepare_cached(
+            "SELECT count(*), count(CASE WHEN run = ?4 THEN 1 END) FROM segment
+             WHERE timeline = ?1 AND sequence BETWEEN ?2 AND ?3",
+        )?
+        .query_row(params![Sql(recipe.timeline), Sql(recipe.first), last.map(Sql), recipe.run], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let one_run = recipe.last.is_some() && asset_type != AssetType::Timeline;
+    let whole = stored.0 == wanted && (!one_run || of_run.0 == wanted);
+    if whole { Ok(()) } else { Err(Conflict::MediaGone.into()) }
+}
+
+fn tell_asset(
+    tx: &Writing<'_>,
+    event: MediaEvent,
+    asset: &Asset,
+    time: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    let metadata = match &asset.state {
+        AssetState::Complete { metadata } => Some(metadata.as_ref()),
+        _ => None,
+    };
+    let facts = MediaFacts {
+        account: &account(tx)?,
+        asset: asset.id,
+        asset_type: asset.asset_type,
+        token: asset.token,
+        stream_name: &asset.stream_name,
+        start_time: asset.start_time,
+        expiration: asset.expiration,
+        metadata,
+    };
+    outbox::record(tx, &media_event(outbox::new_id(now), event, time, &facts), now)
+}
