@@ -143,13 +143,17 @@ async fn clips_find_their_timelines() {
             token: Some(TokenId(priority.into())),
             source_id: layer.map(|layer| format!("s{layer}")),
             start_time: at(priority.into()),
+            stop_time: (n == 1).then_some(at(100)),
             ..asset(n, AssetType::Timeline, Some(recipe(n, 0, None)))
         }));
         changes.push(create(asset(n + 10, AssetType::Recording, Some(recipe(n, 0, None)))));
         db.commit(changes, at(0)).await.unwrap();
     }
     let all = TimelineQuery { stream_name: stream().to_string(), ..TimelineQuery::default() };
-    let cases: [(TimelineQuery, &[u64]); 8] = [
+    let cases: [(TimelineQuery, &[u64]); 11] = [
+        (TimelineQuery { before: Some(at(7)), ..all.clone() }, &[1, 2]),
+        (TimelineQuery { after: Some(at(99)), ..all.clone() }, &[1, 2, 3]),
+        (TimelineQuery { after: Some(at(100)), ..all.clone() }, &[2, 3]),
         (all.clone(), &[1, 2, 3]),
         (TimelineQuery { simulcast_id: Some(None), ..all.clone() }, &[1]),
         (TimelineQuery { simulcast_id: Some(Some(String::new())), ..all.clone() }, &[2]),

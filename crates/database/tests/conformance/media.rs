@@ -75,6 +75,13 @@ async fn segments_are_found_by_number_and_by_wall_clock() {
     let span = db.segments_in(timeline, None, at(0), at(1)).await.unwrap()[0];
     assert_eq!((span.wall_start(), span.wall_end()), (at(0), at(2000)));
 
+    let whole = db.segment_spans(timeline, 1, Some(3)).await.unwrap();
+    assert_eq!(whole.iter().map(|span| span.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(whole[0], db.segments_in(timeline, None, at(2000), at(4000)).await.unwrap()[0]);
+    assert_eq!(db.segment_spans(timeline, 6, None).await.unwrap().len(), 2);
+    assert!(db.chunk_in_use(timeline, 0).await.unwrap());
+    assert!(!db.chunk_in_use(timeline, 1).await.unwrap());
+
     let sync = async |run, sequence| db.sync_segment_at_or_before(timeline, run, sequence).await.unwrap();
     assert_eq!(sync(1, 7).await, Some(5));
     assert_eq!(sync(1, 5).await, Some(5));
