@@ -22,8 +22,8 @@ impl Database {
     ///
     /// Errors: [`DatabaseError::Refused`] when an asset does not take a step;
     /// [`DatabaseError::NotFound`] when a change is about something that does not exist;
-    /// [`DatabaseError::KeyUsed`]; [`Conflict`](crate::Conflict) when an id or a custom path is taken, or a recipe
-    /// asks for segments that are not stored (any more).
+    /// [`DatabaseError::KeyUsed`]; [`Conflict`](crate::Conflict) when an id or a custom path is
+    /// taken, or a recipe asks for segments that are not stored (any more).
     pub async fn commit(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {
         self.write(move |tx| {
             let mut touched = Vec::new();
