@@ -1,0 +1,166 @@
+//! Claims what is due and starts attempts.
+//!
+//! One loop; it wakes when a commit made something due, when a slot was given back, when the database
+//! says that something falls due, and every few seconds for what no signal tells (a clock that was set,
+//! a row that another tool changed). The database hands out only the oldest unsettled delivery of each
+//! webhook and subject, so order is its to keep; which endpoint gets how much is decided by `slots`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mediahooks_database::{ClaimedDelivery, Database, DatabaseError, Settlement};
+use mediahooks_model::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Attempter;
+use crate::config::SenderConfig;
+use crate::exchange::Exchange;
+use crate::keys::Keys;
+use crate::now;
+use crate::settle::Settled;
+use crate::slots::Slots;
+
+/// The longest time without looking for what is due.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The same while the earliest due delivery is one of a webhook at its cap: the database does not say
+/// when the next one of another webhook falls due.
+const LOOK_EVERY_WHILE_CAPPED: Duration = Duration::from_millis(200);
+
+/// The pause after a claim that failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The loop and its state.
+pub(crate) struct Dispatcher {
+    database: Database,
+    owner: String,
+    lease: Duration,
+    grace: Duration,
+    slots: Slots,
+    keys: Keys,
+    attempter: Arc<Attempter>,
+    attempts: JoinSet<()>,
+    settled: UnboundedReceiver<Settled>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        database: Database,
+        config: &SenderConfig,
+        exchange: Exchange,
+        finished: UnboundedSender<Settlement>,
+        settled: UnboundedReceiver<Settled>,
+    ) -> Self {
+        Self {
+            database,
+            owner: config.owner.clone(),
+            lease: config.lease,
+            grace: config.grace,
+            slots: Slots::new(config.per_webhook, config.total),
+            keys: Keys::default(),
+            attempter: Arc::new(Attempter { exchange, retry: config.retry.clone(), finished }),
+            attempts: JoinSet::new(),
+            settled,
+        }
+    }
+
+    /// Runs until `shutdown` or the end of the database, then waits for attempts in flight.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        if shutdown.run_until_cancelled(self.take_over()).await.is_some() {
+            self.dispatch(&shutdown).await;
+        }
+        let ended = async { while self.attempts.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.grace, ended).await.is_err() {
+            let cut = self.attempts.len();
+            tracing::info!(cut, "webhook requests were cut by the shutdown; they will be sent again");
+            self.attempts.shutdown().await;
+        }
+    }
+
+    /// Makes what a crashed predecessor had leased due now instead of when its leases run out.
+    async fn take_over(&self) {
+        while let Err(error) = self.database.release_leases(&self.owner, now()).await {
+            tracing::warn!(%error, "the leases of the process before this one cannot be taken over yet");
+            if matches!(error, DatabaseError::Closed) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn dispatch(&mut self, shutdown: &CancellationToken) {
+        let mut committed = self.database.subscribe_committed();
+        while !shutdown.is_cancelled() {
+            committed.mark_unchanged();
+            let wait = match self.claim_all().await {
+                Ok(claimed) => self.until_due(claimed).await,
+                Err(DatabaseError::Closed) => {
+                    return tracing::debug!("the database is closed: no more webhooks are sent");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "due webhooks cannot be read; trying again");
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                changed = committed.changed() => if changed.is_err() { return },
+                Some(settled) = self.settled.recv() => self.free(settled),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Starts an attempt of everything due that there are slots for; returns the time it was due by.
+    async fn claim_all(&mut self) -> Result<Timestamp, DatabaseError> {
+        let mut now = now();
+        while let Some(offer) = self.slots.offer() {
+            let busy = self.slots.busy();
+            let claimed = self
+                .database
+                .claim_deliveries(&self.owner, now, self.lease, offer.per_webhook_max, &busy, offer.total)
+                .await?;
+            let more = u32::try_from(claimed.len()).is_ok_and(|claimed| claimed == offer.total);
+            claimed.into_iter().for_each(|delivery| self.start(delivery));
+            if !more {
+                break;
+            }
+            now = crate::now();
+        }
+        Ok(now)
+    }
+
+    /// How long nothing falls due, as far as is known, after all that was due by `claimed` was claimed.
+    async fn until_due(&self, claimed: Timestamp) -> Duration {
+        match self.database.next_due(claimed).await {
+            Ok(Some(due)) if due <= claimed => LOOK_EVERY_WHILE_CAPPED,
+            // Rounded up: a timer that fires a moment early finds nothing and looks again at once.
+            Ok(Some(due)) => (due.since(now()) + Duration::from_millis(1)).min(LOOK_EVERY),
+            Ok(None) => LOOK_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "the time of the next due webhook cannot be read");
+                PAUSE
+            }
+        }
+    }
+
+    fn start(&mut self, delivery: ClaimedDelivery) {
+        if !self.slots.take(delivery.id, delivery.attempt, delivery.webhook) {
+            return;
+        }
+        let key = self.keys.get(delivery.webhook, &delivery.secret);
+        let attempter = self.attempter.clone();
+        self.attempts.spawn(async move { attempter.attempt(delivery, key).await });
+    }
+
+    /// Gives back the slot of `settled` and of whatever else was settled with it.
+    fn free(&mut self, settled: Settled) {
+        self.slots.free(settled.delivery, settled.attempt);
+        while let Ok(settled) = self.settled.try_recv() {
+            self.slots.free(settled.delivery, settled.attempt);
+        }
+        while self.attempts.try_join_next().is_some() {}
+    }
+}

@@ -1,0 +1,82 @@
+//! Sends owed webhooks over HTTP.
+//!
+//! `database` says what is owed and when, `delivery` decides how a request is signed, where it may go
+//! and what follows; this crate only does it. What always holds: a delivery is settled by nothing but
+//! the durable record of its attempt, at most one attempt of a delivery is made at a time, and no
+//! endpoint, however slow, takes the last slot of the others.
+//!
+//! - [`config`]: what the operator chooses;
+//! - `dispatcher`: claims what is due and starts attempts;
+//! - `attempt`: signs, sends and decides what follows;
+//! - `keys`: signing keys, prepared once;
+//! - `slots`: how many attempts may be in flight, and whose;
+//! - `exchange`: one HTTP request and its response;
+//! - `failure`: why there was no response;
+//! - `resolver`: the outbound guard between a name and a connection;
+//! - `settle`: writes down what attempts came to.
+
+mod attempt;
+pub mod config;
+mod dispatcher;
+mod exchange;
+mod failure;
+mod keys;
+mod resolver;
+mod settle;
+mod slots;
+
+use std::time::SystemTime;
+
+use mediahooks_database::Database;
+use mediahooks_model::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{SenderConfig, SenderError};
+
+use dispatcher::Dispatcher;
+use exchange::Exchange;
+use settle::Settler;
+
+/// Sends what the database says is owed, until it is told to stop.
+pub struct Sender {
+    database: Database,
+    config: SenderConfig,
+    exchange: Exchange,
+}
+
+impl Sender {
+    /// Prepares the HTTP client; nothing is sent before [`Sender::run`].
+    ///
+    /// Errors: [`SenderError`] when `config` cannot work, or this machine has no certificates to trust.
+    pub fn new(database: Database, config: SenderConfig) -> Result<Self, SenderError> {
+        config.check()?;
+        let exchange = Exchange::new(&config)?;
+        Ok(Self { database, config, exchange })
+    }
+
+    /// Sends until `shutdown` is cancelled or the database is closed. Then it claims nothing more,
+    /// gives the requests in flight [`SenderConfig::grace`] to end, records them, and gives up the
+    /// leases of the others.
+    ///
+    /// Dropping the future instead is a crash: requests in flight are cut, and what they were about is
+    /// sent again by the next run of the same [`SenderConfig::owner`].
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { database, config, exchange } = self;
+        // Neither queue grows past the slots: one entry per attempt in flight.
+        let (finished, to_settle) = mpsc::unbounded_channel();
+        let (free, settled) = mpsc::unbounded_channel();
+        let settler = Settler::new(database.clone(), &config, to_settle, free);
+        let dispatcher = Dispatcher::new(database.clone(), &config, exchange, finished, settled);
+        tokio::join!(dispatcher.run(shutdown), settler.run());
+        // After a failure here the leases run out by themselves.
+        if let Err(error) = database.release_leases(&config.owner, now()).await {
+            tracing::debug!(%error, "leases were not given up at shutdown");
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::EPOCH.plus(since)
+}
