@@ -1,0 +1,212 @@
+//! Answers download links. Needs no API secret: the link is the credential.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use mediahooks_model::MediaAssetId;
+use mediahooks_recorder::{Download, DownloadError, RecorderError};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::conditions::{Decision, Validators, decide};
+use super::link::LinkRefused;
+use super::multipart::{Frame, content_range};
+use super::range::Selection;
+use crate::App;
+use crate::clock::now;
+use crate::envelope::Fail;
+use crate::errors::{ApiError, Result};
+use crate::extract::path::FirstSegment;
+use crate::extract::query::Query;
+
+/// Sends the file of a complete recording or clip, or ranges of it.
+#[utoipa::path(get, path = "/download/{mediaAssetId}/{fileName}", tag = "Downloads", security(),
+    params(
+        ("mediaAssetId" = String, Path),
+        ("fileName" = String, Path),
+        ("expires" = i64, Query, description = "Unix time in seconds"),
+        ("signature" = String, Query)),
+    responses(
+        (status = 200, description = "The file", content_type = "video/mp4", body = [u8]),
+        (status = 206, description = "One range, or several as `multipart/byteranges`"),
+        (status = 304, description = "The client has it already"),
+        (status = 403, description = "The link is expired or was not made here", body = Fail),
+        (status = 404, description = "There is no such file", body = Fail),
+        (status = 409, description = "The asset is not complete", body = Fail),
+        (status = 410, description = "The asset was deleted", body = Fail),
+        (status = 412, description = "A precondition failed", body = Fail),
+        (status = 416, description = "No such range", body = Fail)))]
+pub(crate) async fn download(
+    State(app): State<App>,
+    FirstSegment(id): FirstSegment,
+    query: Query,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let id = check_link(&app, &id, query)?;
+    let file = app.recorder.open_download(id).await.map_err(refused)?;
+    let validators = Validators { etag: file.etag.clone(), last_modified: file.last_modified, len: file.len };
+    let mut response = match decide(&method, &headers, &validators) {
+        Decision::Send(selection) => send(&method, file, selection),
+        Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Decision::PreconditionFailed => {
+            let message = "The file is not the one that If-Match or If-Unmodified-Since asks for";
+            ApiError::with_status(StatusCode::PRECONDITION_FAILED, message).into_response()
+        }
+    };
+    let common = [
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::CACHE_CONTROL, "private, max-age=0, must-revalidate".to_owned()),
+        (header::ETAG, validators.etag.clone()),
+        (header::LAST_MODIFIED, validators.http_date()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
+    for (name, value) in common {
+        set(response.headers_mut(), name, &value);
+    }
+    Ok(response)
+}
+
+fn check_link(app: &App, id: &str, mut query: Query) -> Result<MediaAssetId> {
+    let forbidden = |message: &str| ApiError::with_status(StatusCode::FORBIDDEN, message);
+    let invalid = || forbidden("This download link is not valid; read the asset again for a new one");
+    let id: MediaAssetId = id.parse().map_err(|_| invalid())?;
+    let expires: i64 = query.one(&["expires"]).ok_or_else(invalid)?;
+    let signature: String = query.one(&["signature"]).ok_or_else(invalid)?;
+    app.links.check(id, expires, &signature, now()).map_err(|refused| match refused {
+        LinkRefused::Signature => invalid(),
+        LinkRefused::Expired => {
+            forbidden("This download link has expired; read the asset again for a new one")
+        }
+    })?;
+    Ok(id)
+}
+
+fn refused(error: DownloadError) -> ApiError {
+    let status = match &error {
+        DownloadError::NotFound => StatusCode::NOT_FOUND,
+        DownloadError::NotReady { .. } => StatusCode::CONFLICT,
+        DownloadError::Gone => StatusCode::GONE,
+        DownloadError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    match error {
+        DownloadError::Internal(error) => error.into(),
+        other => ApiError::with_status(status, other.to_string()),
+    }
+}
+
+/// Sends a selection of the file.
+fn send(method: &Method, file: Download, selection: Selection) -> Response {
+    let disposition = content_disposition(&file.file_name);
+    let len = file.len;
+    let mut response = match selection {
+        Selection::Whole => body(method, file, StatusCode::OK, 0..len),
+        Selection::One(range) => {
+            let content_range = content_range(&range, len);
+            let mut response = body(method, file, StatusCode::PARTIAL_CONTENT, range);
+            set(response.headers_mut(), header::CONTENT_RANGE, &content_range);
+            response
+        }
+        Selection::Several(ranges) => several(file, ranges),
+        Selection::Unsatisfiable => {
+            let message = format!("None of the ranges lies within the {len} bytes of the file");
+            let mut response =
+                ApiError::with_status(StatusCode::RANGE_NOT_SATISFIABLE, message).into_response();
+            set(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{len}"));
+            return response;
+        }
+    };
+    set(response.headers_mut(), header::CONTENT_DISPOSITION, &disposition);
+    response
+}
+
+fn body(method: &Method, file: Download, status: StatusCode, range: std::ops::Range<u64>) -> Response {
+    let len = range.end.saturating_sub(range.start);
+    let content_type = file.content_type;
+    let body =
+        if method == Method::HEAD { Body::empty() } else { Body::from_stream(logged(file.read(range))) };
+    framed(status, content_type, len, body)
+}
+
+fn several(file: Download, ranges: Vec<std::ops::Range<u64>>) -> Response {
+    let boundary = hex::encode(rand::random::<[u8; 16]>());
+    let frame = Frame::new(boundary, file.content_type, ranges, file.len);
+    let (content_type, len) = (frame.content_type(), frame.len());
+    let (parts, tail) = frame.into_parts();
+    let file = Arc::new(file);
+    let parts = stream::iter(parts).flat_map(move |(head, range)| {
+        let head = stream::once(async move { Ok(Bytes::from(head)) });
+        head.chain(file.read(range)).boxed()
+    });
+    let tail = stream::once(async move { Ok(Bytes::from(tail)) });
+    framed(StatusCode::PARTIAL_CONTENT, &content_type, len, Body::from_stream(logged(parts.chain(tail))))
+}
+
+fn framed(status: StatusCode, content_type: &str, len: u64, body: Body) -> Response {
+    let mut response = (status, body).into_response();
+    set(response.headers_mut(), header::CONTENT_TYPE, content_type);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+    response
+}
+
+/// A failed read can only cut the reply short: its head has left. So it is logged here.
+fn logged(
+    bytes: impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static {
+    bytes.inspect(|piece| {
+        if let Err(error) = piece {
+            tracing::error!(error = crate::observe::chain(error), "a download was cut short");
+        }
+    })
+}
+
+fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    // The values are made here, of printable ASCII.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// The file's name for whoever saves it: plain for old clients, exact for others (RFC 6266 §4.3,
+/// RFC 8187).
+fn content_disposition(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_graphic() && !r#""\/%;"#.contains(c) || c == ' ' { c } else { '_' };
+    let fallback: String = name.chars().map(plain).collect();
+    format!(
+        "attachment; filename=\"{fallback}\"; filename*=UTF-8''{}",
+        utf8_percent_encode(name, ATTR_ESCAPED)
+    )
+}
+
+/// Everything but RFC 8187's `attr-char`.
+const ATTR_ESCAPED: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_cannot_leave_its_header() {
+        assert_eq!(
+            content_disposition("show \"1\"\r\nX: y; ü/..%.mp4"),
+            "attachment; filename=\"show _1___X: y_ __.._.mp4\"; \
+             filename*=UTF-8''show%20%221%22%0D%0AX%3A%20y%3B%20%C3%BC%2F..%25.mp4"
+        );
+    }
+}

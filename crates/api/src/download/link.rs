@@ -1,0 +1,107 @@
+//! Makes and checks download links: the file's address with an end and a signature over both.
+//!
+//! A link is a bearer credential for one asset until it expires; the file name in it is decoration.
+
+use hmac::{Hmac, KeyInit, Mac};
+use mediahooks_database::Asset;
+use mediahooks_model::{MediaAssetId, Timestamp};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::Sha256;
+
+use crate::extract::base::BaseUrl;
+
+/// Everything but RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Longest file name in a link, in characters before escaping.
+const NAME_CHARS_MAX: usize = 100;
+
+/// A link and until when it works.
+#[derive(Debug, Clone)]
+pub(crate) struct DownloadLink {
+    pub url: String,
+    pub expires: Timestamp,
+}
+
+/// Why a link opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkRefused {
+    /// Not made by this server, or changed.
+    Signature,
+    /// Its time is over.
+    Expired,
+}
+
+/// Holds the key that links are signed with.
+#[derive(Clone)]
+pub(crate) struct LinkSigner(Hmac<Sha256>);
+
+impl LinkSigner {
+    /// Signs with `key`.
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self(Hmac::new_from_slice(&key).expect("HMAC takes a key of any length"))
+    }
+
+    /// The link to an asset's file, whole seconds long.
+    pub(crate) fn make(&self, base: &BaseUrl, asset: &Asset, expires: Timestamp) -> DownloadLink {
+        let seconds = expires.as_seconds();
+        let signature = hex::encode(self.mac(asset.id, seconds).finalize().into_bytes());
+        let name = file_name(asset);
+        let name = utf8_percent_encode(&name, ESCAPED);
+        DownloadLink {
+            url: format!("{}/download/{}/{name}?expires={seconds}&signature={signature}", base.0, asset.id),
+            expires: Timestamp::from_millis(seconds.saturating_mul(1000)),
+        }
+    }
+
+    /// Checks a link, in a time that does not depend on the signature.
+    pub(crate) fn check(
+        &self,
+        id: MediaAssetId,
+        expires: i64,
+        signature: &str,
+        now: Timestamp,
+    ) -> Result<(), LinkRefused> {
+        let signature = hex::decode(signature).map_err(|_| LinkRefused::Signature)?;
+        self.mac(id, expires).verify_slice(&signature).map_err(|_| LinkRefused::Signature)?;
+        if now.as_seconds() < expires { Ok(()) } else { Err(LinkRefused::Expired) }
+    }
+
+    fn mac(&self, id: MediaAssetId, expires: i64) -> Hmac<Sha256> {
+        self.0.clone().chain_update(format!("{id}\n{expires}"))
+    }
+}
+
+/// What the browser may call the file before it reads `Content-Disposition`.
+fn file_name(asset: &Asset) -> String {
+    let stem = asset.name.as_deref().unwrap_or(asset.stream_name.as_str());
+    // A slash, even escaped, is undone by some proxies.
+    let safe = |c: char| if c.is_control() || matches!(c, '/' | '\\') { '-' } else { c };
+    let stem: String = stem.chars().take(NAME_CHARS_MAX).map(safe).collect();
+    format!("{}.mp4", stem.trim_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_link_opens_one_asset_until_it_expires() {
+        let signer = LinkSigner::new([7; 32]);
+        let id = MediaAssetId(Uuid::from_u128(1));
+        let signature = hex::encode(signer.mac(id, 100).finalize().into_bytes());
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        assert_eq!(signer.check(id, 100, &signature, at(99)), Ok(()));
+        assert_eq!(signer.check(id, 100, &signature, at(100)), Err(LinkRefused::Expired));
+        assert_eq!(signer.check(id, 101, &signature, at(99)), Err(LinkRefused::Signature));
+        let other = MediaAssetId(Uuid::from_u128(2));
+        assert_eq!(signer.check(other, 100, &signature, at(99)), Err(LinkRefused::Signature));
+        for wrong in ["", "zz", "00", &signature[1..]] {
+            assert_eq!(signer.check(id, 100, wrong, at(99)), Err(LinkRefused::Signature), "{wrong}");
+        }
+        let stranger = LinkSigner::new([8; 32]);
+        assert_eq!(stranger.check(id, 100, &signature, at(99)), Err(LinkRefused::Signature));
+    }
+}

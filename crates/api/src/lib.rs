@@ -1,0 +1,135 @@
+//! REST API and downloads: the only crate that knows inbound HTTP.
+//!
+//! `server` hands in the database, the recorder and its settings and serves the router it gets. What
+//! always holds: every reply but a file's bytes and `/openapi.json` is an envelope, every 4xx carries
+//! `data.message`, and nothing a client sends causes a 5xx.
+
+mod account;
+mod assets;
+mod clock;
+mod download;
+mod envelope;
+mod errors;
+mod extract;
+mod health;
+mod observe;
+mod openapi;
+mod serve;
+mod streams;
+mod tokens;
+mod unavailable;
+mod webhooks;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use futures::future::BoxFuture;
+use http::StatusCode;
+use mediahooks_database::Database;
+use mediahooks_delivery::TargetPolicy;
+use mediahooks_model::{AccountId, Limits, StreamName};
+use mediahooks_recorder::Recorder;
+use tokio::sync::Mutex;
+use tower::Layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::normalize_path::NormalizePathLayer;
+use url::Url;
+
+pub use openapi::openapi;
+pub use serve::serve;
+
+use download::link::LinkSigner;
+use errors::ApiError;
+use extract::auth::require_secret;
+
+/// Any error, for what a check outside this crate may say.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Tells whether the storage can be written.
+pub type StorageCheck = Arc<dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// Settings of the API.
+#[derive(Clone)]
+pub struct ApiConfig {
+    /// What links in replies begin with; absent: `http://` and the `Host` that the client named.
+    pub public_url: Option<Url>,
+    /// The account this server belongs to.
+    pub account: AccountId,
+    /// How long things may be; here the lifetime of download links.
+    pub limits: Limits,
+    /// Which addresses beyond the public Internet webhooks may have.
+    pub target_policy: TargetPolicy,
+    /// Asked by `/readyz`, beside the database.
+    pub storage_check: StorageCheck,
+    /// Signs download links. Keep it over restarts: `Database::server_key("download", ..)`.
+    pub download_key: [u8; 32],
+}
+
+impl fmt::Debug for ApiConfig {
+    /// Leaves the key out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiConfig")
+            .field("public_url", &self.public_url.as_ref().map(Url::as_str))
+            .field("account", &self.account)
+            .field("limits", &self.limits)
+            .field("target_policy", &self.target_policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    database: Database,
+    recorder: Recorder,
+    config: Arc<ApiConfig>,
+    links: LinkSigner,
+    /// Held by whoever reads something, changes it and writes it back: changes are not lost.
+    edits: Arc<Mutex<()>>,
+}
+
+impl App {
+    /// The stream that an id `account/stream` names, if it is of this account.
+    fn stream_of_id(&self, id: &str) -> Option<StreamName> {
+        let (account, stream) = id.split_once('/')?;
+        if account == self.config.account.as_str() { stream.parse().ok() } else { None }
+    }
+}
+
+/// The whole API as one service.
+pub fn router(database: Database, recorder: Recorder, config: ApiConfig) -> Router {
+    let links = LinkSigner::new(config.download_key);
+    let app = App { database, recorder, config: Arc::new(config), links, edits: Arc::default() };
+    let secured = Router::from(openapi::secured()).merge(unavailable::routes());
+    let authenticated = middleware::from_fn_with_state(app.clone(), require_secret);
+    let inner = secured
+        .method_not_allowed_fallback(wrong_method)
+        .route_layer(authenticated)
+        .merge(openapi::open())
+        .route("/openapi.json", get(document))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_route)
+        .with_state(app);
+    // Clients write some paths with a slash at the end. It has to go before the routes are matched,
+    // so the layer is around the router, not within it.
+    let trimmed = NormalizePathLayer::trim_trailing_slash().layer(inner);
+    Router::new()
+        .fallback_service(trimmed)
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(middleware::from_fn(observe::observe))
+}
+
+async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(openapi())
+}
+
+async fn unknown_route() -> ApiError {
+    ApiError::with_status(StatusCode::NOT_FOUND, "There is no such path; /openapi.json lists what there is")
+}
+
+async fn wrong_method() -> ApiError {
+    let message = "This path does not take this method; /openapi.json lists what there is";
+    ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, message)
+}

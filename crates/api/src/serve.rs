@@ -1,0 +1,121 @@
+//! Serves a router on a listener: HTTP/1.1 and HTTP/2, bounded in connections and in the patience
+//! with slow clients.
+
+mod idle;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use idle::IdleTimeout;
+
+/// Connections at a time; more wait in the listener's queue.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// How long a client may take to send the head of a request, and to send the next one.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a connection may go without a byte in either direction.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long running requests may take after a shutdown began.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Pause after a failed accept, which is most often a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Headers of one request.
+const HEADERS_MAX: usize = 100;
+
+/// Bytes of the head of one request.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 100;
+
+/// Serves until `shutdown`, then takes no new connections and lets running requests finish for 10 s.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer, permit)) => {
+                let connection = connection(stream, peer, router.clone(), graceful.watcher());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an HTTP connection; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
+        tracing::warn!(open = connections.len(), "HTTP requests were still running at shutdown and are cut");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(Some(HEAD_TIME_MAX));
+    builder
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Replies are written whole; waiting for more to send only delays them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX));
+    let service = TowerToHyperService::new(router);
+    let builder = builder();
+    let served = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, error = crate::observe::chain(&*error), "an HTTP connection ended early");
+    }
+}
