@@ -16,6 +16,7 @@ use crate::extract::auth::digest;
 use crate::extract::json::JsonBody;
 use crate::extract::members::Members;
 use crate::extract::path::Segment;
+use crate::requests::{ExpirationChange, NewApiSecret};
 
 /// API secrets of one account. Ours: each request is compared with all of them.
 const SECRETS_MAX: usize = 100;
@@ -89,7 +90,7 @@ pub(crate) async fn expiration(State(app): State<App>) -> Result<Success<RulesVi
 /// Changes how long assets are kept. `{}` resets a rule, an absent member leaves it. A new rule for
 /// timelines applies to existing ones at once.
 #[utoipa::path(put, path = "/api/v3/account/media/expiration", tag = "Account",
-    request_body(content = Object, description = "`timelines`, `recordings`, `clips`, each `{\"days\": 1..365}` or `{}`"),
+    request_body = ExpirationChange,
     responses((status = 200, body = Success<RulesView>), (status = 400, body = Fail)))]
 pub(crate) async fn set_expiration(
     State(app): State<App>,
@@ -148,7 +149,7 @@ pub(crate) async fn secrets(State(app): State<App>) -> Result<Success<Vec<Secret
 
 /// Adds an API secret and shows it, this once.
 #[utoipa::path(post, path = "/api/v3/account/secrets", tag = "Account",
-    request_body(content = Object, description = "`{\"name\": \"...\"}`, 1 to 128 characters"),
+    request_body = NewApiSecret,
     responses((status = 200, body = Success<NewSecret>), (status = 400, body = Fail)))]
 pub(crate) async fn add_secret(
     State(app): State<App>,

@@ -14,6 +14,7 @@ mod extract;
 mod health;
 mod observe;
 mod openapi;
+pub mod requests;
 mod serve;
 mod streams;
 mod tokens;

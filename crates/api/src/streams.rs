@@ -11,6 +11,7 @@ use crate::App;
 use crate::envelope::{Fail, Success};
 use crate::errors::{ApiError, Result};
 use crate::extract::json::JsonBody;
+use crate::requests::{Reprioritize, StreamStop};
 
 /// What was stopped.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,7 +28,7 @@ fn stop(app: &App, scope: &StopScope, level: &'static str, why: &'static str) ->
 
 /// Stops a stream. Its token stays usable, so the encoder may connect again.
 #[utoipa::path(post, path = "/api/stream/stop", tag = "Streams",
-    request_body(content = Object, description = "`{\"streamId\": \"account/stream\"}`"),
+    request_body = StreamStop,
     responses((status = 200, body = Success<Stopped>), (status = 400, body = Fail)))]
 pub(crate) async fn stop_one(
     State(app): State<App>,
@@ -51,7 +52,7 @@ pub(crate) async fn stop_all(State(app): State<App>) -> Success<Stopped> {
 
 /// Gives a token another priority and stops its streams, so that encoders connect again with it.
 #[utoipa::path(post, path = "/api/stream/reprioritize", tag = "Streams",
-    request_body(content = Object, description = "`{\"tokenId\": 1, \"updatePriority\": 2}`"),
+    request_body = Reprioritize,
     responses((status = 200, body = Success<Stopped>), (status = 400, body = Fail)))]
 pub(crate) async fn reprioritize(
     State(app): State<App>,

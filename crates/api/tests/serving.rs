@@ -42,3 +42,24 @@ async fn requests_are_served_until_the_shutdown() {
     assert!(rest.is_empty());
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_client_that_says_nothing_or_half_of_it_is_let_go() {
+    let bench = Bench::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(mediahooks_api::serve(listener, bench.router.clone(), shutdown.clone()));
+    // Time jumps to the next deadline from here on.
+    tokio::time::pause();
+    for said in [&b""[..], b"PRI * HT", b"GET /healthz HTTP/1.1\r\nhost:"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        let mut reply = Vec::new();
+        // Either a reset or an end; what matters is that it comes.
+        let _ = stream.read_to_end(&mut reply).await;
+        assert!(!reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply));
+    }
+    shutdown.cancel();
+    serving.await.unwrap();
+}

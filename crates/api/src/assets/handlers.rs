@@ -18,6 +18,7 @@ use crate::extract::base::BaseUrl;
 use crate::extract::json::JsonBody;
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::requests::{AssetChange, NewClip};
 
 /// Ids that one call may delete.
 const DELETE_MAX: usize = 100;
@@ -34,7 +35,7 @@ fn no_asset(id: &str) -> ApiError {
 /// Makes clips of a range of a stream: one per layer and uninterrupted stretch.
 #[utoipa::path(post, path = "/api/v3/media/assets", tag = "Media assets",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeat makes no second clip")),
-    request_body(content = Object, description = "`startTime` and `streamName` are required"),
+    request_body = NewClip,
     responses((status = 200, body = Success<Vec<AssetView>>), (status = 400, body = Fail)))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -89,7 +90,7 @@ pub(crate) async fn read(
 /// Changes where a media asset is published.
 #[utoipa::path(patch, path = "/api/v3/media/assets/{mediaAssetId}", tag = "Media assets",
     params(("mediaAssetId" = String, Path)),
-    request_body(content = Object, description = "`mediaDistributionId`, `customPath` (1 to 512 characters)"),
+    request_body = AssetChange,
     responses((status = 200, body = Success<AssetView>), (status = 400, body = Fail)))]
 pub(crate) async fn update(
     State(app): State<App>,

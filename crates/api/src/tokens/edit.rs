@@ -9,7 +9,6 @@ use mediahooks_model::token::StreamRule;
 use mediahooks_model::{PublishToken, Timestamp, TokenId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
 use super::other;
 use crate::errors::{ApiError, Result};
@@ -27,10 +26,9 @@ const STREAMS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 1000;
 
 /// A stream that a token is to allow: an object, or only its name.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = TokenStreamInput)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub enum StreamInput {
+pub(crate) enum StreamInput {
     /// A plain name.
     Name(String),
     /// A name or a pattern.

@@ -13,6 +13,7 @@ use crate::envelope::{Fail, Success};
 use crate::errors::{ApiError, Result};
 use crate::extract::json::JsonBody;
 use crate::extract::path::Segment;
+use crate::requests::{NewPublishToken, PublishTokenChange, TokenNumbers};
 
 /// Tokens that one call may disable. Ours.
 const DISABLE_MAX: usize = 1000;
@@ -38,8 +39,7 @@ async fn find(app: &App, segment: &Segment) -> Result<PublishToken> {
 
 /// Makes a publish token.
 #[utoipa::path(post, path = "/api/publish_token", tag = "Publish tokens",
-    request_body(content = Object, description = "`label` and `streams` are required; \
-        `streams` holds objects `{streamName, isRegex}` or names"),
+    request_body = NewPublishToken,
     responses((status = 200, body = Success<TokenView>), (status = 400, body = Fail)))]
 pub(crate) async fn create(State(app): State<App>, JsonBody(body): JsonBody) -> Result<Success<TokenView>> {
     let token = edit::create(body, fresh_secret(), now())?;
@@ -57,7 +57,7 @@ pub(crate) async fn read(State(app): State<App>, id: Segment) -> Result<Success<
 
 /// Changes a publish token (deprecated form with `update…` names).
 #[utoipa::path(put, path = "/api/publish_token/{tokenId}", tag = "Publish tokens",
-    params(("tokenId" = i64, Path)), request_body(content = Object),
+    params(("tokenId" = i64, Path)), request_body = PublishTokenChange,
     responses((status = 200, body = Success<TokenView>), (status = 400, body = Fail)))]
 pub(crate) async fn update(
     State(app): State<App>,
@@ -69,7 +69,7 @@ pub(crate) async fn update(
 
 /// Changes a publish token.
 #[utoipa::path(put, path = "/api/v2/publish_token/{tokenId}", tag = "Publish tokens",
-    params(("tokenId" = i64, Path)), request_body(content = Object),
+    params(("tokenId" = i64, Path)), request_body = PublishTokenChange,
     responses((status = 200, body = Success<TokenView>), (status = 400, body = Fail)))]
 pub(crate) async fn update_v2(
     State(app): State<App>,
@@ -104,7 +104,7 @@ pub(crate) async fn delete(State(app): State<App>, id: Segment) -> Result<Succes
 
 /// Disables publish tokens: they admit no new publisher; what is live goes on.
 #[utoipa::path(patch, path = "/api/publish_token/disable", tag = "Publish tokens",
-    request_body(content = Object, description = "`{\"tokenIds\": [1, 2]}`"),
+    request_body = TokenNumbers,
     responses((status = 200, body = Success<DisabledTokens>), (status = 400, body = Fail)))]
 pub(crate) async fn disable(
     State(app): State<App>,

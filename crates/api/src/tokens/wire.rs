@@ -83,7 +83,7 @@ pub struct TokenView {
 /// A stream that a token allows.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = TokenStream)]
+#[schema(as = PublishTokenStream)]
 pub struct StreamView {
     /// A name, or a regular expression that has to match a whole name.
     pub stream_name: String,

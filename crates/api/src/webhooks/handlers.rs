@@ -13,6 +13,7 @@ use crate::errors::{ApiError, Result};
 use crate::extract::json::JsonBody;
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::requests::{NewWebhook, WebhookChange};
 
 /// The reply about a webhook that is not there.
 pub(crate) fn no_webhook(id: WebhookId) -> ApiError {
@@ -27,7 +28,7 @@ pub(crate) async fn find(app: &App, segment: &Segment) -> Result<Webhook> {
 
 /// Adds a webhook.
 #[utoipa::path(post, path = "/api/webhooks", tag = "Webhooks",
-    request_body(content = Object, description = "`url` and `isFeedHooks` are required"),
+    request_body = NewWebhook,
     responses((status = 200, body = Success<WebhookView>), (status = 400, body = Fail)))]
 pub(crate) async fn create(State(app): State<App>, JsonBody(body): JsonBody) -> Result<Success<WebhookView>> {
     let webhook = edit::create(body, &app.config.target_policy)?;
@@ -60,7 +61,7 @@ pub(crate) async fn read(State(app): State<App>, id: Segment) -> Result<Success<
 
 /// Changes a webhook. `refreshSecret` gives it a new secret, `reEnable` lifts a disable.
 #[utoipa::path(put, path = "/api/webhooks/{webhookId}", tag = "Webhooks",
-    params(("webhookId" = i64, Path)), request_body(content = Object),
+    params(("webhookId" = i64, Path)), request_body = WebhookChange,
     responses((status = 200, body = Success<WebhookView>), (status = 400, body = Fail)))]
 pub(crate) async fn update(
     State(app): State<App>,

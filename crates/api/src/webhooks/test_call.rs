@@ -19,6 +19,7 @@ use crate::errors::{ApiError, Result};
 use crate::extract::json::JsonBody;
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::requests::WebhookTest;
 
 /// Used when no `streamName` came.
 const STREAM_NAME: &str = "test-stream";
@@ -41,7 +42,7 @@ struct TestCall {
     params(
         ("webhookType" = String, Path),
         ("webhookId" = Option<i64>, Query, description = "Only to this webhook, whatever it subscribes to")),
-    request_body(content = Object, description = "Optional `streamName`, `transcoderName`, `webhookId`"),
+    request_body = WebhookTest,
     responses((status = 200, body = Success<bool>), (status = 400, body = Fail)))]
 pub(crate) async fn send(
     State(app): State<App>,

@@ -1,0 +1,238 @@
+//! Request bodies, for the OpenAPI document and for clients written in Rust.
+//!
+//! The server reads bodies member by member, more leniently than these types say: unknown members are
+//! ignored and older spellings accepted.
+
+use mediahooks_model::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Absent, null or a value: for members for which null says something of its own.
+pub type Nullable<T> = Option<Option<T>>;
+
+/// Declares bodies whose members are all left out unless they are set.
+macro_rules! bodies {
+    ($($(#[$of_body:meta])* $name:ident { $($(#[$of_member:meta])* $member:ident: $type:ty,)* })*) => {$(
+        $(#[$of_body])*
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            $($(#[$of_member])* #[serde(skip_serializing_if = "Option::is_none")] pub $member: $type,)*
+        }
+    )*};
+}
+
+bodies! {
+    /// A stream that a token is to allow.
+    TokenStream {
+        /// A name, or a regular expression that has to match a whole name; 1 to 128 characters.
+        #[schema(required, min_length = 1, max_length = 128)]
+        stream_name: Option<String>,
+        /// Whether it is a regular expression; default false.
+        is_regex: Option<bool>,
+    }
+
+    /// Makes a publish token.
+    NewPublishToken {
+        /// A name for people; 1 to 128 characters.
+        #[schema(required, min_length = 1, max_length = 128)]
+        label: Option<String>,
+        /// What may be published.
+        #[schema(required, min_items = 1)]
+        streams: Option<Vec<TokenStream>>,
+        /// Seconds until it admits no new publisher; default never.
+        #[schema(minimum = 1)]
+        expires: Option<i32>,
+        /// Whether its feeds are recorded; default false.
+        record: Option<bool>,
+        /// Whether its feeds keep a timeline that clips can be cut from; default false.
+        clip: Option<bool>,
+        /// Whether a feed may name a source; default true.
+        multisource: Option<bool>,
+        /// Rank of its feeds that name none of their own.
+        priority: Option<i32>,
+        /// Addresses and CIDR ranges that may publish.
+        allowed_ip_addresses: Option<Vec<String>>,
+        /// How many addresses may use it: the first ones that do. Excludes `allowedIpAddresses`.
+        bind_ips_on_usage: Option<i32>,
+    }
+
+    /// Changes a publish token. Absent members stay as they are.
+    PublishTokenChange {
+        /// A name for people; 1 to 128 characters.
+        label: Option<String>,
+        /// Whether it admits publishers; what is live goes on.
+        is_active: Option<bool>,
+        /// Gives it a new secret; the old one dies.
+        refresh_token: Option<bool>,
+        /// Streams to allow as well.
+        add_token_streams: Option<Vec<TokenStream>>,
+        /// Names to allow no more.
+        remove_token_streams: Option<Vec<String>>,
+        /// Seconds from now until it admits no new publisher; null: never. Ours.
+        #[schema(value_type = Option<i32>)]
+        expires: Nullable<i32>,
+        /// Whether its feeds are recorded.
+        record: Option<bool>,
+        /// Whether its feeds keep a timeline.
+        clip: Option<bool>,
+        /// Whether a feed may name a source.
+        multisource: Option<bool>,
+        /// Rank of its feeds that name none of their own; null: none.
+        #[schema(value_type = Option<i32>)]
+        priority: Nullable<i32>,
+        /// Addresses and CIDR ranges that may publish; empty: any.
+        allowed_ip_addresses: Option<Vec<String>>,
+        /// How many addresses may use it; 0: any number.
+        bind_ips_on_usage: Option<i32>,
+    }
+
+    /// Names publish tokens.
+    TokenNumbers {
+        /// 1 to 1000 of them.
+        #[schema(required, min_items = 1, max_items = 1000)]
+        token_ids: Option<Vec<i64>>,
+    }
+
+    /// Adds a webhook.
+    NewWebhook {
+        /// Where to send; http or https.
+        #[schema(required)]
+        url: Option<String>,
+        /// Whether it wants `feeds`.
+        #[schema(required)]
+        is_feed_hooks: Option<bool>,
+        /// Whether it wants `media`; default false, as all that follow.
+        is_media_hooks: Option<bool>,
+        /// Whether it wants the legacy `recordings`.
+        is_recording_hooks: Option<bool>,
+        /// Whether it wants `thumbnail`.
+        is_thumbnail_hooks: Option<bool>,
+        /// Whether it wants `transcoder`.
+        is_transcoder_hooks: Option<bool>,
+        /// Whether it wants `viewerConnection`.
+        is_viewer_connection_hooks: Option<bool>,
+        /// A regular expression that has to be found in the stream's name; 1 to 128 characters.
+        filter: Option<String>,
+    }
+
+    /// Changes a webhook. Absent members stay as they are.
+    WebhookChange {
+        /// Where to send; a new one lifts a disable.
+        url: Option<String>,
+        /// Whether it wants `feeds`.
+        is_feed_hooks: Option<bool>,
+        /// Whether it wants `media`.
+        is_media_hooks: Option<bool>,
+        /// Whether it wants the legacy `recordings`.
+        is_recording_hooks: Option<bool>,
+        /// Whether it wants `thumbnail`.
+        is_thumbnail_hooks: Option<bool>,
+        /// Whether it wants `transcoder`.
+        is_transcoder_hooks: Option<bool>,
+        /// Whether it wants `viewerConnection`.
+        is_viewer_connection_hooks: Option<bool>,
+        /// A regular expression that has to be found in the stream's name; null: none.
+        #[schema(value_type = Option<String>)]
+        filter: Nullable<String>,
+        /// Gives it a new secret; the old one signs nothing any more.
+        refresh_secret: Option<bool>,
+        /// Lifts a disable; what is owed is sent.
+        re_enable: Option<bool>,
+    }
+
+    /// Asks for a test event.
+    WebhookTest {
+        /// The stream it is about.
+        stream_name: Option<String>,
+        /// The transcoder it is about, for `Transcoder`.
+        transcoder_name: Option<String>,
+        /// Only this webhook, whatever it subscribes to. Ours.
+        webhook_id: Option<i64>,
+    }
+
+    /// Asks for clips.
+    NewClip {
+        /// From when on.
+        #[schema(required, value_type = String, format = DateTime)]
+        start_time: Option<Timestamp>,
+        /// Up to when; default: when the request arrived.
+        #[schema(value_type = Option<String>, format = DateTime)]
+        stop_time: Option<Timestamp>,
+        /// Of which stream.
+        #[schema(required, min_length = 1, max_length = 128)]
+        stream_name: Option<String>,
+        /// Only what was published with this token.
+        token_id: Option<i64>,
+        /// Only this source.
+        source_id: Option<String>,
+        /// Absent: a clip per layer; null: what was published without one; else this layer.
+        #[schema(value_type = Option<String>)]
+        simulcast_id: Nullable<String>,
+        /// Only feeds of this rank; default: the highest of each source.
+        priority: Option<i32>,
+        /// A name, without CR, LF and ``# [ ] * ? : " “ ” < > | / { } ^ % ` ~``.
+        #[schema(min_length = 1, max_length = 256)]
+        name: Option<String>,
+        /// When to remove it; beats the account's rule.
+        #[schema(value_type = Option<String>, format = DateTime)]
+        expiration: Option<Timestamp>,
+        /// Only `mp4`.
+        target_format: Option<String>,
+        /// Where to publish it.
+        media_distribution_id: Option<String>,
+        /// Its path there; unique.
+        #[schema(min_length = 1, max_length = 512)]
+        custom_path: Option<String>,
+    }
+
+    /// Changes where an asset is published. Absent members stay as they are.
+    AssetChange {
+        /// Where to publish it.
+        media_distribution_id: Option<String>,
+        /// Its path there; unique.
+        #[schema(min_length = 1, max_length = 512)]
+        custom_path: Option<String>,
+    }
+
+    /// How long one type of asset is kept; without days the rule is reset.
+    Rule {
+        /// 1 to 365.
+        #[schema(minimum = 1, maximum = 365)]
+        days: Option<i32>,
+    }
+
+    /// Changes how long assets are kept. Absent members stay as they are.
+    ExpirationChange {
+        /// Counts from a timeline's creation; applies to existing ones at once.
+        timelines: Option<Rule>,
+        /// Counts from the end of a recording; applies to later ones.
+        recordings: Option<Rule>,
+        /// Counts from the request of a clip; applies to later ones.
+        clips: Option<Rule>,
+    }
+
+    /// Adds an API secret.
+    NewApiSecret {
+        /// 1 to 128 characters; unique.
+        #[schema(required, min_length = 1, max_length = 128)]
+        name: Option<String>,
+    }
+
+    /// Names a stream.
+    StreamStop {
+        /// `account/stream`.
+        #[schema(required)]
+        stream_id: Option<String>,
+    }
+
+    /// Gives a token another priority.
+    Reprioritize {
+        /// The token's number.
+        #[schema(required)]
+        token_id: Option<i64>,
+        /// Its rank from now on.
+        #[schema(required)]
+        update_priority: Option<i32>,
+    }
+}
