@@ -21,6 +21,16 @@ impl EventKey {
             None => Self(Sha256::new().chain_update([0]).chain_update(body).finalize().into()),
         }
     }
+
+    /// The key that [`EventKey::as_bytes`] gave.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key to keep in a file or a database.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// The events handled lately, in memory. About 100 bytes for each; the oldest is forgotten when it is full.

@@ -200,7 +200,8 @@ impl Download {
         Ok(Attempt::Whole)
     }
 
-    async fn send(&self, part: &PartFile) -> Result<Response, Failure> {
+    /// Takes `self` as mutable so that a download can run in a task: the callback in it is not `Sync`.
+    async fn send(&mut self, part: &PartFile) -> Result<Response, Failure> {
         // Range and length speak of the bytes as stored, so no encoding may come in between.
         let mut request = self.client.get(&self.url).header(ACCEPT_ENCODING, "identity");
         if let Some(etag) = part.validator().filter(|_| part.len() > 0) {
@@ -217,7 +218,7 @@ impl Download {
     }
 
     /// What a file at the final path means, when it may not be replaced.
-    async fn look_at_target(&self, total: Option<u64>) -> Result<Option<Attempt>, DownloadError> {
+    async fn look_at_target(&mut self, total: Option<u64>) -> Result<Option<Attempt>, DownloadError> {
         if self.replace {
             return Ok(None);
         }
