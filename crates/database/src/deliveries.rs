@@ -255,7 +255,8 @@ fn record(tx: &Connection, id: DeliveryId, attempt: &Attempt) -> Result<()> {
 
 /// Makes the next delivery of a webhook and subject due, if there is one.
 fn promote(tx: &Writing<'_>, webhook: WebhookId, subject: &str, now: Timestamp) -> Result<()> {
-    let promoted = tx.prepare_cached(PROMOTE)?.execute(params![Sql(webhook), subject, Sql(now)])?;
+    let promoted =
+        tx.prepare_cached(PROMOTE)?.execute(params![Sql(webhook), subject, Sql(tx.first_attempt(now))])?;
     if promoted > 0 {
         tx.wake_sender();
     }

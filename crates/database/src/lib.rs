@@ -29,6 +29,7 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -52,11 +53,14 @@ pub struct Options {
     /// Segments that the removal of an asset frees in one transaction; default 4096. Other writers
     /// wait for it, about 6 µs per segment.
     pub removal_batch: u32,
+    /// How long after its event, or after the delivery it waited for, the first attempt of a delivery
+    /// is due; default: at once. See the retry schedule.
+    pub first_attempt_after: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { readers: 4, queue: 1024, removal_batch: 4096 }
+        Self { readers: 4, queue: 1024, removal_batch: 4096, first_attempt_after: Duration::ZERO }
     }
 }
 
@@ -87,7 +91,7 @@ impl Database {
         let mut connection = Connection::open(path).map_err(|error| DatabaseError::from(error).at(path))?;
         schema::configure(&connection)?;
         schema::migrate(&mut connection)?;
-        let writer = Writer::start(connection, options.queue)?;
+        let writer = Writer::start(connection, options.queue, options.first_attempt_after)?;
         let readers = Readers::new(path, options.readers);
         Ok(Database {
             inner: Arc::new(Inner {

@@ -21,8 +21,8 @@ pub(crate) fn number(state: DeliveryState) -> i64 {
 /// Whether something of a webhook and subject is unsettled.
 pub(crate) const BEHIND: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND subject = ?2 AND state <= 1";
 
-/// Stores an event and one delivery per webhook that wants it now. A delivery is due at once, or
-/// waits when an earlier one of the same webhook and subject is not settled.
+/// Stores an event and one delivery per webhook that wants it now. A delivery is due as
+/// soon as the schedule begins, or waits when an earlier one of the same webhook and subject is not settled.
 pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<()> {
     let seq = store(tx, event)?;
     for webhook in webhooks::all(tx)? {
@@ -58,7 +58,7 @@ fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
 fn owe(tx: &Writing<'_>, webhook: &Webhook, event: i64, subject: &str, now: Timestamp) -> Result<()> {
     let behind = tx.prepare_cached(BEHIND)?.exists(params![Sql(webhook.id), subject])?;
     let state = if behind { DeliveryState::Waiting } else { DeliveryState::Pending };
-    let due = (!behind).then_some(Sql(now));
+    let due = (!behind).then(|| Sql(tx.first_attempt(now)));
     tx.prepare_cached(
         "INSERT INTO delivery (webhook, event, subject, state, next_us, attempts) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
     )?

@@ -13,7 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use mediahooks_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -35,9 +37,15 @@ pub struct WriterStats {
 pub(crate) struct Writing<'a> {
     connection: &'a Connection,
     wakes: Cell<bool>,
+    first_attempt_after: Duration,
 }
 
 impl Writing<'_> {
+    /// When the first attempt of a delivery that may begin at `now` is due.
+    pub(crate) fn first_attempt(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.first_attempt_after)
+    }
+
     /// Tells subscribers, once this is durable, that deliveries may be due.
     pub(crate) fn wake_sender(&self) {
         self.wakes.set(true);
@@ -133,11 +141,15 @@ struct Counters {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, queue: usize) -> Result<Writer> {
+    pub(crate) fn start(
+        connection: Connection,
+        queue: usize,
+        first_attempt_after: Duration,
+    ) -> Result<Writer> {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (wake, committed) = watch::channel(0);
         let counters = Arc::new(Counters::default());
-        let mut worker = Worker { connection, wake, counters: counters.clone() };
+        let mut worker = Worker { connection, wake, counters: counters.clone(), first_attempt_after };
         let thread = std::thread::Builder::new()
             .name("database-writer".into())
             .spawn(move || worker.serve(receiver))
@@ -197,6 +209,7 @@ struct Worker {
     connection: Connection,
     wake: watch::Sender<u64>,
     counters: Arc<Counters>,
+    first_attempt_after: Duration,
 }
 
 impl Worker {
@@ -253,7 +266,11 @@ impl Worker {
         let mut wakes = false;
         for job in batch {
             run("SAVEPOINT operation")?;
-            let tx = Writing { connection: &self.connection, wakes: Cell::new(false) };
+            let tx = Writing {
+                connection: &self.connection,
+                wakes: Cell::new(false),
+                first_attempt_after: self.first_attempt_after,
+            };
             if job.run(&tx) == Kept::Yes {
                 wakes |= tx.wakes.get();
             } else if self.connection.is_autocommit() {
@@ -335,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_undone_told_and_survived() {
-        let writer = Arc::new(Writer::start(table(), 16).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
         let outcomes = in_one_batch(
             &writer,
             vec![
@@ -356,7 +373,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_the_transaction_is_lost_everyone_in_it_is_told() {
-        let writer = Arc::new(Writer::start(table(), 16).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
         // Ends the transaction as a full disk does.
         let full: Boxed = Box::new(|tx| {
             tx.execute_batch("ROLLBACK")?;
@@ -375,7 +392,7 @@ mod tests {
     async fn a_full_disk_is_an_error_that_a_retry_can_cure() {
         let connection = table();
         connection.execute_batch("CREATE TABLE big (b BLOB); PRAGMA max_page_count = 16;").unwrap();
-        let writer = Arc::new(Writer::start(connection, 16).unwrap());
+        let writer = Arc::new(Writer::start(connection, 16, Duration::ZERO).unwrap());
         let fill =
             |tx: &Writing<'_>| Ok(tx.execute("INSERT INTO big VALUES (zeroblob(1000000))", []).map(drop)?);
         let full = writer.run(fill).await.unwrap_err();
@@ -386,7 +403,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_carries_out_what_is_queued() {
-        let writer = Arc::new(Writer::start(table(), 16).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
         let (release, held) = std_mpsc::channel::<()>();
         let mut hold = Box::pin(writer.run(move |_| {
             held.recv().unwrap();

@@ -1,4 +1,6 @@
-use mediahooks_database::{ClaimedDelivery, DeliveryState, Settled};
+use std::time::Duration;
+
+use mediahooks_database::{ClaimedDelivery, DeliveryState, Options, Settled};
 use mediahooks_model::webhook::Disabled;
 use mediahooks_model::{AssetInput, WebhookId};
 
@@ -35,6 +37,19 @@ async fn of_one_webhook_and_subject_only_the_head_is_pending() {
     fresh.settle(&third[0], Settled::Delivered, at(53)).await;
     // The head of the queue is settled: a new event of the same subject is due at once.
     assert_eq!(fresh.claim(at(53)).await, []);
+}
+
+#[tokio::test]
+async fn a_schedule_may_begin_later_than_at_once() {
+    let options = Options { first_attempt_after: Duration::from_millis(40), ..Options::default() };
+    let fresh = Fresh::open_with(options).await;
+    fresh.db.create_webhook(webhook("https://example.com/")).await.unwrap();
+    fresh.db.commit(vec![clip(1), step(1, fail())], at(0)).await.unwrap();
+    assert_eq!(fresh.claim(at(39)).await, []);
+    let first = fresh.claim(at(40)).await;
+    fresh.settle(&first[0], Settled::Delivered, at(50)).await;
+    assert_eq!(fresh.claim(at(89)).await, [], "counted from when it could first be sent");
+    assert_eq!(fresh.claim(at(90)).await.len(), 1);
 }
 
 #[tokio::test]
