@@ -1,0 +1,58 @@
+//! A webhook on one line.
+
+use std::time::Duration;
+
+use mediahooks_model::Timestamp;
+use mediahooks_receiver::{Event, Payload, Scheme, Verified};
+
+use super::human;
+use super::style::{Style, Tone};
+use super::table::cell;
+
+/// The titles of the columns that [`line`] fills.
+pub fn titles(style: Style) -> String {
+    let titles = format!("{:<12}  {:<16}  {:<46}  {:<15}  {}", "TIME", "EVENT", "OF", "SIGNATURE", "AFTER");
+    style.paint(Tone::Quiet, &titles)
+}
+
+/// When it came, what happened, to what, how it was proven, and how long after the change of state.
+pub fn line(style: Style, received: Timestamp, verified: &Verified, event: &Event) -> String {
+    let kind = format!("{}.{}", cell(&event.type_name), cell(&event.event_name));
+    let tone = match event.event_name.as_str() {
+        "completed" => Tone::Good,
+        "errored" => Tone::Bad,
+        "processing" | "started" => Tone::Busy,
+        _ => Tone::Quiet,
+    };
+    format!(
+        "{}  {}  {:<46}  {:<15}  {}",
+        human::time_of_day(received),
+        style.paint(tone, &format!("{kind:<16}")),
+        subject(event),
+        proof(verified.scheme),
+        latency(received, event).map_or_else(|| "unknown".to_owned(), human::duration),
+    )
+}
+
+fn subject(event: &Event) -> String {
+    match &event.payload {
+        Payload::Media(media) => {
+            format!("{:<9} {}", cell(media.asset_type.as_str()), cell(&media.media_asset_id))
+        }
+        Payload::Feeds(feed) => format!("feed      {}", cell(&feed.feed_id)),
+        _ => String::new(),
+    }
+}
+
+/// The verified signature, by its algorithm.
+fn proof(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Standard => "verified sha256",
+        Scheme::Millicast => "verified sha1",
+    }
+}
+
+/// From the change of state to its arrival here; zero when the clocks disagree.
+pub fn latency(received: Timestamp, event: &Event) -> Option<Duration> {
+    event.timestamp.map(|at| received.since(Timestamp::from_millis(at.0)))
+}

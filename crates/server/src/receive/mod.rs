@@ -1,0 +1,165 @@
+//! `mediahooks receive`: a ready webhook receiver.
+//!
+//! Verifies, drops repeats and prints; with `--download` it also fetches the file of every completed asset.
+//! What always holds: a hook is answered with 200 only after what it asks for is in the journal, on disk; a
+//! receiver that is started again goes on with every file that it still owes.
+
+mod downloads;
+mod journal;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use clap::Args;
+use mediahooks_receiver::extract::Rejection;
+use mediahooks_receiver::{MediaEventKind, Payload, SeenIds, VerifiedEvent, Verifier};
+use tokio::net::TcpListener;
+
+use crate::cli::print;
+use crate::output::failure::Failure;
+use crate::output::style::{Style, Tone};
+use crate::output::{hook, human};
+use downloads::Downloads;
+use journal::{Accepted, SEEN_MAX};
+
+/// `mediahooks receive`
+#[derive(Debug, Args)]
+pub struct ReceiveArgs {
+    /// Where webhooks are received; any path is taken.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
+    listen: SocketAddr,
+    /// The webhook's signing secret, as `webhook add` shows it; repeat it while you change secrets.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "MEDIAHOOKS_WEBHOOK_SECRET",
+        hide_env_values = true,
+        required = true,
+        value_delimiter = ','
+    )]
+    webhook_secret: Vec<String>,
+    /// Fetch the file of every completed asset into this directory.
+    #[arg(long, value_name = "DIR", requires = "secret")]
+    download: Option<PathBuf>,
+    /// Address of the server's REST interface, to ask for download links.
+    #[arg(long, value_name = "URL", env = "MEDIAHOOKS_SERVER", default_value = "http://127.0.0.1:8080")]
+    server: String,
+    /// API secret, to ask for download links.
+    #[arg(long, value_name = "SECRET", env = "MEDIAHOOKS_API_SECRET", hide_env_values = true)]
+    secret: Option<String>,
+}
+
+#[derive(Clone)]
+struct App {
+    verifier: Verifier,
+    style: Style,
+    seen: Seen,
+}
+
+/// What was handled before.
+#[derive(Clone)]
+enum Seen {
+    /// Forgotten at the end: a repeat is only printed twice.
+    InMemory(Arc<Mutex<SeenIds>>),
+    /// On disk, with the files that are owed.
+    Journal(Downloads),
+}
+
+impl FromRef<App> for Verifier {
+    fn from_ref(app: &App) -> Verifier {
+        app.verifier.clone()
+    }
+}
+
+/// Receives until a signal comes.
+pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
+    let verifier = Verifier::new(&args.webhook_secret)?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        Failure::new(format!("cannot listen on {}", args.listen))
+            .caused_by(&error)
+            .advise("choose another address with --listen")
+    })?;
+    let style = Style::of_stdout();
+    let seen = match (&args.download, &args.secret) {
+        (Some(directory), Some(secret)) => {
+            Seen::Journal(Downloads::start(directory, &args.server, secret, style)?)
+        }
+        _ => Seen::InMemory(Arc::new(Mutex::new(SeenIds::new(SEEN_MAX)))),
+    };
+    let address = listener.local_addr()?;
+    print(&format!("Receiving webhooks at http://{address}/\n{}\n", hook::titles(style)))?;
+    let app = App { verifier, style, seen };
+    let router = Router::new().route("/", post(receive)).route("/{*path}", post(receive)).with_state(app);
+    tokio::select! {
+        outcome = axum::serve(listener, router) => Ok(outcome?),
+        outcome = crate::serve::until_signal() => outcome,
+    }
+}
+
+async fn receive(State(app): State<App>, request: Result<VerifiedEvent, Rejection>) -> Response {
+    let hook = match request {
+        Ok(hook) => hook,
+        Err(rejection) => {
+            app.say(
+                &app.style
+                    .paint(Tone::Bad, &format!("{}  refused: {rejection}", human::time_of_day(human::now()))),
+            );
+            return rejection.into_response();
+        }
+    };
+    let received = human::now();
+    match app.accept(&hook).await {
+        Ok(Accepted::New) => {
+            app.say(&hook::line(app.style, received, &hook.verified, &hook.event));
+            StatusCode::OK.into_response()
+        }
+        Ok(Accepted::Repeat) => {
+            app.say(&app.style.paint(Tone::Quiet, &format!("{}  repeat", human::time_of_day(received))));
+            StatusCode::OK.into_response()
+        }
+        Ok(Accepted::Full) => {
+            (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "60")], "too many files are owed already\n")
+                .into_response()
+        }
+        Err(error) => {
+            app.say(&app.style.paint(Tone::Bad, &format!("cannot take responsibility: {error:#}")));
+            (StatusCode::INTERNAL_SERVER_ERROR, "the journal cannot be written\n").into_response()
+        }
+    }
+}
+
+impl App {
+    fn say(&self, line: &str) {
+        match &self.seen {
+            Seen::Journal(downloads) => downloads.say(line),
+            // Nobody is left to read it.
+            Seen::InMemory(_) => drop(print(&format!("{line}\n"))),
+        }
+    }
+
+    async fn accept(&self, hook: &VerifiedEvent) -> anyhow::Result<Accepted> {
+        match &self.seen {
+            Seen::InMemory(seen) => {
+                let is_new = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.key);
+                Ok(if is_new { Accepted::New } else { Accepted::Repeat })
+            }
+            Seen::Journal(downloads) => downloads.accept(hook.key, completed_asset(hook)).await,
+        }
+    }
+}
+
+/// The asset whose file can be fetched now, if that is what the hook tells.
+fn completed_asset(hook: &VerifiedEvent) -> Option<String> {
+    match &hook.event.payload {
+        Payload::Media(media) if media.kind == MediaEventKind::Completed => {
+            Some(media.media_asset_id.clone())
+        }
+        _ => None,
+    }
+}

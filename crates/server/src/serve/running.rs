@@ -1,0 +1,193 @@
+//! A running server: everything wired together, and taken apart again in order.
+//!
+//! `serve` and `demo` start it. What always holds: what was acknowledged to anybody is durable before it
+//! stops, and it stops within [`STOP_MAX`] and a little.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mediahooks_api::{ApiConfig, BoxError, StorageCheck};
+use mediahooks_database::{Database, Options};
+use mediahooks_delivery::TargetPolicy;
+use mediahooks_model::AccountId;
+use mediahooks_recorder::Recorder;
+use mediahooks_sender::Sender;
+use mediahooks_storage::DiskStorage;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::account::{self, DATABASE_FILE, MEDIA_DIRECTORY};
+use crate::config::Settings;
+use crate::output::failure::Failure;
+use crate::output::human;
+
+/// How long a stop may take until the database is closed.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether anything is left to deliver.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A server that serves.
+pub struct Running {
+    /// Where REST and downloads are served.
+    pub http: SocketAddr,
+    /// Where encoders publish.
+    pub rtmp: SocketAddr,
+    /// The account.
+    pub account: AccountId,
+    /// The API secret that this start made, if it did.
+    pub new_secret: Option<String>,
+    database: Database,
+    recorder: Recorder,
+    ingest: Task,
+    api: Task,
+    sweeper: Task,
+    sender: Task,
+}
+
+/// A task and how to end it.
+struct Task {
+    shutdown: CancellationToken,
+    handle: JoinHandle<()>,
+}
+
+impl Task {
+    fn start<F: Future<Output = ()> + Send + 'static>(work: impl FnOnce(CancellationToken) -> F) -> Self {
+        let shutdown = CancellationToken::new();
+        Self { handle: tokio::spawn(work(shutdown.clone())), shutdown }
+    }
+
+    /// Asks it to end and waits until it has.
+    async fn stop(self) {
+        self.shutdown.cancel();
+        if let Err(error) = self.handle.await {
+            tracing::error!(%error, "a part of the server had failed");
+        }
+    }
+}
+
+impl Running {
+    /// Opens the data directory, repairs what a crash left, and serves. `secret`: from outside, if any.
+    pub async fn start(settings: &Settings, secret: Option<&str>) -> anyhow::Result<Self> {
+        let (database, storage) = open(&settings.data, settings.webhook_retry_schedule.first_delay())?;
+        let http = listen(settings.http, "REST", "--http").await?;
+        let rtmp = listen(settings.rtmp, "RTMP", "--rtmp").await?;
+        let (http_address, rtmp_address) = (http.local_addr()?, rtmp.local_addr()?);
+
+        let account = account::account(&database).await?;
+        let new_secret = account::secrets(&database, secret).await?;
+        let recorder = Recorder::open(database.clone(), storage.clone(), settings.limits()).await?;
+        let config = ApiConfig {
+            public_url: settings.public_url.clone(),
+            account: account.clone(),
+            limits: settings.limits(),
+            target_policy: TargetPolicy::new(settings.webhook_allow.clone()),
+            storage_check: storage_check(storage),
+            download_key: database.server_key("download", rand::random()).await?,
+        };
+        let router = mediahooks_api::router(database.clone(), recorder.clone(), config);
+        let sender = Sender::new(database.clone(), settings.sender_config())?;
+
+        let gate = recorder.gate();
+        let rtmp_settings = settings.rtmp_settings();
+        let sweeper = recorder.clone();
+        let running = Self {
+            http: http_address,
+            rtmp: rtmp_address,
+            account,
+            new_secret,
+            database,
+            recorder,
+            sender: Task::start(|shutdown| sender.run(shutdown)),
+            sweeper: Task::start(|shutdown| sweeper.run_sweeper(shutdown)),
+            api: Task::start(|shutdown| mediahooks_api::serve(http, router, shutdown)),
+            ingest: Task::start(|shutdown| {
+                mediahooks_ingest::rtmp::serve(rtmp, gate, rtmp_settings, shutdown)
+            }),
+        };
+        tracing::info!(
+            account = %running.account,
+            data = %settings.data.display(),
+            http = %running.http,
+            rtmp = %running.rtmp,
+            "serving"
+        );
+        Ok(running)
+    }
+
+    /// Stops in the order of the data's way: nothing new comes in, what came in is finished, what was
+    /// finished is told. What cannot be told in time is told by the next start.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + STOP_MAX;
+        let Self { database, recorder, ingest, api, sweeper, sender, .. } = self;
+        let broadcasts = async {
+            ingest.stop().await;
+            recorder.drain().await;
+            nothing_due(&database, deadline).await;
+            sender.stop().await;
+        };
+        let settled = async { tokio::join!(broadcasts, api.stop(), sweeper.stop()) };
+        if tokio::time::timeout_at(deadline, settled).await.is_err() {
+            tracing::warn!("not everything was settled in {} s; the next start goes on", STOP_MAX.as_secs());
+        }
+        database.close().await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Resolves when no delivery falls due before the deadline.
+async fn nothing_due(database: &Database, deadline: Instant) {
+    loop {
+        let now = human::now();
+        let left = deadline.saturating_duration_since(Instant::now());
+        match database.next_due(now).await {
+            Ok(Some(due)) if due.since(now) < left => tokio::time::sleep(LOOK_AGAIN).await,
+            _ => return,
+        }
+    }
+}
+
+fn open(data: &Path, first_attempt_after: Duration) -> anyhow::Result<(Database, DiskStorage)> {
+    let media = data.join(MEDIA_DIRECTORY);
+    std::fs::create_dir_all(&media).map_err(|error| {
+        Failure::new(format!("cannot use {} as data directory", data.display()))
+            .caused_by(&error)
+            .advise("choose a directory that this user can write to, with --data")
+    })?;
+    let opened = Database::open(&data.join(DATABASE_FILE), Options { first_attempt_after, ..Options::default() });
+    let database = opened.map_err(|error| {
+        Failure::new(format!("cannot use {} as data directory", data.display()))
+            .caused_by(&error)
+            .advise("one server at a time has a data directory, and its user has to be able to write to it")
+    })?;
+    Ok((database, DiskStorage::open(media)?))
+}
+
+async fn listen(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::new(format!("cannot listen on {address} for {what}")).caused_by(&error);
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("stop the program that has this port, or choose another with {flag}")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("ports below 1024 belong to the administrator: choose another with {flag}")
+            }
+            _ => format!("choose an address of this machine with {flag}"),
+        };
+        failure.advise(advice).into()
+    })
+}
+
+fn storage_check(storage: DiskStorage) -> StorageCheck {
+    Arc::new(move || {
+        let storage = storage.clone();
+        Box::pin(async move { storage.probe().await.map_err(BoxError::from) })
+    })
+}

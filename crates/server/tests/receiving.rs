@@ -1,0 +1,103 @@
+//! `mediahooks receive`: hooks in, files out, over restarts of everything.
+
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+
+use mediahooks_testkit::{TestServer, eventually, ffmpeg, patiently};
+use support::{PROGRAM, server};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A receiver in a process of its own.
+struct Receiver {
+    child: Child,
+    lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+    url: String,
+}
+
+impl Receiver {
+    async fn start(server: &TestServer, listen: &str, webhook_secret: &str, files: &Path) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["receive", "--listen", listen, "--download"]).arg(files);
+        command.args(["--server", &server.url(), "--secret", server.secret()]);
+        command.env("MEDIAHOOKS_WEBHOOK_SECRET", webhook_secret).env("TZ", "UTC");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = patiently("the receiver says where it is", lines.next_line()).await.unwrap().unwrap();
+        let url = first.strip_prefix("Receiving webhooks at ").unwrap().to_owned();
+        Self { child, lines, url }
+    }
+
+    /// Reads on until a line holds `text`, and returns that line.
+    async fn until(&mut self, text: &str) -> String {
+        patiently(text, async {
+            loop {
+                let line = self.lines.next_line().await.unwrap();
+                let line = line.unwrap_or_else(|| panic!("the receiver ended before it said `{text}`"));
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// A port that was free a moment ago: the receiver has to be on the same one again.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+async fn broadcast(server: &TestServer, token: &str) {
+    let url = server.publish_url("show", token);
+    ffmpeg::Broadcast::fast(3).publish(&ffmpeg::ffmpeg(), &url).finish().await;
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".mp4"));
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn every_completed_asset_is_fetched_also_after_a_kill() {
+    let server = server().await;
+    let address = free_address();
+    let webhook = server.rest().add_webhook(&format!("http://{address}/")).await;
+    let secret = webhook["secret"].as_str().unwrap();
+    let token = server.rest().create_token("show").await;
+    let directory = tempfile::tempdir().unwrap();
+
+    let mut receiver = Receiver::start(&server, &address, secret, directory.path()).await;
+    broadcast(&server, &token).await;
+    let line = receiver.until("media.completed").await;
+    assert!(line.contains("recording") && line.contains("verified sha256"), "{line}");
+    receiver.until("saved").await;
+    assert_eq!(files(directory.path()).len(), 1);
+    let saved = directory.path().join(&files(directory.path())[0]);
+    assert_eq!(ffmpeg::frame_numbers(&ffmpeg::ffmpeg(), &saved), (0..90).collect::<Vec<_>>());
+
+    // Killed after it has answered for a hook; whether the file was there already is left to chance.
+    broadcast(&server, &token).await;
+    receiver.until("media.completed").await;
+    receiver.child.kill().await.unwrap();
+    let _again = Receiver::start(&server, &address, secret, directory.path()).await;
+    eventually("the second file is there", async || (files(directory.path()).len() == 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_is_not_signed_is_refused() {
+    let server = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut receiver = Receiver::start(&server, "127.0.0.1:0", "c2VjcmV0", directory.path()).await;
+    let body = r#"{"type":"media","event":"completed","timestamp":1,"data":{}}"#;
+    let response = reqwest::Client::new().post(&receiver.url).body(body).send().await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert!(receiver.until("refused").await.contains("not signed"));
+}
