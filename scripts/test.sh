@@ -18,6 +18,8 @@ done
 summary=()
 all_begun=$SECONDS
 
+# Runs a function or command as a step. What it runs is a condition here, so `set -e` does not reach into it:
+# a function of several commands has to see to its failures itself.
 step() {
     local name=$1 begun=$SECONDS
     shift
@@ -34,12 +36,10 @@ clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet; }
 
 tests() {
-    # The program itself is what the end-to-end tests run.
-    cargo build --locked --workspace --bins
     if cargo nextest --version > /dev/null 2>&1; then
         cargo nextest run --locked --workspace
     else
-        cargo test --locked --workspace --all-targets
+        cargo test --locked --workspace --lib --bins --tests
     fi
 }
 
@@ -50,10 +50,10 @@ deny_version=0.20.2
 licences() {
     if ! cargo deny --version > /dev/null 2>&1; then
         echo "building cargo-deny $deny_version into target/tools, once; this takes a few minutes"
-        cargo install cargo-deny --version "$deny_version" --locked --quiet --root target/tools
+        cargo install cargo-deny --version "$deny_version" --locked --quiet --root target/tools || return 1
     fi
     # The crates of other systems too, which no build here has downloaded.
-    cargo fetch --locked --quiet
+    cargo fetch --locked --quiet || return 1
     cargo deny --locked --offline check licenses bans sources
 }
 

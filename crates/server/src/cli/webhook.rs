@@ -47,10 +47,10 @@ enum WebhookCommand {
         /// Its number.
         id: i64,
     },
-    /// Send it a test event. Without --media and --feeds it gets both.
+    /// Send a test event. Without --media and --feeds there is one of both.
     Test {
-        /// Its number.
-        id: i64,
+        /// The webhook's number; without it every webhook that wants such events gets them.
+        id: Option<i64>,
         #[command(flatten)]
         kinds: Kinds,
         /// The stream that the event shall name.
@@ -210,18 +210,23 @@ async fn list(rest: &Rest) -> anyhow::Result<Value> {
 async fn test(
     rest: &Rest,
     remote: &RemoteArgs,
-    id: i64,
+    id: Option<i64>,
     kinds: &Kinds,
     stream: Option<String>,
 ) -> anyhow::Result<()> {
-    let mut body = json!({"webhookId": id});
+    let mut body = json!({});
+    let mut to = "every webhook that wants it".to_owned();
+    if let Some(id) = id {
+        body["webhookId"] = id.into();
+        to = format!("webhook {id}");
+    }
     if let Some(stream) = stream {
         body["streamName"] = stream.into();
     }
     for (wanted, kind) in [(kinds.media(), "Media"), (kinds.feeds(), "Feeds")] {
         if wanted {
             let answer = rest.post(&format!("/api/webhooks/test/{kind}"), &body).await?;
-            remote.show(&answer, |_| Ok(format!("A {kind} test event is on its way to webhook {id}.\n")))?;
+            remote.show(&answer, |_| Ok(format!("A {kind} test event is on its way to {to}.\n")))?;
         }
     }
     Ok(())

@@ -95,7 +95,8 @@ impl Provider for Environment {
         let known = defaults();
         let value = |(name, text): (&String, &String)| {
             let key = name.to_lowercase();
-            let default = known.get(&key)?;
+            // Container tools hand on variables that nobody has set as empty ones.
+            let default = known.get(&key).filter(|_| !text.trim().is_empty())?;
             // Numbers are the only values that are not written as text.
             let value = match (default, text.trim().parse::<u64>()) {
                 (Value::Num(..), Ok(number)) => Value::from(number),
@@ -240,6 +241,7 @@ mod tests {
                 ("MEDIAHOOKS_RTMP_CONNECTIONS_MAX", "7"),
                 ("MEDIAHOOKS_RTMP_PUBLISHER_BYTES_MAX", "65536"),
                 ("MEDIAHOOKS_DATA", "12"),
+                ("MEDIAHOOKS_HTTP", ""),
             ]),
             None,
         )
@@ -249,6 +251,7 @@ mod tests {
         assert_eq!(settings.rtmp_connections_max, 7);
         assert_eq!(settings.rtmp_publisher_bytes_max, Bytes(65536));
         assert_eq!(settings.data, Path::new("12"));
+        assert_eq!(settings.http, Settings::default().http, "an empty variable is none");
     }
 
     #[test]

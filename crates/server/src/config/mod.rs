@@ -2,7 +2,7 @@
 //!
 //! Every setting has one name. It is a flag or only a key of the TOML file, and always an environment
 //! variable: `clip_min` is `MEDIAHOOKS_CLIP_MIN`. A flag beats the environment, the environment the file,
-//! the file the default. What always holds: [`load`] returns settings that were all understood, or an error
+//! the file the default. What always holds: [`load()`] returns settings that were all understood, or an error
 //! that names the value and where it stands.
 
 mod load;

@@ -95,11 +95,12 @@ fn files_directory(chosen: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 async fn keeping(story: &Story<'_>, secret: &str, server: &str) -> anyhow::Result<String> {
     let token = story.create_token("mine").await?;
     let base = format!("rtmp://{}/v2/pub", story.rtmp);
+    let program = std::env::args().next().unwrap_or_else(|| "mediahooks".to_owned());
     let addresses = crate::cli::publish_text(&base, "mine", &token);
     Ok(format!(
         "\n{}\n  REST        {server}\n  API secret  {secret}\n{addresses}\n\
          Use it from another terminal:\n\
-         \n  export MEDIAHOOKS_SERVER={server} MEDIAHOOKS_API_SECRET={secret}\n  mediahooks clip create mine --last 10s --wait\n\n\
+         \n  export MEDIAHOOKS_SERVER={server} MEDIAHOOKS_API_SECRET={secret}\n  {program} clip create mine --last 10s --wait\n\n\
          Hooks are shown as they come. Ctrl-C ends the server and removes its data.\n\n",
         story.style.paint(Tone::Strong, "The server stays."),
     ))

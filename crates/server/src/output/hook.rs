@@ -9,7 +9,7 @@ use super::human;
 use super::style::{Style, Tone};
 use super::table::cell;
 
-/// The titles of the columns that [`line`] fills.
+/// The titles of the columns that [`line()`] fills.
 pub fn titles(style: Style) -> String {
     let titles = format!("{:<12}  {:<16}  {:<46}  {:<15}  {}", "TIME", "EVENT", "OF", "SIGNATURE", "AFTER");
     style.paint(Tone::Quiet, &titles)

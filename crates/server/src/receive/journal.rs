@@ -48,6 +48,8 @@ pub struct Journal {
     keys: VecDeque<EventKey>,
     wanted: BTreeSet<String>,
     appended: usize,
+    /// An append failed half-way, so the file may end in a piece of a line.
+    torn: bool,
 }
 
 impl Journal {
@@ -71,7 +73,7 @@ impl Journal {
             seen.insert(*key);
         }
         let file = rewrite(&path, &keys, &wanted)?;
-        Ok(Self { path, file, _lock: lock, seen, keys, wanted, appended: 0 })
+        Ok(Self { path, file, _lock: lock, seen, keys, wanted, appended: 0, torn: false })
     }
 
     /// The files that are owed.
@@ -104,12 +106,14 @@ impl Journal {
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
-        if self.appended >= APPENDED_MAX {
+        if self.torn || self.appended >= APPENDED_MAX {
             self.file = rewrite(&self.path, &self.keys, &self.wanted)?;
             self.appended = 0;
         }
+        self.torn = true;
         self.file.write_all(line.as_bytes())?;
         self.file.sync_data()?;
+        self.torn = false;
         self.appended += 1;
         Ok(())
     }

@@ -30,6 +30,7 @@ use journal::{Accepted, SEEN_MAX};
 
 /// `mediahooks receive`
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct ReceiveArgs {
     /// Where webhooks are received; any path is taken.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
@@ -54,6 +55,10 @@ pub struct ReceiveArgs {
     #[arg(long, value_name = "SECRET", env = "MEDIAHOOKS_API_SECRET", hide_env_values = true)]
     secret: Option<String>,
 }
+
+const AFTER_HELP: &str = "\
+With --download a hook is answered only after it is written down in the directory; the file follows in the
+background, is tried until it is there, and goes on where it stopped, also after a restart.";
 
 #[derive(Clone)]
 struct App {

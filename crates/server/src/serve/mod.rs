@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
 use crate::config::{self, Environment, Flags, LogFormat};
+use crate::output::failure::Failure;
 use running::Running;
 
 /// `mediahooks serve`
@@ -79,10 +80,18 @@ pub async fn run(mut args: ServeArgs) -> anyhow::Result<()> {
     if let Some(secret) = &running.new_secret {
         crate::cli::print(&account::introduction(&running.account, secret, &settings.data))?;
     }
-    signals.next().await;
+    let failed = tokio::select! {
+        () = signals.next() => false,
+        () = running.failed() => true,
+    };
     tracing::info!("stopping: finishing live recordings and deliveries; a second signal stops at once");
     tokio::select! {
-        outcome = running.stop() => outcome,
+        outcome = running.stop() => match outcome {
+            Ok(()) if failed => Err(Failure::new("a part of the server failed, so all of it was stopped")
+                .advise("the log says which; start it again, nothing is lost")
+                .into()),
+            outcome => outcome,
+        },
         () = signals.next() => {
             tracing::warn!("stopped at once; the next start repairs what was cut off");
             std::process::exit(1)

@@ -48,6 +48,7 @@ pub struct Running {
     api: Task,
     sweeper: Task,
     sender: Task,
+    ended: CancellationToken,
 }
 
 /// A task and how to end it.
@@ -57,9 +58,19 @@ struct Task {
 }
 
 impl Task {
-    fn start<F: Future<Output = ()> + Send + 'static>(work: impl FnOnce(CancellationToken) -> F) -> Self {
+    /// `ended` is cancelled when it ends, by a panic too.
+    fn start<F>(ended: &CancellationToken, work: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let shutdown = CancellationToken::new();
-        Self { handle: tokio::spawn(work(shutdown.clone())), shutdown }
+        let work = work(shutdown.clone());
+        let guard = ended.clone().drop_guard();
+        let handle = tokio::spawn(async move {
+            let _guard = guard;
+            work.await;
+        });
+        Self { shutdown, handle }
     }
 
     /// Asks it to end and waits until it has.
@@ -93,6 +104,7 @@ impl Running {
         let router = mediahooks_api::router(database.clone(), recorder.clone(), config);
         let sender = Sender::new(database.clone(), settings.sender_config())?;
 
+        let ended = CancellationToken::new();
         let gate = recorder.gate();
         let rtmp_settings = settings.rtmp_settings();
         let sweeper = recorder.clone();
@@ -103,12 +115,13 @@ impl Running {
             new_secret,
             database,
             recorder,
-            sender: Task::start(|shutdown| sender.run(shutdown)),
-            sweeper: Task::start(|shutdown| sweeper.run_sweeper(shutdown)),
-            api: Task::start(|shutdown| mediahooks_api::serve(http, router, shutdown)),
-            ingest: Task::start(|shutdown| {
+            sender: Task::start(&ended, |shutdown| sender.run(shutdown)),
+            sweeper: Task::start(&ended, |shutdown| sweeper.run_sweeper(shutdown)),
+            api: Task::start(&ended, |shutdown| mediahooks_api::serve(http, router, shutdown)),
+            ingest: Task::start(&ended, |shutdown| {
                 mediahooks_ingest::rtmp::serve(rtmp, gate, rtmp_settings, shutdown)
             }),
+            ended,
         };
         tracing::info!(
             account = %running.account,
@@ -118,6 +131,11 @@ impl Running {
             "serving"
         );
         Ok(running)
+    }
+
+    /// Resolves when a part has ended though nobody asked it to: the server is of no more use.
+    pub async fn failed(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Stops in the order of the data's way: nothing new comes in, what came in is finished, what was
@@ -160,7 +178,8 @@ fn open(data: &Path, first_attempt_after: Duration) -> anyhow::Result<(Database,
             .caused_by(&error)
             .advise("choose a directory that this user can write to, with --data")
     })?;
-    let opened = Database::open(&data.join(DATABASE_FILE), Options { first_attempt_after, ..Options::default() });
+    let opened =
+        Database::open(&data.join(DATABASE_FILE), Options { first_attempt_after, ..Options::default() });
     let database = opened.map_err(|error| {
         Failure::new(format!("cannot use {} as data directory", data.display()))
             .caused_by(&error)
