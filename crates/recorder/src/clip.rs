@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_database::{
-    Asset, Change, ClippableTimeline, Conflict, DatabaseError, KeptReply, NewAsset, Recipe, TimelineQuery,
+    Asset, Change, ClippableTimeline, Conflict, DatabaseError, Feed, KeptReply, NewAsset, Recipe,
+    TimelineQuery,
 };
 use mediahooks_model::{AssetState, AssetStatus, AssetType, MediaAssetId, StreamName, Timestamp, TokenId};
 use mediahooks_timeline::plan::{RunRange, Span, plan};
@@ -63,12 +64,19 @@ pub struct Idempotency {
     pub fingerprint: [u8; 32],
 }
 
-/// A clip that was planned: what it will be made of.
+/// A range that was planned: of which feed and what it is made of.
 struct PlannedClip {
-    feed: mediahooks_database::Feed,
+    feed: Feed,
     recipe: Recipe,
     /// Media that the range still lacks may come.
     awaits: bool,
+}
+
+/// A clip about to be stored.
+struct NewClip {
+    asset: Asset,
+    /// The step that completes it; absent while its range is still being received.
+    step: Option<Change>,
 }
 
 /// See [`crate::Recorder::create_clips`].
@@ -77,30 +85,24 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
         return Ok(replayed);
     }
     let stop = check_range(shared, &request)?;
-    let planned = plan_clips(shared, &request, stop).await?;
-    if planned.is_empty() {
+    let clips = plan_clips(shared, &request, stop).await?;
+    if clips.is_empty() {
         return Err(ClipError::NoTimelines);
     }
-    if request.custom_path.is_some() && planned.len() > 1 {
-        return Err(ClipError::CustomPathForSeveral { clips: planned.len() });
+    if request.custom_path.is_some() && clips.len() > 1 {
+        return Err(ClipError::CustomPathForSeveral { clips: clips.len() });
     }
-    let created = match store(shared, &request, stop, &planned).await {
+    let stored = match store(shared, &request, clips).await {
         // Somebody else came first with the same key.
         Err(ClipError::Internal(RecorderError::Database(DatabaseError::KeyUsed))) => {
             return replay(shared, &request).await?.ok_or(ClipError::KeyReused);
         }
-        created => created?,
+        stored => stored?,
     };
-    let mut assets = Vec::with_capacity(created.len());
-    for (asset, planned) in created.into_iter().zip(planned) {
-        assets.push(if planned.awaits {
-            wait::complete_later(Arc::clone(shared), asset.clone(), stop);
-            asset
-        } else {
-            complete(shared, asset).await?
-        });
+    for asset in stored.iter().filter(|asset| asset.state == AssetState::Processing) {
+        wait::complete_later(Arc::clone(shared), asset.clone(), stop);
     }
-    Ok(assets)
+    Ok(stored)
 }
 
 /// The assets of the first request with this key.
@@ -141,12 +143,13 @@ fn check_range(shared: &Shared, request: &ClipRequest) -> Result<Timestamp, Clip
     Ok(stop)
 }
 
-/// Plans one clip per chosen feed and uninterrupted stretch of it.
+/// Plans one clip per chosen feed and uninterrupted stretch of it. The files of those that are all
+/// there are laid out, so that they are stored complete; a stretch that shows nothing is no clip.
 async fn plan_clips(
     shared: &Shared,
     request: &ClipRequest,
     stop: Timestamp,
-) -> Result<Vec<PlannedClip>, ClipError> {
+) -> Result<Vec<NewClip>, ClipError> {
     let query = TimelineQuery {
         stream_name: request.stream_name.to_string(),
         token: request.token,
@@ -157,11 +160,21 @@ async fn plan_clips(
         after: Some(request.start),
     };
     let timelines = shared.database.clippable_timelines(query).await?;
-    let mut planned = Vec::new();
+    let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
+    let mut clips = Vec::new();
     for timeline in choose::choose(timelines, request.start, stop) {
-        planned.extend(plan_timeline(shared, request, stop, &timeline).await?);
+        for planned in plan_timeline(shared, request, stop, &timeline).await? {
+            let asset = new_asset(request, stop, &planned, request.expiration.or(rule));
+            let step = if planned.awaits {
+                None
+            } else {
+                let Some(step) = finish::try_finish(shared, &asset, planned.recipe).await? else { continue };
+                Some(step)
+            };
+            clips.push(NewClip { asset, step });
+        }
     }
-    Ok(planned)
+    Ok(clips)
 }
 
 async fn plan_timeline(
@@ -228,15 +241,13 @@ async fn recipe(
     })
 }
 
-/// Stores the clips, in `processing`, with their first events and the kept reply.
-async fn store(
-    shared: &Shared,
+fn new_asset(
     request: &ClipRequest,
     stop: Timestamp,
-    planned: &[PlannedClip],
-) -> Result<Vec<Asset>, ClipError> {
-    let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
-    let assets = planned.iter().map(|planned| Asset {
+    planned: &PlannedClip,
+    expiration: Option<Timestamp>,
+) -> Asset {
+    Asset {
         id: MediaAssetId(Uuid::new_v4()),
         asset_type: AssetType::Clip,
         state: AssetState::Processing,
@@ -250,16 +261,23 @@ async fn store(
         stop_time: Some(stop),
         name: request.name.clone(),
         created: request.received,
-        expiration: request.expiration.or(rule),
+        expiration,
         media_distribution_id: request.media_distribution_id.clone(),
         custom_path: request.custom_path.clone(),
         recipe: Some(planned.recipe.clone()),
-    });
-    let assets: Vec<Asset> = assets.collect();
-    let ids: Vec<String> = assets.iter().map(|asset| asset.id.to_string()).collect();
-    let create = |asset| Change::CreateAsset(Box::new(NewAsset { asset }));
-    let mut changes: Vec<Change> = assets.into_iter().map(create).collect();
+    }
+}
+
+/// Stores the clips with their events and the kept reply, all or nothing.
+async fn store(shared: &Shared, request: &ClipRequest, clips: Vec<NewClip>) -> Result<Vec<Asset>, ClipError> {
+    let ids: Vec<MediaAssetId> = clips.iter().map(|clip| clip.asset.id).collect();
+    let mut changes = Vec::with_capacity(2 * clips.len() + 1);
+    for clip in clips {
+        changes.push(Change::CreateAsset(Box::new(NewAsset { asset: clip.asset })));
+        changes.extend(clip.step);
+    }
     if let Some(idempotency) = &request.idempotency {
+        let ids: Vec<String> = ids.iter().map(MediaAssetId::to_string).collect();
         changes.push(Change::KeepReply(KeptReply {
             key: idempotency.key.clone(),
             fingerprint: idempotency.fingerprint.to_vec(),
@@ -267,12 +285,15 @@ async fn store(
             created: request.received,
         }));
     }
-    shared.database.commit(changes, now()).await.map_err(|error| match error {
+    let stored = shared.database.commit(changes, now()).await.map_err(|error| match error {
         DatabaseError::Conflict(Conflict::CustomPath) => ClipError::CustomPathTaken,
         // Removed between the plan and its storing.
         DatabaseError::Conflict(Conflict::MediaGone) => ClipError::NoTimelines,
         error => error.into(),
-    })
+    })?;
+    // Of one that was created and completed, the later word counts.
+    let latest = |id: &MediaAssetId| stored.iter().rev().find(|asset| asset.id == *id).cloned();
+    Ok(ids.iter().filter_map(latest).collect())
 }
 
 /// Completes a clip whose recipe is closed, or says in its state why it cannot be.

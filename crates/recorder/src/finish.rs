@@ -31,25 +31,32 @@ pub(crate) async fn prepare(
 ///
 /// Errors: [`RecorderError`] when this should be tried again later.
 pub(crate) async fn finish(shared: &Shared, asset: &Asset, recipe: Recipe) -> Result<Change, RecorderError> {
+    let step = try_finish(shared, asset, recipe).await?;
+    Ok(step.unwrap_or_else(|| failed(asset, "No media that can be played was received.")))
+}
+
+/// As [`finish`], but `None` when there is nothing to show.
+pub(crate) async fn try_finish(
+    shared: &Shared,
+    asset: &Asset,
+    recipe: Recipe,
+) -> Result<Option<Change>, RecorderError> {
     let finished = match asset.asset_type {
         AssetType::Timeline => summarise(shared, &recipe).await.map(|metadata| (metadata, recipe)),
         _ => narrow(shared, &recipe, asset.created).await,
     };
-    let change = match finished {
-        Ok((metadata, recipe)) => completed(shared, asset, metadata, recipe).await?,
-        Err(RecorderError::Movie(MovieError::Empty)) => {
-            failed(asset, "No media that can be played was received.")
-        }
+    match finished {
+        Ok((metadata, recipe)) => completed(shared, asset, metadata, recipe).await.map(Some),
+        Err(RecorderError::Movie(MovieError::Empty)) => Ok(None),
         Err(RecorderError::SegmentsMissing) => {
-            failed(asset, "The media is no longer stored: its timeline expired.")
+            Ok(Some(failed(asset, "The media is no longer stored: its timeline expired.")))
         }
         Err(error @ (RecorderError::Index(_) | RecorderError::Movie(_) | RecorderError::Mux(_))) => {
             tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be built");
-            failed(asset, "The media cannot be written as a file.")
+            Ok(Some(failed(asset, "The media cannot be written as a file.")))
         }
-        Err(error) => return Err(error),
-    };
-    Ok(Change::StepAsset(Box::new(change)))
+        Err(error) => Err(error),
+    }
 }
 
 /// Builds the file twice: to learn which segments it needs, and from just these, so that it will
@@ -144,7 +151,7 @@ async fn completed(
     asset: &Asset,
     metadata: Metadata,
     recipe: Recipe,
-) -> Result<AssetChange, RecorderError> {
+) -> Result<Change, RecorderError> {
     // A clip shows the range that was asked for; its metadata tells the exact one.
     let stop_time = if asset.asset_type == AssetType::Clip { None } else { metadata.stop_time };
     let expiration = match (asset.asset_type, stop_time) {
@@ -153,21 +160,21 @@ async fn completed(
         }
         _ => None,
     };
-    Ok(AssetChange {
+    Ok(Change::StepAsset(Box::new(AssetChange {
         id: asset.id,
         input: AssetInput::Finish { metadata: Box::new(metadata) },
         recipe: Some(recipe),
         stop_time,
         expiration,
-    })
+    })))
 }
 
-fn failed(asset: &Asset, reason: &str) -> AssetChange {
-    AssetChange {
+fn failed(asset: &Asset, reason: &str) -> Change {
+    Change::StepAsset(Box::new(AssetChange {
         id: asset.id,
         input: AssetInput::Fail { reason: reason.to_owned() },
         recipe: None,
         stop_time: None,
         expiration: None,
-    }
+    }))
 }
