@@ -66,6 +66,9 @@ pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Res
         put_recipe(tx, &asset, &recipe)?;
         asset.recipe = Some(recipe);
     }
+    if let AssetState::Error { .. } = asset.state {
+        close_recipe(tx, &mut asset)?;
+    }
     store_state(tx, &asset)?;
     if let Some(event) = step.event {
         let last: Option<Sql<Timestamp>> = tx
@@ -77,6 +80,18 @@ pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Res
         tell_asset(tx, event, &asset, time, now)?;
     }
     Ok(asset)
+}
+
+/// Ends what an asset that failed holds on to: an open recipe would keep all that is still to come.
+fn close_recipe(tx: &Writing<'_>, asset: &mut Asset) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE recipe SET last_segment = max(first_segment, coalesce(
+             (SELECT max(sequence) FROM segment WHERE timeline = recipe.timeline), first_segment))
+         WHERE asset = ?1 AND last_segment IS NULL",
+    )?
+    .execute([Sql(asset.id)])?;
+    asset.recipe = assets::asset(tx, asset.id)?.and_then(|stored| stored.recipe);
+    Ok(())
 }
 
 /// Stores what a step may change beside the recipe.
@@ -173,7 +188,8 @@ fn tell_asset(
         asset_type: asset.asset_type,
         token: asset.token,
         stream_name: &asset.stream_name,
-        start_time: asset.start_time,
+        // A clip's hooks tell when it was requested, a recording's when it began.
+        start_time: if asset.asset_type == AssetType::Clip { asset.created } else { asset.start_time },
         expiration: asset.expiration,
         metadata,
     };
