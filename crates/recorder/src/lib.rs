@@ -16,6 +16,7 @@ mod live;
 mod recovery;
 mod removal;
 mod state;
+mod tidy;
 
 use std::sync::Arc;
 
