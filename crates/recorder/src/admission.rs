@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::RecorderError;
 use crate::feed::{self, NewFeed};
-use crate::state::{Shared, now};
+use crate::state::{FeedClock, Shared, now};
 
 /// The gate of a recorder.
 pub(crate) struct Gate {
@@ -51,6 +51,7 @@ async fn open(shared: Arc<Shared>, request: PublishRequest) -> Result<Box<dyn Fe
     let pairs = request.target.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let params = PublishParams::parse(pairs).map_err(|error| refused("bad_parameter", error.to_string()))?;
     let token = authorise(&shared, &request, &stream_name, &params).await?;
+    let clock = FeedClock::start();
     let feed = Feed {
         id: FeedId(Uuid::new_v4()),
         token: token.id,
@@ -59,11 +60,12 @@ async fn open(shared: Arc<Shared>, request: PublishRequest) -> Result<Box<dyn Fe
         simulcast_id: params.simulcast_id.clone(),
         priority: params.priority.or(token.priority),
         remote: request.remote.ip().to_canonical(),
-        started: now(),
+        started: clock.started(),
         ended: None,
     };
     let new = NewFeed {
         feed,
+        clock,
         records: params.records(token.record),
         clips: token.clip,
         keeps_video: !params.audio_only,

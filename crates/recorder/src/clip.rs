@@ -13,7 +13,10 @@ use mediahooks_database::{
     Asset, Change, ClippableTimeline, Conflict, DatabaseError, Feed, KeptReply, NewAsset, Recipe,
     TimelineQuery,
 };
-use mediahooks_model::{AssetState, AssetStatus, AssetType, MediaAssetId, StreamName, Timestamp, TokenId};
+use mediahooks_model::{
+    AssetState, AssetStatus, AssetType, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId,
+};
+use mediahooks_storage::StorageError;
 use mediahooks_timeline::plan::{RunRange, Span, plan};
 use uuid::Uuid;
 
@@ -92,17 +95,23 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
     if request.custom_path.is_some() && clips.len() > 1 {
         return Err(ClipError::CustomPathForSeveral { clips: clips.len() });
     }
-    let stored = match store(shared, &request, clips).await {
+    // On a task of its own: a client that hangs up must not leave a clip that nobody completes.
+    let (storing, request) = (Arc::clone(shared), Arc::new(request));
+    let asked = Arc::clone(&request);
+    let stored = shared.clips.spawn(async move {
+        let stored = store(&storing, &asked, clips).await?;
+        for asset in stored.iter().filter(|asset| asset.state == AssetState::Processing) {
+            wait::complete_later(&storing, asset.clone(), stop);
+        }
+        Ok(stored)
+    });
+    match stored.await.unwrap_or_else(|_| Err(RecorderError::from(StorageError::ShuttingDown).into())) {
         // Somebody else came first with the same key.
         Err(ClipError::Internal(RecorderError::Database(DatabaseError::KeyUsed))) => {
-            return replay(shared, &request).await?.ok_or(ClipError::KeyReused);
+            replay(shared, &request).await?.ok_or(ClipError::KeyReused)
         }
-        stored => stored?,
-    };
-    for asset in stored.iter().filter(|asset| asset.state == AssetState::Processing) {
-        wait::complete_later(Arc::clone(shared), asset.clone(), stop);
+        stored => stored,
     }
-    Ok(stored)
 }
 
 /// The assets of the first request with this key.
@@ -186,7 +195,7 @@ async fn plan_timeline(
     let Some(first) = timeline.first() else { return Ok(Vec::new()) };
     let id = first.recipe.timeline;
     // What has been received is stored now, so that it need not be waited for.
-    let stored_until = shared.live.flush(first.feed.id, stop, false).await;
+    let stored_until = shared.live.flush(first.feed.id, stop).await;
     let spans = shared.database.segments_in(id, None, request.start, stop).await?;
     let clippable = |sequence: u64| {
         timeline
@@ -209,7 +218,8 @@ async fn plan_timeline(
     for (position, range) in ranges.iter().enumerate() {
         let is_last = position + 1 == ranges.len();
         let missing = is_last && stored_until.is_some_and(|until| until < stop);
-        let mut recipe = recipe(shared, id, range).await?;
+        let floor = timeline.iter().map(|part| part.recipe.first).filter(|first| *first <= range.first).max();
+        let mut recipe = recipe(shared, id, range, floor.unwrap_or(range.first)).await?;
         let awaits = missing && request.stop.is_some();
         if let (true, false, Some(until)) = (missing, awaits, stored_until) {
             // "Up to now" is up to what is known to be all that was captured by then.
@@ -224,17 +234,26 @@ async fn plan_timeline(
     Ok(planned)
 }
 
-/// What a planned range is made of: from a segment that decoding can begin with.
+/// What a planned range is made of: from a segment that decoding can begin with, but nothing before
+/// `floor`, where the timeline asset begins. Of a segment that itself begins so, the group before is
+/// taken along: its first pictures may be shown before its sync sample and refer to that group. What
+/// turns out not to be needed is left out when the file is laid out.
 async fn recipe(
     shared: &Shared,
-    timeline: mediahooks_model::TimelineId,
+    timeline: TimelineId,
     range: &RunRange,
+    floor: u64,
 ) -> Result<Recipe, DatabaseError> {
-    let sync = shared.database.sync_segment_at_or_before(timeline, range.run, range.first).await?;
+    let database = &shared.database;
+    let mut first =
+        database.sync_segment_at_or_before(timeline, range.run, range.first).await?.unwrap_or(range.first);
+    if first == range.first && first > floor {
+        first = database.sync_segment_at_or_before(timeline, range.run, first - 1).await?.unwrap_or(first);
+    }
     Ok(Recipe {
         timeline,
         run: range.run,
-        first: sync.unwrap_or(range.first),
+        first: first.max(floor.min(range.first)),
         last: Some(range.last),
         start_us: Some(range.start_us),
         stop_us: Some(range.stop_us),

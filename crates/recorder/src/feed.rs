@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::admission::{refused, unavailable};
-use crate::state::{Shared, now};
+use crate::state::{FeedClock, Shared, now};
 
 use sink::Sink;
 use task::FeedTask;
@@ -23,6 +23,8 @@ use task::FeedTask;
 #[derive(Debug, Clone)]
 pub(crate) struct NewFeed {
     pub feed: Feed,
+    /// Stamps its arrivals.
+    pub clock: FeedClock,
     /// Makes a recording.
     pub records: bool,
     /// Keeps a timeline that clips can be cut from.
@@ -50,9 +52,10 @@ pub(crate) async fn start(shared: Arc<Shared>, new: NewFeed) -> Result<Box<dyn F
         shared.live.leave(feed.id);
         return Err(unavailable(&error.into()));
     }
+    shared.live.replace(&entry.rivals);
     let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
-    let stop = entry.stop.clone();
-    let task = FeedTask::new(shared, new, timeline);
+    let (stop, clock) = (entry.stop.clone(), new.clock);
+    let task = FeedTask::new(shared, new, timeline, entry.received);
     let done = tokio::spawn(task.run(receiver, entry.flush));
-    Ok(Box::new(Sink::new(feed.started, inputs, stop, done)))
+    Ok(Box::new(Sink::new(clock, inputs, stop, done)))
 }

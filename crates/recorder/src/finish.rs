@@ -6,7 +6,7 @@ use mediahooks_timeline::index::SegmentIndex;
 use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource, StoredSegment};
 
 use crate::error::RecorderError;
-use crate::state::Shared;
+use crate::state::{Shared, now};
 
 /// A file that is ready to be read.
 pub(crate) struct PreparedFile {
@@ -31,8 +31,10 @@ pub(crate) async fn prepare(
 ///
 /// Errors: [`RecorderError`] when this should be tried again later.
 pub(crate) async fn finish(shared: &Shared, asset: &Asset, recipe: Recipe) -> Result<Change, RecorderError> {
-    let step = try_finish(shared, asset, recipe).await?;
-    Ok(step.unwrap_or_else(|| failed(asset, "No media that can be played was received.")))
+    match try_finish(shared, asset, recipe).await? {
+        Some(step) => Ok(step),
+        None => failed(shared, asset, "No media that can be played was received.").await,
+    }
 }
 
 /// As [`finish`], but `None` when there is nothing to show.
@@ -49,11 +51,11 @@ pub(crate) async fn try_finish(
         Ok((metadata, recipe)) => completed(shared, asset, metadata, recipe).await.map(Some),
         Err(RecorderError::Movie(MovieError::Empty)) => Ok(None),
         Err(RecorderError::SegmentsMissing) => {
-            Ok(Some(failed(asset, "The media is no longer stored: its timeline expired.")))
+            failed(shared, asset, "The media is no longer stored: its timeline expired.").await.map(Some)
         }
         Err(error @ (RecorderError::Index(_) | RecorderError::Movie(_) | RecorderError::Mux(_))) => {
             tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be built");
-            Ok(Some(failed(asset, "The media cannot be written as a file.")))
+            failed(shared, asset, "The media cannot be written as a file.").await.map(Some)
         }
         Err(error) => Err(error),
     }
@@ -169,12 +171,15 @@ async fn completed(
     })))
 }
 
-fn failed(asset: &Asset, reason: &str) -> Change {
-    Change::StepAsset(Box::new(AssetChange {
+async fn failed(shared: &Shared, asset: &Asset, reason: &str) -> Result<Change, RecorderError> {
+    // A failed recording is kept as long as one that succeeded.
+    let rules = shared.database.expiration_rules().await?;
+    let rule = rules.expiration(AssetType::Recording, now());
+    Ok(Change::StepAsset(Box::new(AssetChange {
         id: asset.id,
         input: AssetInput::Fail { reason: reason.to_owned() },
         recipe: None,
         stop_time: None,
-        expiration: None,
-    }))
+        expiration: rule.filter(|_| asset.asset_type == AssetType::Recording),
+    })))
 }

@@ -115,8 +115,11 @@ impl Recorder {
         removal::sweep(&self.shared, shutdown).await;
     }
 
-    /// Resolves when no feed is live and no asset is being finished any more.
+    /// Resolves when no feed is live and no clip is waited for any more. Call it once publishers are
+    /// no longer admitted.
     pub async fn drain(&self) {
         self.shared.live.wait_until_empty().await;
+        self.shared.clips.close();
+        self.shared.clips.wait().await;
     }
 }

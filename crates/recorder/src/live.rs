@@ -32,14 +32,12 @@ impl StopScope {
     }
 }
 
-/// Asks a feed's task to store what was captured before a moment.
+/// Asks a feed's task to store what it has received.
 #[derive(Debug)]
 pub(crate) struct FlushRequest {
-    /// The moment.
+    /// Only if what was captured before this is not stored yet.
     pub before: Timestamp,
-    /// Whether to wait for it to be received; else what has been received is enough.
-    pub wait: bool,
-    /// Answered when it is stored, with the wall clock up to which everything is.
+    /// Answered when it is stored, with the wall clock up to which everything captured is.
     pub reply: oneshot::Sender<Option<Timestamp>>,
 }
 
@@ -50,6 +48,7 @@ struct LiveFeed {
     timeline: TimelineId,
     stop: watch::Sender<Option<FeedEnded>>,
     flush: mpsc::Sender<FlushRequest>,
+    received: watch::Receiver<Option<Timestamp>>,
 }
 
 /// What a feed's task holds of its entry.
@@ -57,6 +56,10 @@ struct LiveFeed {
 pub(crate) struct Entry {
     pub stop: watch::Receiver<Option<FeedEnded>>,
     pub flush: mpsc::Receiver<FlushRequest>,
+    /// Where the task says up to when everything captured has been received.
+    pub received: watch::Sender<Option<Timestamp>>,
+    /// Feeds that this one replaces, once it has begun.
+    pub rivals: Vec<FeedId>,
 }
 
 /// A feed that outranks the one that wants in.
@@ -70,12 +73,13 @@ pub(crate) struct LiveFeeds {
     count: watch::Sender<usize>,
 }
 
-/// A flush request that waits at a feed's task; more than these are refused.
+/// Flush requests that may wait at a feed's task; then those who ask wait.
 const FLUSHES_WAITING_MAX: usize = 1024;
 
 impl LiveFeeds {
     /// Enters a feed. Of two feeds of one source and layer the one of higher priority stays, and of
-    /// equal ones the newer: the other is told to stop, or this one is refused.
+    /// equal ones the newer: this one is refused, or the others are its rivals, which
+    /// [`LiveFeeds::replace`] ends.
     pub(crate) fn enter(&self, feed: Feed, timeline: TimelineId) -> Result<Entry, Outranked> {
         let mut feeds = self.lock();
         let rivals =
@@ -83,14 +87,21 @@ impl LiveFeeds {
         if rivals().any(|live| rank(live.feed.priority) > rank(feed.priority)) {
             return Err(Outranked);
         }
-        for rival in rivals() {
-            rival.end("replaced", "Another publisher took over this stream".into());
-        }
+        let rivals = rivals().map(|live| live.feed.id).collect();
+        let (received, received_receiver) = watch::channel(None);
         let (stop, stop_receiver) = watch::channel(None);
         let (flush, flush_receiver) = mpsc::channel(FLUSHES_WAITING_MAX);
-        feeds.insert(feed.id, LiveFeed { feed, timeline, stop, flush });
+        feeds.insert(feed.id, LiveFeed { feed, timeline, stop, flush, received: received_receiver });
         self.count.send_replace(feeds.len());
-        Ok(Entry { stop: stop_receiver, flush: flush_receiver })
+        Ok(Entry { stop: stop_receiver, flush: flush_receiver, received, rivals })
+    }
+
+    /// Tells the feeds that a new one replaces to stop.
+    pub(crate) fn replace(&self, rivals: &[FeedId]) {
+        let feeds = self.lock();
+        for rival in rivals.iter().filter_map(|id| feeds.get(id)) {
+            rival.end("replaced", "Another publisher took over this stream".into());
+        }
     }
 
     /// Takes a feed out again, once all of it is stored.
@@ -122,13 +133,19 @@ impl LiveFeeds {
         }
     }
 
-    /// Asks the task of a feed to store what was captured before a moment; see [`FlushRequest`].
-    /// `None` when the feed is not live any more: everything it sent is stored.
-    pub(crate) async fn flush(&self, feed: FeedId, before: Timestamp, wait: bool) -> Option<Timestamp> {
+    /// Asks the task of a feed to store what it has received; see [`FlushRequest`]. `None` when the
+    /// feed is not live any more: everything it sent is stored.
+    pub(crate) async fn flush(&self, feed: FeedId, before: Timestamp) -> Option<Timestamp> {
         let sender = self.lock().get(&feed)?.flush.clone();
         let (reply, answer) = oneshot::channel();
-        sender.send(FlushRequest { before, wait, reply }).await.ok()?;
+        sender.send(FlushRequest { before, reply }).await.ok()?;
         answer.await.ok().flatten()
+    }
+
+    /// Follows up to when everything that a feed captured has been received. It closes when the feed
+    /// is over; `None` when it is already.
+    pub(crate) fn received(&self, feed: FeedId) -> Option<watch::Receiver<Option<Timestamp>>> {
+        self.lock().get(&feed).map(|live| live.received.clone())
     }
 
     pub(crate) async fn wait_until_empty(&self) {
@@ -185,7 +202,9 @@ mod tests {
 
     fn enter(live: &LiveFeeds, feed: Feed) -> Result<Entry, Outranked> {
         let timeline = TimelineId(feed.id.0);
-        live.enter(feed, timeline)
+        let entry = live.enter(feed, timeline)?;
+        live.replace(&entry.rivals);
+        Ok(entry)
     }
 
     #[test]

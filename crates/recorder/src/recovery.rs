@@ -1,7 +1,8 @@
 //! Repairs what a crash left, at start; takes up what failed half-way, while running.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mediahooks_database::{Asset, Change, DatabaseError, Feed, Recipe};
 use mediahooks_model::{AssetType, FeedId, Timestamp};
@@ -20,24 +21,48 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), RecorderError> {
 }
 
 /// Finishes assets and feeds whose feed is not live here: those of a crashed process, and those whose
-/// finishing failed.
+/// finishing failed. One that cannot be finished does not keep the others from it.
 pub(crate) async fn take_up(shared: &Arc<Shared>) -> Result<(), RecorderError> {
-    let live: HashSet<FeedId> = shared.live.feeds().into_iter().map(|feed| feed.id).collect();
     let mut stopped: HashMap<FeedId, Timestamp> = HashMap::new();
+    // A feed is entered before its first row and left after its last, so who is live is asked after
+    // each row was read: a feed that begins meanwhile is not taken for one that was left.
     for asset in shared.database.unfinished_assets().await? {
-        if live.contains(&asset.feed) {
+        if is_attended(shared, &asset) {
             continue;
         }
-        if let Some(stop) = finish_left(shared, &asset).await? {
-            stopped.entry(asset.feed).and_modify(|latest| *latest = stop.max(*latest)).or_insert(stop);
+        match finish_left(shared, &asset).await {
+            Ok(None) => {}
+            Ok(Some(stop)) => {
+                stopped.entry(asset.feed).and_modify(|latest| *latest = stop.max(*latest)).or_insert(stop);
+            }
+            Err(error) => {
+                tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; trying again later");
+            }
         }
     }
     for feed in shared.database.live_feeds().await? {
-        if !live.contains(&feed.id) {
-            end(shared, &feed, stopped.get(&feed.id).copied()).await?;
+        if shared.live.received(feed.id).is_some() {
+            continue;
+        }
+        if let Err(error) = end(shared, &feed, stopped.get(&feed.id).copied()).await {
+            tracing::error!(feed = %feed.id, error = &error as &dyn std::error::Error, "a feed cannot be ended; trying again later");
         }
     }
     Ok(())
+}
+
+/// For how long after its range was received a clip is left to the task that waits for it.
+const OVERDUE: Duration = Duration::from_secs(30);
+
+/// Whether a task is at work on an unfinished asset: that of its feed, or one that waits for the rest
+/// of a clip.
+fn is_attended(shared: &Shared, asset: &Asset) -> bool {
+    let Some(received) = shared.live.received(asset.feed) else { return false };
+    let until = *received.borrow();
+    match (asset.asset_type, asset.stop_time, until) {
+        (AssetType::Clip, Some(stop), Some(until)) => until < stop.plus(OVERDUE),
+        _ => true,
+    }
 }
 
 /// Finishes an asset with what is stored; returns when its media ends.

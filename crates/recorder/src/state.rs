@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use mediahooks_database::Database;
 use mediahooks_model::{Limits, MediaAssetId, Timestamp};
 use mediahooks_storage::DiskStorage;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::download::FileCache;
 use crate::live::LiveFeeds;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub readers: Readers,
     /// Told when an asset was marked for removal.
     pub sweep: Notify,
+    /// Clips that are being stored or waited for.
+    pub clips: TaskTracker,
 }
 
 impl Shared {
@@ -34,6 +37,7 @@ impl Shared {
             files: FileCache::default(),
             readers: Readers::default(),
             sweep: Notify::new(),
+            clips: TaskTracker::new(),
         }
     }
 }
@@ -42,6 +46,31 @@ impl Shared {
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::EPOCH.plus(since)
+}
+
+/// The clock of one feed: set to the wall clock at its start and steady from there on, so that a step
+/// of the wall clock does not tear the feed's media apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FeedClock {
+    started: Timestamp,
+    since: Instant,
+}
+
+impl FeedClock {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self { started: now(), since: Instant::now() }
+    }
+
+    /// When it was started.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// What it shows.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.started.plus(self.since.elapsed())
+    }
 }
 
 /// How many downloads read each asset. Bytes that are being read are not freed.

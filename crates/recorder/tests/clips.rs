@@ -148,3 +148,35 @@ async fn the_same_file_is_built_every_time() {
     assert_eq!(bench.recorder.open_download(clip.id).await.unwrap().etag, tag);
     assert_eq!(bench.file(clip.id).await, file);
 }
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_no_clip_unfinished() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send(100).await;
+    for patience in 0..60 {
+        // Half of them end later than what has been received.
+        let request = bench.clip_request("stage", 500, if patience % 2 == 0 { 2500 } else { 5000 }).await;
+        let recorder = bench.recorder.clone();
+        let asking = tokio::spawn(async move { recorder.create_clips(request).await });
+        for _ in 0..patience {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        let _ = asking.await;
+    }
+    publisher.send(50).await;
+    eventually(async || {
+        bench
+            .database
+            .unfinished_assets()
+            .await
+            .unwrap()
+            .iter()
+            .all(|asset| asset.asset_type != AssetType::Clip)
+            .then_some(())
+    })
+    .await;
+    publisher.finish().await;
+}

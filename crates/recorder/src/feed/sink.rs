@@ -1,12 +1,12 @@
 //! The end of a feed that its publisher's connection holds.
 
-use std::time::Instant;
-
 use async_trait::async_trait;
 use mediahooks_ingest::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd};
 use mediahooks_model::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+
+use crate::state::FeedClock;
 
 /// What a connection hands to the feed's task.
 #[derive(Debug)]
@@ -20,9 +20,7 @@ pub(super) enum Input {
 /// Stamps arrivals and passes them on. Dropping it ends the feed.
 #[derive(Debug)]
 pub(super) struct Sink {
-    /// Wall clock of the feed's start and the steady clock beside it: arrivals are counted on the
-    /// steady one, so that a step of the wall clock does not tear a feed's media apart.
-    started: (Timestamp, Instant),
+    clock: FeedClock,
     inputs: mpsc::Sender<Input>,
     stop: watch::Receiver<Option<FeedEnded>>,
     done: JoinHandle<()>,
@@ -30,16 +28,12 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(
-        started: Timestamp,
+        clock: FeedClock,
         inputs: mpsc::Sender<Input>,
         stop: watch::Receiver<Option<FeedEnded>>,
         done: JoinHandle<()>,
     ) -> Self {
-        Self { started: (started, Instant::now()), inputs, stop, done }
-    }
-
-    fn arrival(&self) -> Timestamp {
-        self.started.0.plus(self.started.1.elapsed())
+        Self { clock, inputs, stop, done }
     }
 
     fn why_ended(&self) -> FeedEnded {
@@ -53,7 +47,7 @@ impl Sink {
 #[async_trait]
 impl FeedSink for Sink {
     async fn push(&mut self, input: FeedInput) -> Result<(), FeedEnded> {
-        let arrival = self.arrival();
+        let arrival = self.clock.now();
         if self.stop.borrow().is_some() {
             return Err(self.why_ended());
         }

@@ -1,6 +1,7 @@
 //! Stores the segments of one feed: bytes first, then the row, then word to who waits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mediahooks_database::{Change, Run, Segment, Timeline};
@@ -30,7 +31,20 @@ pub(super) struct SegmentStore {
     next_sequence: u64,
     bytes: u64,
     stored_until: Option<Timestamp>,
+    /// A segment could not be stored. Nothing may follow it: the hole would be shown as a frame that
+    /// lasts, and what refers to the missing samples as garbage.
+    broken: bool,
 }
+
+/// For how long, in waits, a database that fails for a moment is tried again. Meanwhile the
+/// publisher's socket waits.
+const COMMIT_RETRIES: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(800),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
 
 impl SegmentStore {
     pub(super) fn new(shared: Arc<Shared>, new: NewFeed, timeline: TimelineId) -> Self {
@@ -44,6 +58,7 @@ impl SegmentStore {
             next_sequence: 0,
             bytes: 0,
             stored_until: None,
+            broken: false,
         }
     }
 
@@ -62,8 +77,17 @@ impl SegmentStore {
         self.stored_until
     }
 
-    /// Stores a segment and moves the feed's assets along.
-    pub(super) async fn put(&mut self, mut segment: ClosedSegment) -> Result<(), RecorderError> {
+    /// Stores a segment and moves the feed's assets along. After a failure nothing is stored any more.
+    pub(super) async fn put(&mut self, segment: ClosedSegment) -> Result<(), RecorderError> {
+        if self.broken {
+            return Ok(());
+        }
+        let stored = self.try_put(segment).await;
+        self.broken = stored.is_err();
+        stored
+    }
+
+    async fn try_put(&mut self, mut segment: ClosedSegment) -> Result<(), RecorderError> {
         let mut changes = self.assets.before(&segment, self.next_sequence).await?;
         if self.next_sequence == 0 {
             let timeline = Timeline { id: self.timeline, feed: self.assets.feed().id, created: now() };
@@ -94,12 +118,29 @@ impl SegmentStore {
             index: segment.index.encode(),
         }));
         changes.extend(self.assets.begin(&segment, self.next_sequence).await?);
-        self.shared.database.commit(changes, now()).await?;
+        self.commit(changes).await?;
         self.assets.committed();
         self.next_sequence += 1;
         self.bytes += appended.len;
         self.stored_until = stored_until.max(self.stored_until);
         Ok(())
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), RecorderError> {
+        let mut waits = COMMIT_RETRIES.iter();
+        loop {
+            match self.shared.database.commit(changes.clone(), now()).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_transient() => match waits.next() {
+                    Some(wait) => {
+                        tracing::warn!(timeline = %self.timeline, error = &error as &dyn std::error::Error, "a segment's row could not be written; trying again");
+                        tokio::time::sleep(*wait).await;
+                    }
+                    None => return Err(error.into()),
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// The steps that finish the feed's assets with what is stored.

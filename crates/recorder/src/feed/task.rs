@@ -7,9 +7,9 @@ use mediahooks_database::Change;
 use mediahooks_ingest::gate::{FeedInput, PublishEnd};
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackKind;
-use mediahooks_model::{TimelineId, Timestamp};
+use mediahooks_model::{FeedId, TimelineId, Timestamp};
 use mediahooks_timeline::segmenter::{Output, Segmenter, SegmenterSettings};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::NewFeed;
@@ -29,19 +29,27 @@ pub(super) struct FeedTask {
     segmenter: Segmenter,
     store: SegmentStore,
     outputs: Vec<Output>,
-    waiting: Vec<FlushRequest>,
+    received: watch::Sender<Option<Timestamp>>,
+    /// Dropped with the task, when everything is stored: that is its answer.
+    unanswered: Option<FlushRequest>,
     dropped: u64,
 }
 
 impl FeedTask {
-    pub(super) fn new(shared: Arc<Shared>, new: NewFeed, timeline: TimelineId) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        new: NewFeed,
+        timeline: TimelineId,
+        received: watch::Sender<Option<Timestamp>>,
+    ) -> Self {
         Self {
             store: SegmentStore::new(Arc::clone(&shared), new.clone(), timeline),
             shared,
             new,
             segmenter: Segmenter::new(SegmenterSettings::default()),
             outputs: Vec::new(),
-            waiting: Vec::new(),
+            received,
+            unanswered: None,
             dropped: 0,
         }
     }
@@ -53,7 +61,10 @@ impl FeedTask {
         mut inputs: mpsc::Receiver<Input>,
         mut flushes: mpsc::Receiver<FlushRequest>,
     ) {
+        // Also when this task panics: nobody may wait for a feed that is no more.
+        let _leave = Leave { shared: Arc::clone(&self.shared), feed: self.new.feed.id };
         let outcome = self.receive(&mut inputs, &mut flushes).await;
+        let ended = now();
         // From here on a waiting connection is told that nothing is taken any more.
         inputs.close();
         let end = match outcome {
@@ -63,11 +74,7 @@ impl FeedTask {
                 PublishEnd::ProtocolError("storage failed".into())
             }
         };
-        self.end().await;
-        self.shared.live.leave(self.new.feed.id);
-        for request in self.waiting.drain(..) {
-            let _ = request.reply.send(self.store.stored_until());
-        }
+        self.end(ended).await;
         tracing::info!(
             feed = %self.new.feed.id, stream = %self.new.feed.stream_name, %end,
             segments = self.store.segments(), bytes = self.store.bytes(), dropped = self.dropped,
@@ -95,17 +102,16 @@ impl FeedTask {
                         match inputs.try_recv() {
                             Ok(Input::Media(input, arrival)) => self.take(input, arrival).await?,
                             Ok(Input::End(end)) => {
-                                self.waiting.push(request);
+                                self.unanswered = Some(request);
                                 return Ok(end);
                             }
                             Err(_) => break,
                         }
                     }
-                    self.waiting.push(request);
-                    self.serve_flushes().await?;
+                    self.flush(request).await?;
                 }
                 _ = tick.tick() => {
-                    self.segmenter.poll(now(), &mut self.outputs)?;
+                    self.segmenter.poll(self.new.clock.now(), &mut self.outputs)?;
                     self.store_outputs().await?;
                 }
             }
@@ -124,7 +130,9 @@ impl FeedTask {
             FeedInput::Config(_) | FeedInput::Sample { .. } => return Ok(()),
         }
         self.store_outputs().await?;
-        self.serve_flushes().await
+        let received = self.segmenter.received_until();
+        self.received.send_if_modified(|known| std::mem::replace(known, received) != received);
+        Ok(())
     }
 
     fn keeps(&self, kind: TrackKind) -> bool {
@@ -146,26 +154,15 @@ impl FeedTask {
         Ok(())
     }
 
-    /// Answers the flush requests whose time has come. What is stored already is not flushed again:
-    /// every flush makes a segment, and many clips may be asked for at once.
-    async fn serve_flushes(&mut self) -> Result<(), RecorderError> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        let received = self.segmenter.received_until();
-        let due =
-            |request: &FlushRequest| !request.wait || received.is_some_and(|until| until >= request.before);
-        let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().partition(due);
-        self.waiting = waiting;
-        let stored = self.store.stored_until();
-        if due.iter().any(|request| stored.is_none_or(|until| until < request.before)) {
+    /// Serves a flush request. What is stored already is not flushed again: every flush makes a
+    /// segment, and many clips may be asked for at once.
+    async fn flush(&mut self, request: FlushRequest) -> Result<(), RecorderError> {
+        if self.store.stored_until().is_none_or(|until| until < request.before) {
             self.segmenter.flush(&mut self.outputs)?;
             self.store_outputs().await?;
         }
-        for request in due {
-            // Who asked may have given up.
-            let _ = request.reply.send(self.store.stored_until());
-        }
+        // Who asked may have given up.
+        let _ = request.reply.send(self.store.stored_until());
         Ok(())
     }
 
@@ -178,7 +175,7 @@ impl FeedTask {
     }
 
     /// Stores the rest, finishes the assets and tells that the feed ended.
-    async fn end(&mut self) {
+    async fn end(&mut self, ended: Timestamp) {
         if let Err(error) = self.store_rest().await {
             self.report_failure(&error);
         }
@@ -189,7 +186,7 @@ impl FeedTask {
                 Vec::new()
             }
         };
-        changes.push(Change::EndFeed { feed: self.new.feed.id, at: now() });
+        changes.push(Change::EndFeed { feed: self.new.feed.id, at: ended });
         if let Err(error) = self.shared.database.commit(changes, now()).await {
             // The sweeper takes it up once the database works again.
             self.report_failure(&error.into());
@@ -208,5 +205,17 @@ impl FeedTask {
             error = error as &dyn std::error::Error, "a feed could not be kept whole"
         );
         self.shared.live.fail(self.new.feed.id);
+    }
+}
+
+/// Takes a feed out of the live ones when dropped.
+struct Leave {
+    shared: Arc<Shared>,
+    feed: FeedId,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.shared.live.leave(self.feed);
     }
 }
