@@ -1,7 +1,7 @@
 //! The directory of all timelines.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use mediahooks_model::TimelineId;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::reader::ChunkReader;
-use crate::writer::ChunkWriter;
+use crate::writer::{ChunkWriter, discard};
 use crate::{StorageError, blocking};
 
 /// A chunk file that was found on disk.
@@ -24,6 +24,9 @@ pub struct ChunkFile {
     /// Bytes it takes on the disk; less than `len` where ranges were freed.
     pub allocated: u64,
 }
+
+/// The file that says whom the directory belongs to.
+const IDENTITY: &str = "identity";
 
 /// All stored segments, below one directory.
 #[derive(Debug, Clone)]
@@ -51,17 +54,53 @@ impl DiskStorage {
         let path = self.root.join(".probe");
         blocking(move || {
             let file = File::create(&path).map_err(StorageError::io("create", &path))?;
-            io::Write::write_all(&mut &file, b"probe").map_err(StorageError::io("write", &path))?;
+            (&file).write_all(b"probe").map_err(StorageError::io("write", &path))?;
             file.sync_data().map_err(StorageError::io("sync", &path))?;
             fs::remove_file(&path).map_err(StorageError::io("remove", &path))
         })
         .await
     }
 
+    /// Whom the directory belongs to, as [`DiskStorage::set_identity`] noted it; absent when nobody
+    /// did.
+    ///
+    /// Errors: [`StorageError::Io`].
+    pub async fn identity(&self) -> Result<Option<String>, StorageError> {
+        let path = self.root.join(IDENTITY);
+        blocking(move || match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StorageError::io("read", &path)(error)),
+        })
+        .await
+    }
+
+    /// Notes whom the directory belongs to, durably and as a whole.
+    ///
+    /// Errors: [`StorageError::Io`].
+    pub async fn set_identity(&self, identity: String) -> Result<(), StorageError> {
+        let root = self.root.clone();
+        blocking(move || {
+            let (path, new) = (root.join(IDENTITY), root.join(".identity.new"));
+            let mut file = File::create(&new).map_err(StorageError::io("create", &new))?;
+            writeln!(file, "{identity}").map_err(StorageError::io("write", &new))?;
+            file.sync_all().map_err(StorageError::io("sync", &new))?;
+            fs::rename(&new, &path).map_err(StorageError::io("rename", &new))?;
+            sync_directory(&root)
+        })
+        .await
+    }
+
+    /// Where everything lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Begins a chunk file with its init segment. Nothing of it is promised to be durable before
     /// the first append.
     ///
-    /// Errors: [`StorageError::Io`], also when the file exists already.
+    /// Errors: [`StorageError::Io`], also when the file exists already. Nothing is left behind then, as
+    /// far as the disk lets us.
     pub async fn create_chunk(
         &self,
         timeline: TimelineId,
@@ -76,8 +115,18 @@ impl DiskStorage {
                 sync_directory(&storage.root)?;
             }
             let path = storage.chunk_path(timeline, chunk);
-            let writer = ChunkWriter::create(path, timeline, chunk, &init)?;
-            sync_directory(&directory)?;
+            let writer = match ChunkWriter::create(path.clone(), timeline, chunk, &init) {
+                Ok(writer) => writer,
+                Err(error) => {
+                    // Of a new timeline; it stays when it holds other files.
+                    let _ = fs::remove_dir(&directory);
+                    return Err(error);
+                }
+            };
+            if let Err(error) = sync_directory(&directory) {
+                discard(&path);
+                return Err(error);
+            }
             Ok(writer)
         })
         .await

@@ -5,7 +5,8 @@
 //! bytes survive a power cut; bytes once appended are never changed, only freed.
 //!
 //! The database decides what exists. Bytes that no row points at are a crash's leavings, which
-//! [`DiskStorage::cut_back`] and [`DiskStorage::remove_chunk`] take away at start.
+//! [`DiskStorage::cut_back`] and [`DiskStorage::remove_chunk`] take away at start. So a directory
+//! with the wrong database loses everything: [`DiskStorage::identity`] tells whom it belongs to.
 
 mod disk;
 mod reader;

@@ -1,8 +1,8 @@
 //! Appends whole segments to one chunk file, durably.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ pub struct ChunkWriter {
     path: PathBuf,
     timeline: TimelineId,
     chunk: u32,
+    init_len: u64,
     end: u64,
     poisoned: bool,
 }
@@ -43,8 +44,12 @@ impl ChunkWriter {
             .create_new(true)
             .open(&path)
             .map_err(StorageError::io("create", &path))?;
-        (&file).write_all(init).map_err(StorageError::io("write", &path))?;
-        Ok(Self { file: Arc::new(file), path, timeline, chunk, end: init.len() as u64, poisoned: false })
+        if let Err(error) = (&file).write_all(init) {
+            discard(&path);
+            return Err(StorageError::io("write", &path)(error));
+        }
+        let init_len = init.len() as u64;
+        Ok(Self { file: Arc::new(file), path, timeline, chunk, init_len, end: init_len, poisoned: false })
     }
 
     /// The chunk file's number.
@@ -65,24 +70,47 @@ impl ChunkWriter {
     /// Appends `parts` one behind the other and returns once they survive a power cut.
     ///
     /// Errors: [`StorageError::Io`] when the write or the sync fails. The file is poisoned then: a
-    /// later sync could succeed although the kernel has dropped what it could not write.
+    /// later sync could succeed although the kernel has dropped what it could not write. What the
+    /// failed append left is taken away, as far as the disk lets us: the file goes when nothing was
+    /// appended before, else the torn tail.
     pub async fn append(&mut self, parts: Vec<Bytes>) -> Result<Appended, StorageError> {
         if self.poisoned {
             return Err(StorageError::Poisoned { timeline: self.timeline, chunk: self.chunk });
         }
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        let (file, path, end) = (Arc::clone(&self.file), self.path.clone(), self.end);
+        let is_first = end == self.init_len;
         // Until the write is known to have succeeded, also when this future is dropped half-way.
         self.poisoned = true;
         blocking(move || {
-            write_all_vectored(&file, &parts).map_err(StorageError::io("write", &path))?;
-            file.sync_data().map_err(StorageError::io("sync", &path))
+            let appended = write_all_vectored(&file, &parts)
+                .map_err(StorageError::io("write", &path))
+                .and_then(|()| file.sync_data().map_err(StorageError::io("sync", &path)));
+            if appended.is_err() {
+                if is_first {
+                    discard(&path);
+                } else {
+                    // Best effort: what stays is cut off at the next start.
+                    let _ = file.set_len(end);
+                }
+            }
+            appended
         })
         .await?;
         self.poisoned = false;
         let offset = self.end;
         self.end += len;
         Ok(Appended { offset, len })
+    }
+}
+
+/// Takes away a chunk file that nothing will refer to, and its directory if it was the only one: on
+/// a full disk every new attempt leaves one. Best effort: what stays is removed at the next start.
+pub(crate) fn discard(path: &Path) {
+    let _ = fs::remove_file(path);
+    if let Some(directory) = path.parent() {
+        // Fails when there are other files, as it should.
+        let _ = fs::remove_dir(directory);
     }
 }
 

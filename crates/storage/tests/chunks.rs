@@ -85,6 +85,18 @@ async fn a_removed_chunk_can_be_read_to_the_end_by_who_has_it_open() {
 }
 
 #[tokio::test]
+async fn the_identity_of_a_directory_outlives_its_opening() {
+    let (directory, storage) = storage();
+    assert_eq!(storage.identity().await.unwrap(), None);
+    storage.set_identity("first".into()).await.unwrap();
+    storage.set_identity("second".into()).await.unwrap();
+    let again = DiskStorage::open(directory.path().join("media")).unwrap();
+    assert_eq!(again.identity().await.unwrap().as_deref(), Some("second"));
+    assert_eq!(std::fs::read_dir(again.root()).unwrap().count(), 1, "nothing but the file itself");
+    assert_eq!(again.chunk_files().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn foreign_files_are_left_alone() {
     let (directory, storage) = storage();
     let root = directory.path().join("media");
