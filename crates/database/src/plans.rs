@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use crate::{account, assets, deliveries, outbox, prune, schema, timelines, webhooks};
+use crate::{account, assets, deliveries, outbox, prune, removal, schema, timelines, webhooks};
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
 /// intermediate result of a statement.
@@ -54,6 +54,7 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             timelines::SYNC_SEGMENT,
             assets::EXPIRING,
             assets::DELETING,
+            removal::FREED,
             account::RECOMPUTE,
         ],
         "",

@@ -1,9 +1,10 @@
 //! The end of an asset, and of the segments nobody needs any more.
 //!
-//! What always holds: a segment goes in the transaction after which no recipe covers it, and its
-//! bytes are named to the caller only after that transaction is durable. A long asset goes piece by
-//! piece, its recipe shrinking from the front, so that feeds do not wait for the writer meanwhile; a
-//! removal that broke off goes on where it stopped when it is asked for again.
+//! What always holds: a segment goes in the transaction after which no recipe covers it, and where
+//! its bytes were is noted in that same transaction, until somebody has freed them: nothing that
+//! breaks off in between loses them. A long asset goes piece by piece, its recipe shrinking from the
+//! front, so that feeds do not wait for the writer meanwhile; a removal that broke off goes on where
+//! it stopped when it is asked for again.
 
 use mediahooks_model::{AssetInput, AssetState, MediaAssetId, TimelineId, Timestamp};
 use rusqlite::{OptionalExtension, params};
@@ -12,46 +13,71 @@ use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{Database, DatabaseError, FreedRange, Recipe, Result, assets, timelines};
 
+/// Notes of freed ranges, in order.
+pub(crate) const FREED: &str =
+    "SELECT id, timeline, chunk, offset_bytes, len_bytes FROM freed WHERE id > ?1 ORDER BY id LIMIT ?2";
+
 impl Database {
     /// Removes an asset that is marked for removal, with every segment that no other asset uses.
-    /// Returns where their bytes were, adjacent ones joined; free them after this returns.
+    /// Where their bytes were is told by [`Database::freed_ranges`].
     ///
     /// Errors: [`DatabaseError::NotFound`]; [`DatabaseError::Refused`] unless it is `deleting`.
-    pub async fn remove_asset(&self, id: MediaAssetId, now: Timestamp) -> Result<Vec<FreedRange>> {
+    pub async fn remove_asset(&self, id: MediaAssetId, now: Timestamp) -> Result<()> {
         let batch = self.inner.removal_batch;
-        let mut freed = Vec::new();
-        loop {
-            let piece = self.write(move |tx| remove_piece(tx, id, now, batch)).await?;
-            piece.freed.into_iter().for_each(|range| join(&mut freed, range));
-            if piece.last {
-                return Ok(freed);
+        while !self.write(move |tx| remove_piece(tx, id, now, batch)).await? {}
+        Ok(())
+    }
+
+    /// Ranges of bytes that no row points at any more and that nobody has freed yet, oldest first:
+    /// those whose number is above `after`, at most `limit`. Adjacent segments that went together are
+    /// one range. Numbers rise and are never used again.
+    pub async fn freed_ranges(&self, after: i64, limit: u32) -> Result<Vec<(i64, FreedRange)>> {
+        self.read(move |tx| {
+            let mut statement = tx.prepare_cached(FREED)?;
+            let rows = statement.query_map(params![after, limit], |row| {
+                let range = FreedRange {
+                    timeline: row.get::<_, Sql<_>>(1)?.0,
+                    chunk: row.get(2)?,
+                    offset: row.get::<_, Sql<_>>(3)?.0,
+                    len: row.get::<_, Sql<_>>(4)?.0,
+                };
+                Ok((row.get(0)?, range))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Drops the notes of ranges whose bytes were given back; unknown numbers are passed over.
+    pub async fn forget_freed(&self, numbers: Vec<i64>) -> Result<()> {
+        self.write(move |tx| {
+            let mut statement = tx.prepare_cached("DELETE FROM freed WHERE id = ?1")?;
+            for number in numbers {
+                statement.execute([number])?;
             }
-        }
+            Ok(())
+        })
+        .await
     }
 }
 
-/// What one transaction of a removal did.
-struct Piece {
-    freed: Vec<FreedRange>,
-    last: bool,
-}
-
-fn remove_piece(tx: &Writing<'_>, id: MediaAssetId, now: Timestamp, batch: u32) -> Result<Piece> {
+/// One transaction of a removal; tells whether it was the last one.
+fn remove_piece(tx: &Writing<'_>, id: MediaAssetId, now: Timestamp, batch: u32) -> Result<bool> {
     let asset = assets::asset(tx, id)?.ok_or(DatabaseError::NotFound)?;
     let step = asset.state.step(asset.asset_type, AssetInput::Remove, now)?;
     let Some(recipe) = asset.recipe else {
         store_removed(tx, id, &step.next)?;
-        return Ok(Piece { freed: Vec::new(), last: true });
+        return Ok(true);
     };
     let Some(rest) = first_after(tx, &recipe, batch)? else {
         store_removed(tx, id, &step.next)?;
-        return Ok(Piece { freed: release(tx, &recipe)?, last: true });
+        release(tx, &recipe)?;
+        return Ok(true);
     };
     tx.prepare_cached("UPDATE recipe SET first_segment = ?2 WHERE asset = ?1")?
         .execute(params![Sql(id), Sql(rest)])?;
-    let mut freed = Vec::new();
-    free_uncovered(tx, recipe.timeline, (recipe.first, rest - 1), &mut freed)?;
-    Ok(Piece { freed, last: false })
+    free_uncovered(tx, recipe.timeline, (recipe.first, rest - 1))?;
+    Ok(false)
 }
 
 /// The segment of a recipe that comes `batch` after its first; absent when it has no more than that.
@@ -78,27 +104,29 @@ fn store_removed(tx: &Writing<'_>, id: MediaAssetId, state: &AssetState) -> Resu
 ///
 /// While the feed is live, only what `removed` covered: newer segments may be about to get their
 /// recipe. Afterwards the whole timeline is swept, so that nothing a narrowed recipe let go stays.
-fn release(tx: &Writing<'_>, removed: &Recipe) -> Result<Vec<FreedRange>> {
+fn release(tx: &Writing<'_>, removed: &Recipe) -> Result<()> {
     let timeline = removed.timeline;
     let over = is_over(tx, timeline)?;
     let within = if over { (0, u64::MAX) } else { (removed.first, removed.last.unwrap_or(u64::MAX)) };
-    let mut freed = Vec::new();
-    free_uncovered(tx, timeline, within, &mut freed)?;
+    free_uncovered(tx, timeline, within)?;
     if over {
         tidy(tx, timeline)?;
     }
-    Ok(freed)
+    Ok(())
 }
 
-fn free_uncovered(
-    tx: &Writing<'_>,
-    timeline: TimelineId,
-    within: (u64, u64),
-    freed: &mut Vec<FreedRange>,
-) -> Result<()> {
-    uncovered(tx, timeline, within)?
-        .into_iter()
-        .try_for_each(|(first, last)| free(tx, timeline, first, last, freed))
+fn free_uncovered(tx: &Writing<'_>, timeline: TimelineId, within: (u64, u64)) -> Result<()> {
+    let mut freed = Vec::new();
+    for (first, last) in uncovered(tx, timeline, within)? {
+        free(tx, timeline, first, last, &mut freed)?;
+    }
+    let mut note = tx.prepare_cached(
+        "INSERT INTO freed (timeline, chunk, offset_bytes, len_bytes) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for range in freed {
+        note.execute(params![Sql(range.timeline), range.chunk, Sql(range.offset), Sql(range.len)])?;
+    }
+    Ok(())
 }
 
 fn is_over(tx: &Writing<'_>, timeline: TimelineId) -> Result<bool> {

@@ -1,5 +1,6 @@
 //! What can go wrong, for the people concerned.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mediahooks_database::DatabaseError;
@@ -30,6 +31,24 @@ pub enum RecorderError {
     /// Segments that an asset refers to are not there.
     #[error("segments that the asset refers to are missing")]
     SegmentsMissing,
+    /// The media directory carries the identity of another database.
+    #[error(
+        "the media directory {} belongs to another database: this one would remove all media in it; start with the database it was written with, or move the directory away to begin with an empty one",
+        .directory.display()
+    )]
+    ForeignMedia {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The media directory holds chunk files of nobody known, and the database knows no segment.
+    #[error(
+        "the media directory {} holds media, but the database is new and would remove it: start with the database it was written with, or move the directory away to begin with an empty one",
+        .directory.display()
+    )]
+    UnknownMedia {
+        /// The directory.
+        directory: PathBuf,
+    },
 }
 
 impl RecorderError {

@@ -1,7 +1,10 @@
 //! Marks assets for removal, by request or when their time is over, and frees what nothing refers
 //! to any more.
+//!
+//! What always holds: bytes are freed after the database has noted durably that they can be, and the
+//! note goes after they were. A crash in between frees them once more.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{DeleteRefused, RecorderError};
 use crate::recovery;
 use crate::state::{Shared, now};
+use crate::tidy::{self, ChunkUse};
 
 /// How often the sweeper looks without being told.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -19,7 +23,11 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often, in sweeps, it looks for what failed half-way, and prunes.
 const HOUSEKEEPING_EVERY: u64 = 30;
 
-/// Assets that one sweep takes at a time.
+/// How often, in sweeps, it looks through all files for those that no row knows. That reads the index
+/// of all segments, seconds for a month of many streams, and such files are rare.
+const TIDY_EVERY: u64 = 3600;
+
+/// Assets, or freed ranges, that one sweep takes at a time.
 const BATCH: u32 = 256;
 
 /// See [`crate::Recorder::delete_assets`].
@@ -83,10 +91,9 @@ pub(crate) async fn delete_type(
 
 /// See [`crate::Recorder::run_sweeper`].
 pub(crate) async fn sweep(shared: &Arc<Shared>, shutdown: CancellationToken) {
-    for round in 0u64.. {
-        if let Err(error) = sweep_once(shared, round).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "a sweep failed; it is tried again");
-        }
+    let mut sweeper = Sweeper { shared: Arc::clone(shared), freed_until: 0 };
+    for round in 1u64.. {
+        sweeper.sweep_once(round).await;
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = shared.sweep.notified() => {}
@@ -95,56 +102,294 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, shutdown: CancellationToken) {
     }
 }
 
-async fn sweep_once(shared: &Arc<Shared>, round: u64) -> Result<(), RecorderError> {
-    for id in shared.database.expiring_assets(now(), BATCH).await? {
-        if let Err(reason) = mark(shared, id).await? {
-            tracing::warn!(asset = %id, %reason, "an expired asset was not removed");
+/// What the sweeper remembers from one sweep to the next.
+struct Sweeper {
+    shared: Arc<Shared>,
+    /// Freed ranges up to this number have been seen to; housekeeping begins again at the first.
+    freed_until: i64,
+}
+
+impl Sweeper {
+    /// Takes every step, whatever becomes of the others: one that fails is tried again by a later
+    /// sweep.
+    async fn sweep_once(&mut self, round: u64) {
+        let shared = Arc::clone(&self.shared);
+        tell("expired assets were not looked for", expire(&shared).await);
+        tell("marked assets were not removed", remove_marked(&shared).await);
+        if round.is_multiple_of(HOUSEKEEPING_EVERY) {
+            self.freed_until = 0;
+            tell("what failed half-way was not taken up", recovery::take_up(&shared).await);
+            let pruned = shared.database.prune(now(), Retention::default()).await;
+            tell("old history was not pruned", pruned.map(drop).map_err(RecorderError::from));
+        }
+        tell("disk space was not freed", self.free().await);
+        if round.is_multiple_of(TIDY_EVERY) {
+            tell("stray chunk files were not looked for", tidy::remove_unknown(&shared).await);
         }
     }
+
+    /// Gives the bytes of removed segments back to the file system.
+    async fn free(&mut self) -> Result<(), RecorderError> {
+        loop {
+            let noted = self.shared.database.freed_ranges(self.freed_until, BATCH).await?;
+            let Some(&(last, _)) = noted.last() else { return Ok(()) };
+            let settled = free_noted(&self.shared, noted).await;
+            if !settled.is_empty() {
+                self.shared.database.forget_freed(settled).await?;
+            }
+            self.freed_until = last;
+        }
+    }
+}
+
+fn tell(what: &'static str, outcome: Result<(), RecorderError>) {
+    if let Err(error) = outcome {
+        tracing::error!(error = &error as &dyn std::error::Error, "{what}; it is tried again");
+    }
+}
+
+async fn expire(shared: &Shared) -> Result<(), RecorderError> {
+    for id in shared.database.expiring_assets(now(), BATCH).await? {
+        match mark(shared, id).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => tracing::warn!(asset = %id, %reason, "an expired asset was not removed"),
+            Err(error) => pass_over(id, error)?,
+        }
+    }
+    Ok(())
+}
+
+async fn remove_marked(shared: &Shared) -> Result<(), RecorderError> {
     for id in shared.database.deleting_assets(BATCH).await? {
         // A download that is under way finishes first.
-        if !shared.readers.is_read(id) {
-            remove(shared, id).await?;
+        if shared.readers.is_read(id) {
+            continue;
         }
-    }
-    if round % HOUSEKEEPING_EVERY == HOUSEKEEPING_EVERY - 1 {
-        recovery::take_up(shared).await?;
-        shared.database.prune(now(), Retention::default()).await?;
-    }
-    Ok(())
-}
-
-/// Removes the rows of an asset, then frees the bytes that were only its own.
-async fn remove(shared: &Shared, id: MediaAssetId) -> Result<(), RecorderError> {
-    let freed = shared.database.remove_asset(id, now()).await?;
-    let mut chunks: BTreeSet<(TimelineId, u32)> = BTreeSet::new();
-    for range in merge(freed) {
-        shared.storage.free(range.timeline, range.chunk, range.offset, range.len).await?;
-        chunks.insert((range.timeline, range.chunk));
-    }
-    for (timeline, chunk) in chunks {
-        // A feed that still writes may have this file open for its next segment.
-        if !shared.live.writes_to(timeline) && !shared.database.chunk_in_use(timeline, chunk).await? {
-            shared.storage.remove_chunk(timeline, chunk).await?;
+        if let Err(error) = shared.database.remove_asset(id, now()).await {
+            pass_over(id, error.into())?;
         }
     }
     Ok(())
 }
 
-/// Joins ranges that touch.
+/// One asset that cannot be dealt with must not keep the others; a database that fails does.
+fn pass_over(id: MediaAssetId, error: RecorderError) -> Result<(), RecorderError> {
+    if error.is_transient() {
+        return Err(error);
+    }
+    tracing::error!(asset = %id, error = &error as &dyn std::error::Error, "an asset cannot be removed; the others are");
+    Ok(())
+}
+
+/// Frees ranges, file by file. Returns the numbers of those that are settled.
+async fn free_noted(shared: &Shared, noted: Vec<(i64, FreedRange)>) -> Vec<i64> {
+    let mut files: BTreeMap<(TimelineId, u32), (Vec<i64>, Vec<FreedRange>)> = BTreeMap::new();
+    for (number, range) in noted {
+        let (numbers, ranges) = files.entry((range.timeline, range.chunk)).or_default();
+        numbers.push(number);
+        ranges.push(range);
+    }
+    let mut settled = Vec::new();
+    for ((timeline, chunk), (mut numbers, ranges)) in files {
+        match free_in(shared, timeline, chunk, ranges).await {
+            Ok(true) => settled.append(&mut numbers),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%timeline, chunk, error = &error as &dyn std::error::Error, "ranges of a chunk file cannot be freed; they are tried again");
+            }
+        }
+    }
+    settled
+}
+
+/// Frees ranges of one chunk file, or removes it when that was all. False: only a feed keeps the
+/// file, and has to be asked again.
+async fn free_in(
+    shared: &Shared,
+    timeline: TimelineId,
+    chunk: u32,
+    ranges: Vec<FreedRange>,
+) -> Result<bool, RecorderError> {
+    let needed = tidy::chunk_use(shared, timeline, chunk).await?;
+    if needed == ChunkUse::Unused {
+        shared.storage.remove_chunk(timeline, chunk).await?;
+        return Ok(true);
+    }
+    for range in merge(ranges) {
+        shared.storage.free(timeline, chunk, range.offset, range.len).await?;
+    }
+    Ok(needed == ChunkUse::Referred)
+}
+
+/// Joins ranges of one file that touch.
 fn merge(mut ranges: Vec<FreedRange>) -> Vec<FreedRange> {
-    ranges.sort_by_key(|range| (range.timeline, range.chunk, range.offset));
+    ranges.sort_by_key(|range| range.offset);
     let mut merged: Vec<FreedRange> = Vec::new();
     for range in ranges {
         match merged.last_mut() {
-            Some(last)
-                if (last.timeline, last.chunk) == (range.timeline, range.chunk)
-                    && last.offset + last.len == range.offset =>
-            {
-                last.len += range.len;
-            }
+            Some(last) if last.offset + last.len == range.offset => last.len += range.len,
             _ => merged.push(range),
         }
     }
     merged
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use mediahooks_database::{
+        Asset, Change, Database, Feed, NewAsset, Options, Recipe, Run, Segment, Timeline,
+    };
+    use mediahooks_model::{AssetState, FeedId, Limits, Timestamp, TokenId};
+    use mediahooks_storage::DiskStorage;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// What the sweeper works on, gone with its directory when dropped.
+    pub(crate) struct Bench {
+        pub(crate) shared: Arc<Shared>,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Bench {
+        pub(crate) async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let database = Database::open(&directory.path().join("test.db"), Options::default()).unwrap();
+            database.account_or_create("dkxfvY".parse().unwrap(), Timestamp::EPOCH).await.unwrap();
+            let storage = DiskStorage::open(directory.path().join("media")).unwrap();
+            let shared = Arc::new(Shared::new(database, storage, Limits::default()));
+            Self { shared, _directory: directory }
+        }
+
+        /// Stores a chunk file with one segment, and its rows with an asset that is marked for removal.
+        async fn marked(&self, number: u128) {
+            let mut writer =
+                self.shared.storage.create_chunk(timeline(number), 0, b"init".to_vec()).await.unwrap();
+            writer.append(vec!["media".into()]).await.unwrap();
+            let mut changes = rows(number);
+            for input in [AssetInput::Fail { reason: "no media".into() }, AssetInput::Delete] {
+                let id = MediaAssetId(Uuid::from_u128(number));
+                let step = AssetChange { id, input, recipe: None, stop_time: None, expiration: None };
+                changes.push(Change::StepAsset(Box::new(step)));
+            }
+            self.shared.database.commit(changes, Timestamp::EPOCH).await.unwrap();
+        }
+
+        fn has_file(&self, number: u128) -> bool {
+            self.shared.storage.chunk_path(timeline(number), 0).exists()
+        }
+
+        async fn notes(&self) -> usize {
+            self.shared.database.freed_ranges(0, 9).await.unwrap().len()
+        }
+    }
+
+    pub(crate) fn timeline(number: u128) -> TimelineId {
+        TimelineId(Uuid::from_u128(number))
+    }
+
+    pub(crate) fn feed(number: u128) -> Feed {
+        Feed {
+            id: FeedId(Uuid::from_u128(number)),
+            token: TokenId(1),
+            stream_name: "stage".parse().unwrap(),
+            source_id: None,
+            simulcast_id: None,
+            priority: None,
+            remote: "127.0.0.1".parse().unwrap(),
+            started: Timestamp::EPOCH,
+            ended: None,
+        }
+    }
+
+    fn rows(number: u128) -> Vec<Change> {
+        let (timeline, feed) = (timeline(number), feed(number));
+        let opened = Timeline { id: timeline, feed: feed.id, created: Timestamp::EPOCH };
+        let track = r#"{"kind":"audio","timescale":48000,"codec":{"codec":"AAC","asc":"1190"}}"#;
+        let run = Run { timeline, number: 0, tracks: vec![serde_json::from_str(track).unwrap()] };
+        let segment = Segment {
+            timeline,
+            sequence: 0,
+            run: 0,
+            chunk: 0,
+            offset: 4,
+            len: 5,
+            media_start_us: 0,
+            media_end_us: 1,
+            wall_offset_us: 0,
+            starts_with_sync: true,
+            index: Vec::new(),
+        };
+        let asset = Asset {
+            id: MediaAssetId(Uuid::from_u128(number)),
+            asset_type: AssetType::Recording,
+            state: AssetState::Processing,
+            feed: feed.id,
+            token: Some(feed.token),
+            stream_name: feed.stream_name.clone(),
+            source_id: None,
+            simulcast_id: None,
+            priority: None,
+            start_time: Timestamp::EPOCH,
+            stop_time: None,
+            name: None,
+            created: Timestamp::EPOCH,
+            expiration: None,
+            media_distribution_id: None,
+            custom_path: None,
+            recipe: Some(Recipe { timeline, run: 0, first: 0, last: Some(0), start_us: None, stop_us: None }),
+        };
+        vec![
+            Change::StartFeed(feed),
+            Change::OpenTimeline(opened),
+            Change::PutRun(run),
+            Change::AddSegment(segment),
+            Change::CreateAsset(Box::new(NewAsset { asset })),
+        ]
+    }
+
+    #[tokio::test]
+    async fn the_file_a_feed_has_open_is_spared_and_removed_after_the_feed() {
+        let bench = Bench::new().await;
+        bench.marked(1).await;
+        let _entry = bench.shared.live.enter(feed(1), timeline(1)).unwrap();
+        let mut sweeper = Sweeper { shared: Arc::clone(&bench.shared), freed_until: 0 };
+        sweeper.sweep_once(1).await;
+        assert!(bench.has_file(1));
+        assert_eq!(bench.notes().await, 1);
+
+        bench.shared.live.leave(feed(1).id);
+        sweeper.sweep_once(2).await;
+        assert!(bench.has_file(1), "it is asked for again by housekeeping only");
+        sweeper.sweep_once(HOUSEKEEPING_EVERY).await;
+        assert!(!bench.has_file(1));
+        assert_eq!(bench.notes().await, 0);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_freed_keeps_neither_the_rest_nor_itself_for_ever() {
+        let bench = Bench::new().await;
+        for number in [1, 2] {
+            bench.marked(number).await;
+        }
+        // A directory in the file's place cannot be removed as a file, nor opened for writing.
+        let bad = bench.shared.storage.chunk_path(timeline(1), 0);
+        std::fs::remove_file(&bad).unwrap();
+        std::fs::create_dir(&bad).unwrap();
+        let mut sweeper = Sweeper { shared: Arc::clone(&bench.shared), freed_until: 0 };
+        sweeper.sweep_once(1).await;
+        assert!(!bench.has_file(2));
+        assert_eq!(bench.notes().await, 1);
+
+        std::fs::remove_dir(&bad).unwrap();
+        sweeper.sweep_once(HOUSEKEEPING_EVERY).await;
+        assert_eq!(bench.notes().await, 0);
+    }
+
+    #[test]
+    fn ranges_that_touch_are_joined() {
+        let range = |offset, len| FreedRange { timeline: timeline(1), chunk: 0, offset, len };
+        let merged = merge(vec![range(30, 5), range(0, 10), range(10, 10)]);
+        assert_eq!(merged, [range(0, 20), range(30, 5)]);
+    }
 }

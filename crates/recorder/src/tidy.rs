@@ -1,15 +1,21 @@
 //! Brings the chunk files on disk into agreement with the rows about them.
+//!
+//! What always holds: no file goes that a row knows or that a feed still writes, and none at all
+//! before it is certain that directory and database belong together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mediahooks_database::ChunkExtent;
 use mediahooks_model::TimelineId;
+use uuid::Uuid;
 
 use crate::error::RecorderError;
 use crate::state::Shared;
 
-/// Cuts every chunk file back to its last row, and removes files that no row knows.
+/// Makes sure that the media directory is this database's, cuts every chunk file back to its last
+/// row, and removes files that no row knows. For start-up, while no feed is live.
 pub(crate) async fn tidy_chunks(shared: &Shared, extents: Vec<ChunkExtent>) -> Result<(), RecorderError> {
+    claim_directory(shared, extents.is_empty()).await?;
     let mut known: HashMap<(TimelineId, u32), u64> =
         extents.into_iter().map(|extent| ((extent.timeline, extent.chunk), extent.end)).collect();
     for file in shared.storage.chunk_files().await? {
@@ -32,4 +38,103 @@ pub(crate) async fn tidy_chunks(shared: &Shared, extents: Vec<ChunkExtent>) -> R
         tracing::error!(%timeline, chunk, "a chunk file is missing: it was removed from outside; run `mediahooks check`");
     }
     Ok(())
+}
+
+/// Compares the random identity that the database keeps with the one in the directory, and writes it
+/// there when there is none. To a database that knows nothing of the files, all of them are litter.
+async fn claim_directory(shared: &Shared, knows_nothing: bool) -> Result<(), RecorderError> {
+    let mut fresh = [0; 32];
+    let (front, back) = fresh.split_at_mut(16);
+    front.copy_from_slice(Uuid::new_v4().as_bytes());
+    back.copy_from_slice(Uuid::new_v4().as_bytes());
+    let ours = hex::encode(shared.database.server_key("storage", fresh).await?);
+    let directory = || shared.storage.root().to_owned();
+    match shared.storage.identity().await? {
+        Some(theirs) if theirs == ours => Ok(()),
+        Some(_) => Err(RecorderError::ForeignMedia { directory: directory() }),
+        None if knows_nothing && !shared.storage.chunk_files().await?.is_empty() => {
+            Err(RecorderError::UnknownMedia { directory: directory() })
+        }
+        None => Ok(shared.storage.set_identity(ours).await?),
+    }
+}
+
+/// Who needs a chunk file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkUse {
+    /// Rows point into it.
+    Referred,
+    /// No row does, but a feed may append to it.
+    Written,
+    /// Nobody.
+    Unused,
+}
+
+/// Finds out who needs a chunk file.
+pub(crate) async fn chunk_use(
+    shared: &Shared,
+    timeline: TimelineId,
+    chunk: u32,
+) -> Result<ChunkUse, RecorderError> {
+    // The order matters. A feed leaves after its last row was written, and it writes the rows of one
+    // chunk file before it begins the next, to which it then keeps: who is seen here to be done with
+    // this file has written all of its rows before they are looked for.
+    let done = !shared.live.writes_to(timeline)
+        || shared.database.last_segment(timeline).await?.is_some_and(|newest| newest.chunk > chunk);
+    Ok(match shared.database.chunk_in_use(timeline, chunk).await? {
+        true => ChunkUse::Referred,
+        false if done => ChunkUse::Unused,
+        false => ChunkUse::Written,
+    })
+}
+
+/// Removes the files that no row knows and no feed writes: what a failed write left and nobody could
+/// take away at the time. Reads all chunk files and the index of all segments.
+pub(crate) async fn remove_unknown(shared: &Shared) -> Result<(), RecorderError> {
+    // In this order, for the reason given in `chunk_use`; a feed is live before its first file is.
+    let files = shared.storage.chunk_files().await?;
+    let live: HashSet<TimelineId> =
+        files.iter().map(|file| file.timeline).filter(|timeline| shared.live.writes_to(*timeline)).collect();
+    let extents = shared.database.chunk_extents().await?;
+    let known: HashSet<(TimelineId, u32)> =
+        extents.iter().map(|extent| (extent.timeline, extent.chunk)).collect();
+    for file in files {
+        let (timeline, chunk) = (file.timeline, file.chunk);
+        if live.contains(&timeline) || known.contains(&(timeline, chunk)) {
+            continue;
+        }
+        match shared.storage.remove_chunk(timeline, chunk).await {
+            Ok(()) => {
+                tracing::info!(%timeline, chunk, bytes = file.len, "removed a chunk file that nothing refers to");
+            }
+            Err(error) => {
+                tracing::error!(%timeline, chunk, error = &error as &dyn std::error::Error, "a chunk file that nothing refers to cannot be removed");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use mediahooks_model::FeedId;
+
+    use super::*;
+    use crate::removal::tests::{Bench, feed, timeline};
+
+    #[tokio::test]
+    async fn a_file_that_no_row_knows_goes_unless_its_timeline_is_live() {
+        let bench = Bench::new().await;
+        let shared = &bench.shared;
+        let _entry = shared.live.enter(feed(1), timeline(1)).unwrap();
+        for number in [1, 2] {
+            shared.storage.create_chunk(timeline(number), 0, b"init".to_vec()).await.unwrap();
+        }
+        remove_unknown(shared).await.unwrap();
+        assert!(shared.storage.chunk_path(timeline(1), 0).exists());
+        assert!(!shared.storage.chunk_path(timeline(2), 0).exists());
+        shared.live.leave(FeedId(Uuid::from_u128(1)));
+        remove_unknown(shared).await.unwrap();
+        assert_eq!(shared.storage.chunk_files().await.unwrap(), []);
+    }
 }

@@ -2,10 +2,15 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Bench, eventually, now, pictures_in};
 use futures::TryStreamExt;
+use mediahooks_database::{Database, Options};
+use mediahooks_ingest::gate::FeedInput;
+use mediahooks_media::codec::CodecConfig;
+use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_model::{AssetStatus, AssetType};
-use mediahooks_recorder::{ClipRequest, DeleteRefused, DownloadError};
+use mediahooks_recorder::{ClipRequest, DeleteRefused, DownloadError, Recorder, RecorderError};
 use tokio_util::sync::CancellationToken;
 
 async fn broadcast(bench: &Bench) {
@@ -92,6 +97,86 @@ async fn what_expires_is_removed_and_what_cannot_be_is_refused() {
     );
     assert_eq!(outcomes[1].1, Err(DeleteRefused::NotFound));
     assert_eq!(outcomes[2].1, Err(DeleteRefused::NotFound));
+    publisher.finish().await;
+    sweeper.cancel();
+}
+
+#[tokio::test]
+async fn a_database_does_not_start_on_the_media_of_another_one() {
+    let bench = Bench::new().await;
+    broadcast(&bench).await;
+    let before = bench.storage.chunk_files().await.unwrap();
+    assert_eq!(before.len(), 1);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let new = Database::open(&elsewhere.path().join("new.db"), Options::default()).unwrap();
+    let open = async |database: &Database| {
+        Recorder::open(database.clone(), bench.storage.clone(), bench.limits).await.map(drop)
+    };
+
+    let refused = open(&new).await.unwrap_err();
+    assert!(matches!(refused, RecorderError::ForeignMedia { .. }), "{refused}");
+    std::fs::remove_file(bench.storage.root().join("identity")).unwrap();
+    let refused = open(&new).await.unwrap_err();
+    assert!(matches!(refused, RecorderError::UnknownMedia { .. }), "{refused}");
+    assert_eq!(bench.storage.chunk_files().await.unwrap(), before);
+
+    // The one that knows the media takes the directory as its own.
+    open(&bench.database).await.unwrap();
+    open(&bench.database).await.unwrap();
+    assert!(matches!(open(&new).await, Err(RecorderError::ForeignMedia { .. })));
+    assert_eq!(bench.storage.chunk_files().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn bytes_whose_rows_went_before_a_crash_are_freed_after_it() {
+    let bench = Bench::new().await;
+    broadcast(&bench).await;
+    let request = bench.clip_request("stage", 2100, 3900).await;
+    let clip = bench.recorder.create_clips(request).await.unwrap().remove(0);
+    let kept = pictures_in(&bench.file(clip.id).await);
+    for asset_type in [AssetType::Recording, AssetType::Timeline] {
+        let id = bench.assets(asset_type).await[0].id;
+        bench.recorder.delete_assets(&[id]).await.unwrap();
+        bench.database.remove_asset(id, now()).await.unwrap();
+    }
+    let path = bench.storage.chunk_path(clip.recipe.unwrap().timeline, 0);
+    assert!(pictures_in(&std::fs::read(path).unwrap()).contains(&0));
+
+    let bench = bench.crash_and_restart().await;
+    let sweeper = CancellationToken::new();
+    tokio::spawn(bench.recorder.clone().run_sweeper(sweeper.clone()));
+    eventually(async || bench.database.freed_ranges(0, 9).await.unwrap().is_empty().then_some(())).await;
+    let file = bench.storage.chunk_files().await.unwrap().remove(0);
+    let left = std::fs::read(bench.storage.chunk_path(file.timeline, file.chunk)).unwrap();
+    assert!(!pictures_in(&left).contains(&0));
+    assert_eq!(pictures_in(&bench.file(clip.id).await), kept);
+    sweeper.cancel();
+}
+
+#[tokio::test]
+async fn a_live_feed_gives_back_the_chunk_files_it_has_left() {
+    let bench = Bench::new().await;
+    let sweeper = CancellationToken::new();
+    tokio::spawn(bench.recorder.clone().run_sweeper(sweeper.clone()));
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send(100).await;
+    // Another codec configuration begins another run, in another chunk file.
+    let codec = CodecConfig::aac(Bytes::from_static(&[0x12, 0x10])).unwrap();
+    let other = TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec };
+    publisher.sink.push(FeedInput::Config(other)).await.unwrap();
+    publisher.send(100).await;
+    let over = eventually(async || {
+        let mut assets = bench.assets(AssetType::Recording).await;
+        assets.extend(bench.assets(AssetType::Timeline).await);
+        assets.retain(|asset| asset.state.status() == AssetStatus::Complete);
+        (assets.len() == 2).then_some(assets)
+    })
+    .await;
+    let timeline = over[0].recipe.as_ref().unwrap().timeline;
+    bench.recorder.delete_assets(&[over[0].id, over[1].id]).await.unwrap();
+    eventually(async || (!bench.storage.chunk_path(timeline, 0).exists()).then_some(())).await;
+    assert_eq!(bench.recorder.live_feeds().len(), 1);
     publisher.finish().await;
     sweeper.cancel();
 }

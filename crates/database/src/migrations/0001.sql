@@ -126,6 +126,15 @@ CREATE TABLE segment (
 CREATE INDEX segment_by_wall
     ON segment (timeline, wall_end_us, wall_start_us, chunk, offset_bytes, len_bytes);
 
+-- Where the bytes of removed segments were, until they are given back to the file system.
+CREATE TABLE freed (
+    id                INTEGER PRIMARY KEY AUTOINCREMENT,  -- rises: who read up to one misses none
+    timeline          BLOB NOT NULL,     -- no reference: the timeline may be gone
+    chunk             BIGINT NOT NULL,   -- chunk file, numbered within the timeline
+    offset_bytes      BIGINT NOT NULL,
+    len_bytes         BIGINT NOT NULL
+);
+
 -- Assets ----------------------------------------------------------------------------------------
 
 CREATE TABLE asset (

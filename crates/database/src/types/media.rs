@@ -151,7 +151,7 @@ pub struct TimelineQuery {
     pub after: Option<Timestamp>,
 }
 
-/// Where the bytes of a removed segment were, so that they can be freed.
+/// Where the bytes of removed segments were, so that they can be freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreedRange {
     /// The timeline.

@@ -19,7 +19,15 @@ async fn remove(fresh: &Fresh, n: u64) -> Vec<FreedRange> {
     }
     changes.push(step(n, AssetInput::Delete));
     fresh.db.commit(changes, at(10)).await.unwrap();
-    fresh.db.remove_asset(asset_id(n), at(11)).await.unwrap()
+    fresh.db.remove_asset(asset_id(n), at(11)).await.unwrap();
+    take_freed(fresh).await
+}
+
+/// Takes the notes of freed ranges, as who frees them does.
+async fn take_freed(fresh: &Fresh) -> Vec<FreedRange> {
+    let (numbers, ranges) = fresh.db.freed_ranges(0, 100).await.unwrap().into_iter().unzip();
+    fresh.db.forget_freed(numbers).await.unwrap();
+    ranges
 }
 
 async fn sequences(fresh: &Fresh) -> Vec<u64> {
@@ -127,10 +135,33 @@ async fn a_long_asset_goes_in_several_transactions_and_can_be_taken_up_again() {
     assert_eq!(fresh.db.deleting_assets(9).await.unwrap(), [asset_id(1)]);
 
     let before = fresh.db.stats().transactions;
-    let ranges = fresh.db.remove_asset(asset_id(1), at(1)).await.unwrap();
-    assert_eq!(freed_sequences(&ranges).into_iter().collect::<Vec<_>>(), left);
+    fresh.db.remove_asset(asset_id(1), at(1)).await.unwrap();
     assert_eq!(fresh.db.stats().transactions - before, left.len().div_ceil(4) as u64);
+    // Also what the removal freed whose caller went away.
+    assert_eq!(freed_sequences(&take_freed(&fresh).await), (0..30).collect());
     assert_eq!(fresh.db.timeline(timeline_id(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn freed_ranges_are_kept_over_a_restart_until_they_are_forgotten() {
+    let fresh = Fresh::open().await;
+    let mut changes = timeline_with(1, 12);
+    changes.push(create(asset(1, AssetType::Timeline, Some(recipe(1, 0, Some(11))))));
+    changes.extend([end_feed(), step(1, fail()), step(1, AssetInput::Delete)]);
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    fresh.db.remove_asset(asset_id(1), at(1)).await.unwrap();
+    fresh.db.close().await.unwrap();
+    let Fresh { db, dir } = fresh;
+    drop(db);
+
+    let db =
+        mediahooks_database::Database::open(&dir.path().join("mediahooks.db"), Options::default()).unwrap();
+    let noted = db.freed_ranges(0, 9).await.unwrap();
+    assert_eq!(noted, [(1, freed(0, 0, 1000)), (2, freed(1, 0, 200))]);
+    assert_eq!(db.freed_ranges(0, 1).await.unwrap(), noted[..1]);
+    assert_eq!(db.freed_ranges(1, 9).await.unwrap(), noted[1..]);
+    db.forget_freed(vec![1, 77]).await.unwrap();
+    assert_eq!(db.freed_ranges(0, 9).await.unwrap(), noted[1..]);
 }
 
 #[derive(Debug, Clone)]
