@@ -2,14 +2,18 @@
 //!
 //! Fed by the recorder with a run's tracks and the indexes of the segments a recipe names. What
 //! always holds: a track begins on a sample that can be decoded alone; what is shown begins and
-//! ends on a frame; samples are referred to, never copied or changed.
+//! ends on a frame, but for one that is on screen all through the range; the bytes of samples are
+//! referred to, never copied or changed.
 
 mod cut;
 mod describe;
+mod hold;
+
+use std::borrow::Cow;
 
 use mediahooks_media::error::MuxError;
 use mediahooks_media::mp4::{Chunk, Edit, MOVIE_TIMESCALE, MovieBuilder, MovieTrack, VirtualMp4};
-use mediahooks_media::sample::{TrackConfig, TrackKind};
+use mediahooks_media::sample::{SampleInfo, TrackConfig, TrackKind};
 use mediahooks_model::{Metadata, Timestamp};
 
 use self::cut::{TrackCut, TrackTable};
@@ -70,7 +74,8 @@ pub enum MovieError {
 /// Errors: [`MovieError::Empty`] when the range shows nothing; [`MovieError::Mux`].
 pub fn build(mut source: MovieSource) -> Result<BuiltMovie, MovieError> {
     stitch(&mut source);
-    let (cuts, shown) = cut::cut(&source).ok_or(MovieError::Empty)?;
+    let held = hold::hold(&mut source);
+    let (cuts, shown) = cut::cut(&source, held).ok_or(MovieError::Empty)?;
     let tracks: Vec<MovieTrack<'_>> = cuts
         .iter()
         .map(|cut| MovieTrack {
@@ -129,10 +134,23 @@ fn edit(cut: &TrackCut, config: &TrackConfig, shown: Shown) -> Edit {
         cut::from_movie(start, config.timescale)
     };
     Edit {
-        empty: u64::try_from(start - shown.start).unwrap_or(0),
-        media_time: (media_start - cut.first_dts).max(0),
-        duration: u64::try_from(end - start).unwrap_or(0),
+        empty: u64::try_from(start.saturating_sub(shown.start)).unwrap_or(0),
+        media_time: media_start.saturating_sub(cut.first_dts).saturating_add(composition_shift(cut)),
+        duration: u64::try_from(end.saturating_sub(start)).unwrap_or(0),
     }
+}
+
+/// What is added to all composition offsets of a track. An edit cannot begin before the first
+/// decode time (`media_time`, ISO/IEC 14496-12 §8.6.6), but with negative offsets the first frame
+/// shown can.
+fn composition_shift(cut: &TrackCut) -> i64 {
+    cut.first_dts.saturating_sub(cut.shown_start_pts).max(0)
+}
+
+/// A sample `ticks` later in composition.
+fn shifted(sample: &SampleInfo, ticks: i64) -> SampleInfo {
+    let offset = i64::from(sample.cts_offset).saturating_add(ticks);
+    SampleInfo { cts_offset: i32::try_from(offset).unwrap_or(i32::MAX), ..*sample }
 }
 
 /// Adds what the cuts keep of one segment.
@@ -147,11 +165,16 @@ fn push_segment<'a>(
         let Some(span) = table.span(position) else { continue };
         let Some(kept) = cut.kept(position, span.samples.len()) else { continue };
         let skipped: u64 = span.samples[..kept.start].iter().map(|sample| u64::from(sample.size)).sum();
+        let mut samples = Cow::Borrowed(&span.samples[kept]);
+        let shift = composition_shift(cut);
+        if shift > 0 {
+            samples = samples.iter().map(|sample| shifted(sample, shift)).collect();
+        }
         builder.push(&Chunk {
             track: number,
             source: u32::try_from(position).unwrap_or(u32::MAX),
             offset: u64::from(span.data_offset) + skipped,
-            samples: &span.samples[kept],
+            samples: &samples,
         })?;
     }
     Ok(())

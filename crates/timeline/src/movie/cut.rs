@@ -68,8 +68,8 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    fn end(&self) -> i64 {
-        self.pts + i64::from(self.info.duration)
+    pub(super) fn end(&self) -> i64 {
+        self.pts.saturating_add(i64::from(self.info.duration))
     }
 }
 
@@ -88,13 +88,24 @@ impl<'a> TrackTable<'a> {
                 span.timed().enumerate().map(move |(sample, (dts, info))| Row {
                     place: Place { segment, sample },
                     dts: dts.0,
-                    pts: dts.0 + i64::from(info.cts_offset),
+                    pts: dts.0.saturating_add(i64::from(info.cts_offset)),
                     info,
                 })
             })
     }
 
-    fn timescale(self) -> u32 {
+    /// The samples of a video track that can be decoded, in decode order. Pictures that follow the
+    /// first sync sample but are shown before it refer to what came before the source: an open group
+    /// of pictures has such, and so has every CRA picture of HEVC with RASL pictures
+    /// (ITU-T H.265 §3, leading picture).
+    pub(super) fn decodable(self) -> impl Iterator<Item = Row<'a>> {
+        let first = self.rows().find(|row| row.info.is_sync);
+        first.into_iter().flat_map(move |first| {
+            self.rows().filter(move |row| row.place >= first.place && row.pts >= first.pts)
+        })
+    }
+
+    pub(super) fn timescale(self) -> u32 {
         self.source.tracks[self.track].timescale
     }
 
@@ -115,9 +126,10 @@ pub(super) fn from_movie(ticks: i64, timescale: u32) -> i64 {
     Ticks(ticks).rescale(MOVIE_TIMESCALE, timescale).0
 }
 
-/// Decides for all tracks; `None` when nothing would be shown.
-pub(super) fn cut(source: &MovieSource) -> Option<(Vec<TrackCut>, Shown)> {
-    let video = video_track(&source.tracks).and_then(|track| cut_video(TrackTable { source, track }));
+/// Decides for all tracks; `None` when nothing would be shown. `held`: whether [`super::hold`] has
+/// moved the picture into the range that is on screen all through it.
+pub(super) fn cut(source: &MovieSource, held: bool) -> Option<(Vec<TrackCut>, Shown)> {
+    let video = video_track(&source.tracks).and_then(|track| cut_video(TrackTable { source, track }, held));
     let audio = |shown| {
         let tables = (0..source.tracks.len()).map(|track| TrackTable { source, track });
         let sounds = tables.filter(|table| Some(table.track) != video_track(&source.tracks));
@@ -146,8 +158,8 @@ fn shown(source: &MovieSource, video: Option<&TrackCut>, audio: &[TrackCut], ask
     let sound = sound.map(|(start, end)| (start.max(asked.start), end.min(asked.end)));
     let (start, end) = match (video.map(bounds), sound) {
         (Some(picture), Some(sound)) => {
-            let picture_opens = asked.start != i64::MIN && picture.0 - asked.start <= near;
-            let picture_closes = asked.end != i64::MAX && asked.end - picture.1 <= near;
+            let picture_opens = asked.start != i64::MIN && picture.0.saturating_sub(asked.start) <= near;
+            let picture_closes = asked.end != i64::MAX && asked.end.saturating_sub(picture.1) <= near;
             (
                 if picture_opens { picture.0 } else { picture.0.min(sound.0) },
                 if picture_closes { picture.1 } else { picture.1.max(sound.1) },
@@ -160,31 +172,20 @@ fn shown(source: &MovieSource, video: Option<&TrackCut>, audio: &[TrackCut], ask
 }
 
 /// Finds the frames whose time lies in the range and the samples needed to decode them.
-fn cut_video(table: TrackTable<'_>) -> Option<TrackCut> {
+fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
     let start = table.source.start_us.map_or(i64::MIN, |us| ceil_ticks(table, us));
     let stop = table.source.stop_us.map_or(i64::MAX, |us| ceil_ticks(table, us));
     let wanted = |row: &Row<'_>| row.pts >= start && row.pts < stop;
-    let first_pts = table.rows().filter(wanted).map(|row| row.pts).min()?;
-    let last = table.rows().filter(wanted).max_by_key(|row| row.pts)?;
-    let last_place = table.rows().filter(wanted).map(|row| row.place).last()?;
-
-    // A picture that is shown before the sync sample it follows in decode order refers to what
-    // came before that one.
-    let mut opening: Option<Row<'_>> = None;
-    for row in table.rows() {
-        if row.info.is_sync && row.pts <= first_pts {
-            opening = Some(row);
-        }
-        if row.pts == first_pts {
-            break;
-        }
-    }
-    let opening = opening?;
+    let first_pts = table.decodable().filter(wanted).map(|row| row.pts).min()?;
+    let last = table.decodable().filter(wanted).max_by_key(|row| row.pts)?;
+    let last_place = table.decodable().filter(wanted).map(|row| row.place).last()?;
+    let opening = opening(table, first_pts)?;
 
     // A frame lasts until the next one is shown.
     let next_pts = table.rows().map(|row| row.pts).filter(|&pts| pts > last.pts).min();
-    let mut shown_end_pts = next_pts.unwrap_or_else(|| last.end()).max(last.pts + 1);
-    if table.source.stop_us.is_some() && shown_end_pts - stop > table.ticks(NEAR_US) {
+    let next_pts = next_pts.filter(|_| !held);
+    let mut shown_end_pts = next_pts.unwrap_or_else(|| last.end()).max(last.pts.saturating_add(1));
+    if table.source.stop_us.is_some() && shown_end_pts.saturating_sub(stop) > table.ticks(NEAR_US) {
         shown_end_pts = stop;
     }
     Some(TrackCut {
@@ -195,6 +196,27 @@ fn cut_video(table: TrackTable<'_>) -> Option<TrackCut> {
         shown_start_pts: first_pts,
         shown_end_pts,
     })
+}
+
+/// Finds the sync sample that decoding begins with for a file whose first frame is at `first_pts`.
+fn opening(table: TrackTable<'_>, first_pts: i64) -> Option<Row<'_>> {
+    // A picture that is shown before the sync sample it follows in decode order refers to what
+    // came before that one.
+    let (mut before, mut opening) = (None, None);
+    for row in table.decodable() {
+        if row.info.is_sync && row.pts <= first_pts {
+            before = opening.replace(row);
+        }
+        if row.pts == first_pts {
+            break;
+        }
+    }
+    let opening = opening?;
+    // Decoders complain of such pictures where their references are missing, shown or not: they get
+    // one group of pictures more, and only where there is need.
+    let group = table.rows().skip_while(|row| row.place <= opening.place);
+    let leads = group.take_while(|row| !row.info.is_sync).any(|row| row.pts < opening.pts);
+    before.filter(|_| leads).or(Some(opening))
 }
 
 /// Finds the sound that is heard in `shown`, and what a decoder needs before it to be settled.
@@ -227,7 +249,7 @@ fn pre_roll_ticks(table: TrackTable<'_>) -> i64 {
 }
 
 /// The first tick of the track at or after a moment of the media clock.
-fn ceil_ticks(table: TrackTable<'_>, us: i64) -> i64 {
+pub(super) fn ceil_ticks(table: TrackTable<'_>, us: i64) -> i64 {
     let floor = table.ticks(us);
     let exact = i128::from(floor) * 1_000_000 == i128::from(us) * i128::from(table.timescale());
     if exact { floor } else { floor.saturating_add(1) }

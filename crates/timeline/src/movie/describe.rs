@@ -8,8 +8,8 @@ use super::{MOVIE_TIMESCALE, MovieSource, Shown};
 
 /// The metadata of a file of `len` bytes.
 pub(super) fn describe(source: &MovieSource, cuts: &[TrackCut], shown: Shown, len: u64) -> Metadata {
-    let duration_us = to_us(shown.end - shown.start);
-    let duration_ms = u64::try_from((duration_us + 500) / 1000).unwrap_or(0);
+    let duration_us = to_us(shown.end.saturating_sub(shown.start));
+    let duration_ms = u64::try_from(duration_us.saturating_add(500) / 1000).unwrap_or(0);
     let first_segment = cuts.iter().map(|cut| cut.first.segment).min().unwrap_or(0);
     let last_segment = cuts.iter().map(|cut| cut.last.segment).max().unwrap_or(0);
     let wall = |position: usize, movie_ticks: i64| {
@@ -44,10 +44,12 @@ fn describe_track(source: &MovieSource, cut: &TrackCut, duration_us: i64) -> Tra
         bytes += u64::from(row.info.size);
         shown += u64::from((cut.shown_start_pts..cut.shown_end_pts).contains(&row.pts));
     }
-    let held_us = (cut.shown_end_pts - cut.first_dts).max(1) as f64 / f64::from(config.timescale) * 1e6;
+    let held_us =
+        cut.shown_end_pts.saturating_sub(cut.first_dts).max(1) as f64 / f64::from(config.timescale) * 1e6;
     let dimensions = config.codec.dimensions();
     let frame_rate = || {
-        let track_us = (cut.shown_end_pts - cut.shown_start_pts) as f64 / f64::from(config.timescale) * 1e6;
+        let ticks = cut.shown_end_pts.saturating_sub(cut.shown_start_pts);
+        let track_us = ticks as f64 / f64::from(config.timescale) * 1e6;
         let span_us = if track_us > 0.0 { track_us } else { duration_us.max(1) as f64 };
         (shown as f64 * 1e9 / span_us).round() / 1000.0
     };
@@ -73,6 +75,6 @@ fn pre_roll_ms(source: &MovieSource, cuts: &[TrackCut]) -> u64 {
     };
     let table = TrackTable { source, track: cut.track };
     let opening = table.rows().find(|row| row.place == cut.first).map_or(cut.shown_start_pts, |row| row.pts);
-    let us = cut::to_movie(cut.shown_start_pts - opening, source.tracks[cut.track].timescale);
+    let us = cut::to_movie(cut.shown_start_pts.saturating_sub(opening), source.tracks[cut.track].timescale);
     u64::try_from(to_us(us) / 1000).unwrap_or(0)
 }

@@ -1,6 +1,8 @@
 //! A synthetic publisher: samples at exact times, fed to a segmenter, and what came of them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod player;
+
 use bytes::Bytes;
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};

@@ -1,0 +1,112 @@
+//! What an independent parser reads in a file, and what a player shows of it.
+
+use mediahooks_media::mp4::{Extent, Slice};
+use mediahooks_timeline::movie::{BuiltMovie, MovieSource};
+use mediahooks_timeline::segmenter::RUN_ORIGIN_US;
+use mp4_atom::{Atom, FourCC, Moov, ReadAtom, ReadFrom};
+
+/// The file's `moov`, read by an independent parser, and its `mdat`.
+pub fn materialise(movie: &BuiltMovie, stored: &[Vec<u8>]) -> (Moov, Vec<u8>, Vec<u8>) {
+    let mut file = Vec::new();
+    for slice in movie.file.slices(0..movie.file.len) {
+        match slice {
+            Slice::Header(range) => file.extend_from_slice(&movie.file.header[range]),
+            Slice::Extent(Extent { source, offset, len }) => {
+                let (from, to) = (offset as usize, (offset + len) as usize);
+                file.extend_from_slice(&stored[source as usize][from..to]);
+            }
+        }
+    }
+    assert_eq!(file.len() as u64, movie.file.len);
+    let mut reader = file.as_slice();
+    let mut moov = None;
+    while let Ok(header) = mp4_atom::Header::read_from(&mut reader) {
+        if header.kind == Moov::KIND {
+            moov = Some(Moov::read_atom(&header, &mut reader).unwrap());
+        } else if header.kind == FourCC::new(b"mdat") {
+            break;
+        } else {
+            reader = &reader[header.size.unwrap_or(0)..];
+        }
+    }
+    let mdat = reader.to_vec();
+    (moov.expect("moov before mdat"), mdat, file)
+}
+
+/// Presentation times in ms of the frames that a player shows of the picture track, worked out from
+/// the boxes, and their bytes.
+pub fn shown(movie: &BuiltMovie, stored: &[Vec<u8>]) -> Vec<(i64, String)> {
+    let (moov, _, file) = materialise(movie, stored);
+    let trak = &moov.trak[0];
+    let table = &trak.mdia.minf.stbl;
+    let sizes: Vec<u32> = match &table.stsz.samples {
+        mp4_atom::StszSamples::Different { sizes } => sizes.clone(),
+        mp4_atom::StszSamples::Identical { count, size } => vec![*size; *count as usize],
+    };
+    let durations =
+        table.stts.entries.iter().flat_map(|entry| {
+            std::iter::repeat_n(i64::from(entry.sample_delta), entry.sample_count as usize)
+        });
+    let offsets: Vec<i64> = match &table.ctts {
+        Some(ctts) => ctts
+            .entries
+            .iter()
+            .flat_map(|entry| std::iter::repeat_n(entry.sample_offset, entry.sample_count as usize))
+            .collect(),
+        None => vec![0; sizes.len()],
+    };
+    let (mut skip, mut from, mut length) = (0, 0, i64::MAX);
+    if let Some(list) = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref()) {
+        for entry in &list.entries {
+            match entry.media_time {
+                None => skip = entry.segment_duration as i64,
+                Some(media_time) => (from, length) = (media_time as i64, entry.segment_duration as i64),
+            }
+        }
+    }
+    let mut dts = 0;
+    let mut frames = Vec::new();
+    let mut places = chunk_places(table, &sizes).into_iter();
+    for ((size, duration), offset) in sizes.iter().zip(durations).zip(offsets) {
+        let place = places.next().unwrap() as usize;
+        let pts = dts + offset;
+        if pts >= from && pts - from < length {
+            let text = String::from_utf8_lossy(&file[place..place + *size as usize]).into_owned();
+            frames.push(((pts - from + skip) / 90, text));
+        }
+        dts += duration;
+    }
+    frames.sort();
+    frames
+}
+
+/// Where each sample's bytes begin in the file.
+fn chunk_places(table: &mp4_atom::Stbl, sizes: &[u32]) -> Vec<u64> {
+    let starts: Vec<u64> = match (&table.stco, &table.co64) {
+        (Some(stco), _) => stco.entries.iter().map(|&entry| u64::from(entry)).collect(),
+        (_, Some(co64)) => co64.entries.clone(),
+        _ => panic!("no chunk offsets"),
+    };
+    let mut places = Vec::new();
+    let entries = &table.stsc.entries;
+    for (number, start) in (1u32..).zip(starts) {
+        let per_chunk =
+            entries.iter().rev().find(|entry| entry.first_chunk <= number).unwrap().samples_per_chunk;
+        let mut place = start;
+        for _ in 0..per_chunk {
+            let size = u64::from(sizes[places.len()]);
+            places.push(place);
+            place += size;
+        }
+    }
+    places
+}
+
+/// `source`, cut from `from_ms` to `to_ms` after the run's first sample.
+pub fn range(source: MovieSource, from_ms: i64, to_ms: i64) -> MovieSource {
+    MovieSource {
+        start_us: Some(RUN_ORIGIN_US + from_ms * 1000),
+        stop_us: Some(RUN_ORIGIN_US + to_ms * 1000),
+        ..source
+    }
+}
