@@ -157,7 +157,7 @@ impl Segmenter {
         }
         if !run.has_track(kind) {
             let Some(config) = self.configs.iter().find(|config| config.kind == kind) else { return Ok(()) };
-            run.add_track(config, &sample);
+            run.add_track(config, &sample, arrival, &self.settings);
         }
         let sample = run.place(kind, sample);
         if run.closes_before(kind, &sample, &self.settings) {

@@ -146,6 +146,97 @@ fn samples_left_over_from_the_clock_before_a_jump_do_not_jump_back() {
 }
 
 #[test]
+fn a_track_with_a_clock_of_its_own_is_brought_onto_that_of_the_run() {
+    for skew_ms in [20_000, 3_600_000, -20_000] {
+        let mut publisher = Publisher::new();
+        publisher.config(video_config());
+        publisher.config(audio_config(2));
+        for ms in 0..20_000 {
+            if ms % 40 == 0 {
+                publisher.picture(30_000 + ms, 0, ms % 1000 == 0, ms);
+            }
+            if ms * 48 % 1024 < 48 {
+                publisher.sound(30_000 + skew_ms, ms * 48 / 1024, ms);
+            }
+        }
+        publisher.finish();
+        assert_eq!(publisher.dropped(), [""; 0]);
+        for segment in publisher.segments() {
+            assert_eq!(segment.run, 0);
+            let start_ms = |track: usize, per_ms| segment.index.tracks[track].base_dts.0 / per_ms;
+            assert!(start_ms(0, 90).abs_diff(start_ms(1, 48)) < 60, "skewed by {skew_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn a_track_that_does_not_follow_the_jump_of_the_other_costs_one_run_and_a_second() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    for ms in 0..20_000 {
+        if ms % 40 == 0 {
+            let jump_ms = if ms < 5000 { 0 } else { 60_000 };
+            publisher.picture(ms + jump_ms, 0, ms % 1000 == 0, ms);
+        }
+        if ms * 48 % 1024 < 48 {
+            publisher.sound(0, ms * 48 / 1024, ms);
+        }
+    }
+    publisher.finish();
+    let last = *publisher.segments().last().unwrap();
+    assert_eq!((last.run, last.index.tracks.len()), (1, 2));
+    assert!(publisher.dropped().iter().all(|&reason| reason == "timestamp_jump"));
+    assert!(publisher.dropped().len() <= 48, "{}", publisher.dropped().len());
+}
+
+#[test]
+fn pictures_dropped_at_the_start_do_not_set_the_clock_of_the_run() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.picture(0, 0, false, 0);
+    publisher.picture(12_000, 0, true, 1000);
+    publisher.sound(10_900, 0, 1000);
+    publisher.finish();
+    let segments = publisher.segments();
+    let starts: Vec<i64> = segments[0]
+        .index
+        .tracks
+        .iter()
+        .zip([90, 48])
+        .map(|(span, per_ms)| span.base_dts.0 / per_ms)
+        .collect();
+    assert_eq!((starts[0] - starts[1], segments[0].run), (1100, 0));
+}
+
+#[test]
+fn the_last_sample_after_a_pause_lasts_as_long_as_those_before_the_pause() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 5, 25, false, true);
+    publisher.picture(14_000, 0, true, 14_000);
+    publisher.sound(14_000, 0, 14_000);
+    publisher.finish();
+    let last = *publisher.segments().last().unwrap();
+    assert_eq!(last.media_end_us, RUN_ORIGIN_US + 14_040_000);
+    let durations: Vec<u32> = last.index.tracks.iter().map(|span| span.samples[0].duration).collect();
+    assert_eq!(durations, [3600, 1024]);
+}
+
+#[test]
+fn a_step_that_was_made_to_let_decode_times_rise_is_no_usual_duration() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    for (dts, is_sync) in [(0, true), (40, false), (80, false), (80, false)] {
+        publisher.picture(dts, 0, is_sync, dts);
+    }
+    publisher.finish();
+    assert_eq!(publisher.segments()[0].index.tracks[0].samples.last().unwrap().duration, 3600);
+}
+
+#[test]
 fn a_decode_time_that_does_not_rise_costs_no_picture() {
     let mut publisher = Publisher::new();
     publisher.config(video_config());

@@ -26,7 +26,7 @@ pub(super) struct OpenRun {
     /// Number of tracks that stored segments already know of.
     announced: usize,
     clock: WallClock,
-    /// Publisher's clock and arrival of the latest sample of any track.
+    /// Time on the run's clock, in microseconds, and arrival of the latest sample of any track.
     latest: (i64, Timestamp),
     /// Longest span of the open segment before it is cut at a frame that is no sync sample.
     piece_us: i64,
@@ -45,7 +45,8 @@ struct OpenTrack {
     last_dts: Option<Ticks>,
     /// The publisher's own stamp of the last sample and its arrival.
     last_seen: Option<(i64, Timestamp)>,
-    /// Duration of the last sample whose successor is known.
+    /// Duration of the last sample that had a usual one: what a sample is given whose successor is
+    /// not known.
     usual_duration: u32,
     samples: Vec<Sample>,
 }
@@ -78,7 +79,7 @@ impl OpenRun {
             tracks: Vec::new(),
             announced: 0,
             clock: WallClock::default(),
-            latest: (origin_us, started),
+            latest: (RUN_ORIGIN_US, started),
             piece_us: settings.piece_us,
             group_fits: false,
             last_sync_us: None,
@@ -107,6 +108,11 @@ impl OpenRun {
 
     /// Decides whether a sample stamped `dts_us` by its publisher continues this run. A pause is
     /// not a jump: the arrivals are as far apart as the timestamps then.
+    ///
+    /// Only a track that jumps against its own samples begins a run. One that begins far from the
+    /// others has a clock of its own, and if that began a run, the others would be far from it in
+    /// turn, without end. It follows, and [`OpenRun::add_track`] brings it onto the run's clock.
+    /// Shortly after a jump it is more likely what is left of the clock before.
     pub(super) fn judge(
         &self,
         kind: TrackKind,
@@ -116,30 +122,57 @@ impl OpenRun {
     ) -> Judgement {
         let own =
             self.tracks.iter().find(|track| track.config.kind == kind).and_then(|track| track.last_seen);
-        let (last_us, last_arrival) = own.unwrap_or(self.latest);
-        let step_us = dts_us.saturating_sub(last_us);
-        let ahead_us = step_us.saturating_sub(arrival.micros_since(last_arrival).max(0));
-        // A track's first sample may be older than the other track's latest without a jump.
-        let back_us = if own.is_some() { settings.back_us } else { settings.jump_us };
-        if ahead_us <= settings.jump_us && step_us >= -back_us {
+        let follows = match own {
+            Some(last) => is_near(last, dts_us, arrival, settings.jump_us, settings.back_us),
+            None => self.is_on_clock(dts_us, arrival, settings),
+        };
+        if follows {
             Judgement::Follows
         } else if self.by_jump && arrival.micros_since(self.started) < STRAGGLERS_US {
             Judgement::Straggler
-        } else {
+        } else if own.is_some() {
             Judgement::Jump
+        } else {
+            Judgement::Follows
         }
     }
 
+    /// Whether the first sample of a track, stamped `dts_us` by its publisher, is on the clock that
+    /// the run began with. It may be older than the other track's latest.
+    fn is_on_clock(&self, dts_us: i64, arrival: Timestamp, settings: &SegmenterSettings) -> bool {
+        let run_us = dts_us.saturating_sub(self.origin_us).saturating_add(RUN_ORIGIN_US);
+        is_near(self.latest, run_us, arrival, settings.jump_us, settings.jump_us)
+    }
+
     /// Adds a track whose first sample is `first`, which completes the configuration where the
-    /// codec tells its picture size only there.
-    pub(super) fn add_track(&mut self, config: &TrackConfig, first: &Sample) {
+    /// codec tells its picture size only there. A track that is not on the run's clock gets a base
+    /// of its own: its first sample is as much later than the latest one as it arrived later.
+    pub(super) fn add_track(
+        &mut self,
+        config: &TrackConfig,
+        first: &Sample,
+        arrival: Timestamp,
+        settings: &SegmenterSettings,
+    ) {
         let mut config = config.clone();
         if let Some(codec) = config.codec.with_dimensions_from_sample(&first.data) {
             config.codec = codec;
         }
-        let base = Ticks::from_micros(self.origin_us.saturating_sub(RUN_ORIGIN_US), config.timescale);
-        let usual_duration =
-            config.codec.audio_frame_len(&first.data).unwrap_or_else(|| (config.timescale / 30).max(1));
+        let first_us = first.dts.to_micros(config.timescale);
+        let is_on_clock = self.is_on_clock(first_us, arrival, settings);
+        if self.tracks.is_empty() && !is_on_clock {
+            // Nothing was kept of the clock that the run began with.
+            self.origin_us = first_us;
+            self.latest = (RUN_ORIGIN_US, arrival);
+        }
+        let base = if is_on_clock || self.tracks.is_empty() {
+            Ticks::from_micros(self.origin_us.saturating_sub(RUN_ORIGIN_US), config.timescale)
+        } else {
+            let (latest_us, latest_arrival) = self.latest;
+            let now_us = latest_us.saturating_add(arrival.micros_since(latest_arrival).max(0));
+            Ticks(first.dts.0.saturating_sub(Ticks::from_micros(now_us, config.timescale).0))
+        };
+        let usual_duration = (config.timescale / 30).max(1);
         self.tracks.push(OpenTrack {
             config,
             base,
@@ -155,7 +188,7 @@ impl OpenRun {
     pub(super) fn place(&self, kind: TrackKind, mut sample: Sample) -> Sample {
         let Some(track) = self.tracks.iter().find(|track| track.config.kind == kind) else { return sample };
         let dts = sample.dts.0.saturating_sub(track.base.0);
-        let earliest = track.last_dts.map_or(0, |last| last.0 + 1);
+        let earliest = track.last_dts.map_or(0, |last| last.0.saturating_add(1));
         if dts < earliest {
             let moved = i32::try_from(earliest - dts).unwrap_or(i32::MAX);
             sample.cts_offset = sample.cts_offset.saturating_sub(moved);
@@ -204,19 +237,20 @@ impl OpenRun {
         let Some(track) = self.tracks.iter_mut().find(|track| track.config.kind == kind) else { return };
         let timescale = track.config.timescale;
         if let Some(last) = track.last_dts {
-            track.usual_duration = u32::try_from(sample.dts.0 - last.0).unwrap_or(track.usual_duration);
+            track.learn_duration(sample.dts.0.saturating_sub(last.0));
         }
+        let run_us = sample.dts.to_micros(timescale);
         let stamped_us = Ticks(sample.dts.0.saturating_add(track.base.0)).to_micros(timescale);
         track.last_dts = Some(sample.dts);
         track.last_seen = Some((stamped_us, arrival));
-        if stamped_us >= self.latest.0 {
-            self.latest = (stamped_us, arrival);
+        if run_us >= self.latest.0 {
+            self.latest = (run_us, arrival);
         }
         self.clock.observe(sample.pts().to_micros(timescale), arrival);
         self.opened.get_or_insert(arrival);
         self.bytes += sample.data.len();
         if kind == TrackKind::Video && sample.is_sync {
-            self.learn_group(sample.dts.to_micros(timescale), settings.piece_us);
+            self.learn_group(run_us, settings.piece_us);
         }
         if let Some(track) = self.tracks.iter_mut().find(|track| track.config.kind == kind) {
             track.samples.push(sample);
@@ -227,8 +261,8 @@ impl OpenRun {
     /// sync sample.
     fn learn_group(&mut self, sync_us: i64, piece_us: i64) {
         if let Some(last) = self.last_sync_us.replace(sync_us) {
-            let group_us = (sync_us - last).max(1);
-            let pieces = (group_us + piece_us - 1) / piece_us;
+            let group_us = sync_us.saturating_sub(last).max(1);
+            let pieces = (group_us - 1) / piece_us + 1;
             self.piece_us = group_us / pieces.max(1);
             self.group_fits = pieces <= 1;
         }
@@ -258,9 +292,9 @@ impl OpenRun {
             let successor = next.filter(|(kind, _)| *kind == track.config.kind).map(|(_, dts)| dts);
             let Some(span) = track.take_span(number, successor) else { continue };
             for (dts, sample) in span.0.timed() {
-                let pts = Ticks(dts.0 + i64::from(sample.cts_offset));
+                let pts = Ticks(dts.0.saturating_add(i64::from(sample.cts_offset)));
                 start_us = start_us.min(pts.to_micros(track.config.timescale));
-                let end = Ticks(pts.0 + i64::from(sample.duration));
+                let end = Ticks(pts.0.saturating_add(i64::from(sample.duration)));
                 end_us = end_us.max(end.to_micros(track.config.timescale));
             }
             index.tracks.push(span.0);
@@ -288,17 +322,48 @@ impl OpenRun {
     }
 }
 
+/// Whether a sample stamped `stamp_us` follows the `last` stamp and arrival: it is at most
+/// `ahead_max_us` further from that than their arrivals are apart, and at most `back_max_us` before.
+fn is_near(
+    last: (i64, Timestamp),
+    stamp_us: i64,
+    arrival: Timestamp,
+    ahead_max_us: i64,
+    back_max_us: i64,
+) -> bool {
+    let step_us = stamp_us.saturating_sub(last.0);
+    let ahead_us = step_us.saturating_sub(arrival.micros_since(last.1).max(0));
+    ahead_us <= ahead_max_us && step_us >= -back_max_us
+}
+
 impl OpenTrack {
+    /// Learns from the step between two samples, unless it is a pause, or a single tick:
+    /// [`OpenRun::place`] makes such steps, no encoder does.
+    fn learn_duration(&mut self, step: i64) {
+        if (2..=i64::from(self.config.timescale)).contains(&step) {
+            self.usual_duration = u32::try_from(step).unwrap_or(self.usual_duration);
+        }
+    }
+
+    /// How long `sample` lasts, in ticks, as far as can be told without its successor.
+    fn likely_duration(&self, sample: &Sample) -> u32 {
+        let codec = &self.config.codec;
+        let frame_len = codec.audio_frame_len(&sample.data).zip(codec.audio_sample_rate());
+        let ticks = frame_len
+            .map(|(len, rate)| Ticks(i64::from(len)).rescale(rate, self.config.timescale).0)
+            .and_then(|ticks| u32::try_from(ticks).ok());
+        ticks.unwrap_or(self.usual_duration)
+    }
+
     /// The index entry and the bytes of what the track has in the open segment.
     fn take_span(&mut self, number: u32, successor: Option<Ticks>) -> Option<(TrackSpan, Vec<Bytes>)> {
         let samples = std::mem::take(&mut self.samples);
         let base_dts = samples.first()?.dts;
-        let usual = Ticks(i64::from(self.usual_duration));
         let ends = samples.iter().skip(1).map(|sample| sample.dts).map(Some).chain([successor]);
         let infos = samples.iter().zip(ends).map(|(sample, end)| {
-            let duration = end.map_or(usual.0, |end| end.0 - sample.dts.0);
+            let known = end.and_then(|end| u32::try_from(end.0 - sample.dts.0).ok());
             SampleInfo {
-                duration: u32::try_from(duration).unwrap_or(self.usual_duration),
+                duration: known.unwrap_or_else(|| self.likely_duration(sample)),
                 size: u32::try_from(sample.data.len()).unwrap_or(u32::MAX),
                 cts_offset: sample.cts_offset,
                 is_sync: sample.is_sync,
