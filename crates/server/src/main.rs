@@ -11,13 +11,24 @@ mod receive;
 mod serve;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
+use tokio::runtime::Runtime;
+
+/// How long work on blocking threads may go on after the command is done. A system call on a disk that hangs
+/// never returns, and must not keep the process.
+const THREADS_MAX: Duration = Duration::from_millis(500);
 
 /// Exit codes: 0 done, 1 it went wrong, 2 the command line is wrong.
-#[tokio::main]
-async fn main() -> ExitCode {
-    match cli::Cli::parse().run().await {
+fn main() -> ExitCode {
+    let command = cli::Cli::parse();
+    let outcome = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(command.run());
+        runtime.shutdown_timeout(THREADS_MAX);
+        outcome
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprint!("{}", output::failure::describe(&error));

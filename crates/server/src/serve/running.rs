@@ -1,7 +1,7 @@
 //! A running server: everything wired together, and taken apart again in order.
 //!
 //! `serve` and `demo` start it. What always holds: what was acknowledged to anybody is durable before it
-//! stops, and it stops within [`STOP_MAX`] and a little.
+//! stops, and it stops within [`STOP_MAX`] and [`CLOSE_MAX`], whatever hangs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +28,10 @@ use crate::output::human;
 
 /// How long a stop may take until the database is closed.
 const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How long closing the database may take. A disk that hangs must not keep the process: what the database
+/// acknowledged is durable, and the next start repairs the rest.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
 
 /// Between two looks at whether anything is left to deliver.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -153,7 +157,12 @@ impl Running {
         if tokio::time::timeout_at(deadline, settled).await.is_err() {
             tracing::warn!("not everything was settled in {} s; the next start goes on", STOP_MAX.as_secs());
         }
-        database.close().await?;
+        let closed = tokio::time::timeout(CLOSE_MAX, database.close()).await.map_err(|_| {
+            Failure::new(format!("the database could not be closed in {} s", CLOSE_MAX.as_secs()))
+                .because("the disk of the data directory does not answer")
+                .advise("look at the disk; what was acknowledged is safe, the next start repairs the rest")
+        })?;
+        closed?;
         tracing::info!("stopped");
         Ok(())
     }
