@@ -89,6 +89,46 @@ async fn account() {
 }
 
 #[tokio::test]
+async fn secrets() {
+    let server = server().await;
+    let mut text = String::new();
+    for command in [
+        &["account", "secrets"][..],
+        &["account", "secrets", "add", "the app/50 %?"],
+        &["account", "secrets", "list"],
+        &["account", "secrets", "delete", "the app/50 %?"],
+        &["account", "secrets"],
+    ] {
+        text.push_str(&format!("$ mediahooks {}\n{}\n", command.join(" "), client(&server, command).await));
+    }
+    insta::assert_snapshot!(redact(&text));
+
+    let secret = client(&server, &["account", "secrets", "add", "spare", "--field", "secret"]).await;
+    let url = server.url();
+    let environment = [("MEDIAHOOKS_SERVER", &*url), ("MEDIAHOOKS_API_SECRET", secret.trim())];
+    assert_eq!(run(&["account", "info"], &environment).await.code, Some(0), "it opens the server at once");
+}
+
+/// What scripts read is the answer and nothing else.
+#[tokio::test]
+async fn answers_for_scripts() {
+    let server = server().await;
+    let token = client(&server, &["token", "create", "first", "--stream", "stage", "--field", "token"]).await;
+    assert!(token.trim().bytes().all(|byte| byte.is_ascii_hexdigit()), "{token}");
+    assert_eq!(client(&server, &["token", "list", "--field", "id"]).await, "1\n");
+    client(&server, &["webhook", "add", "https://example.com/"]).await;
+    let tested = client(&server, &["webhook", "test", "1", "--json"]).await;
+    let tested: serde_json::Value = serde_json::from_str(&tested).unwrap();
+    assert!(tested["Media"].is_boolean() || tested["Media"].is_object(), "{tested}");
+
+    let url = server.url();
+    let environment = [("MEDIAHOOKS_SERVER", &*url), ("MEDIAHOOKS_API_SECRET", server.secret())];
+    let outcome = run(&["token", "list", "--field", "nothing"], &environment).await;
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(1), ""));
+    assert!(outcome.stderr.contains("no member `nothing`"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
 async fn refusals_of_the_server_are_told() {
     let server = server().await;
     let url = server.url();

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use mediahooks_database::{Conflict, Database, DatabaseError, Options};
+use mediahooks_model::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::remote::{RemoteArgs, print};
+use super::remote::RemoteArgs;
+use super::rest::{Rest, read};
 use crate::output::failure::Failure;
 use crate::output::{human, table};
 use crate::serve::account::{DATABASE_FILE, fresh_secret, hash};
@@ -36,11 +40,11 @@ enum AccountCommand {
         #[arg(long, value_name = "DAYS")]
         clips: Option<Days>,
     },
-    /// Look after API secrets, in the data directory of a stopped server. Helps when the secret was lost.
+    /// Look after API secrets. When all are lost: stop the server and add one with --data.
     Secrets {
-        /// The server's data directory.
-        #[arg(long, value_name = "DIR", env = "MEDIAHOOKS_DATA", default_value = "./mediahooks-data")]
-        data: PathBuf,
+        /// Work on this data directory of a stopped server instead: it needs no secret.
+        #[arg(long, global = true, value_name = "DIR")]
+        data: Option<PathBuf>,
         #[command(subcommand)]
         command: Option<SecretsCommand>,
     },
@@ -116,10 +120,12 @@ pub async fn run(args: AccountArgs) -> anyhow::Result<()> {
             args.remote.show(&rules, |rules| Ok(expiration(rules)))
         }
         AccountCommand::Secrets { data, command } => {
-            let database = open(data)?;
-            let outcome = secrets(&database, &args.remote, command.unwrap_or(SecretsCommand::List)).await;
-            database.close().await?;
-            outcome
+            let command = command.unwrap_or(SecretsCommand::List);
+            let answer = match data {
+                Some(data) => offline(data, &command).await?,
+                None => online(&args.remote.rest()?, &command).await?,
+            };
+            args.remote.show(&answer, |answer| secrets(answer, &command))
         }
     }
 }
@@ -140,6 +146,49 @@ fn expiration(rules: &Value) -> String {
     ]))
 }
 
+#[derive(Deserialize)]
+struct Secret {
+    name: String,
+    created: Timestamp,
+}
+
+/// What the server or the database answered, for people.
+fn secrets(answer: &Value, command: &SecretsCommand) -> anyhow::Result<String> {
+    Ok(match command {
+        SecretsCommand::List => {
+            let mut rows = table::new(&["name", "made"]);
+            for secret in read::<Vec<Secret>>(answer)? {
+                rows.add_row([table::cell(&secret.name), human::moment(secret.created)]);
+            }
+            table::text(&rows)
+        }
+        SecretsCommand::Add { .. } => {
+            format!("{}\n", table::cell(answer["secret"].as_str().unwrap_or_default()))
+        }
+        SecretsCommand::Delete { name } => format!("Secret `{}` is deleted.\n", table::cell(name)),
+    })
+}
+
+async fn online(rest: &Rest, command: &SecretsCommand) -> anyhow::Result<Value> {
+    const PATH: &str = "/api/v3/account/secrets";
+    match command {
+        SecretsCommand::List => rest.get(PATH, &[]).await,
+        SecretsCommand::Add { name } => rest.post(PATH, &json!({"name": name})).await,
+        SecretsCommand::Delete { name } => {
+            let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+            rest.delete(&format!("{PATH}/{name}"), &[]).await
+        }
+    }
+}
+
+/// The same without a server, in its data directory. Answers as the server does.
+async fn offline(data: PathBuf, command: &SecretsCommand) -> anyhow::Result<Value> {
+    let database = open(data)?;
+    let outcome = change(&database, command).await;
+    database.close().await?;
+    outcome
+}
+
 fn open(data: PathBuf) -> anyhow::Result<Database> {
     let path = data.join(DATABASE_FILE);
     if !path.exists() {
@@ -156,39 +205,30 @@ fn open(data: PathBuf) -> anyhow::Result<Database> {
     })
 }
 
-async fn secrets(database: &Database, remote: &RemoteArgs, command: SecretsCommand) -> anyhow::Result<()> {
+async fn change(database: &Database, command: &SecretsCommand) -> anyhow::Result<Value> {
     match command {
         SecretsCommand::List => {
-            let secrets = database.api_secrets().await?;
-            let json: Vec<Value> = secrets
-                .iter()
-                .map(|secret| json!({"name": secret.name, "created": secret.created}))
-                .collect();
-            remote.show(&json.into(), |_| {
-                let mut rows = table::new(&["name", "made"]);
-                for secret in &secrets {
-                    rows.add_row([table::cell(&secret.name), human::moment(secret.created)]);
-                }
-                Ok(table::text(&rows))
-            })
+            let secrets = database.api_secrets().await?.into_iter();
+            Ok(secrets.map(|secret| json!({"name": secret.name, "created": secret.created})).collect())
         }
         SecretsCommand::Add { name } => {
             let secret = fresh_secret();
-            database.add_api_secret(name.clone(), hash(&secret), human::now()).await.map_err(|error| {
-                match error {
+            let created = human::now();
+            database.add_api_secret(name.clone(), hash(&secret), created).await.map_err(
+                |error| match error {
                     DatabaseError::Conflict(Conflict::Exists) => {
+                        let name = table::cell(name);
                         anyhow::Error::new(Failure::new(format!("there is a secret named `{name}` already")))
                     }
                     error => error.into(),
-                }
-            })?;
-            let shown = json!({"name": name, "secret": secret});
-            remote.show(&shown, |_| Ok(format!("{secret}\n")))
+                },
+            )?;
+            Ok(json!({"name": name, "secret": secret, "created": created}))
         }
         SecretsCommand::Delete { name } => {
             let existed = database.remove_api_secret(name.clone()).await?;
-            anyhow::ensure!(existed, "there is no secret named `{}`", table::cell(&name));
-            print(&format!("Secret `{}` is deleted.\n", table::cell(&name)))
+            anyhow::ensure!(existed, "there is no secret named `{}`", table::cell(name));
+            Ok(true.into())
         }
     }
 }

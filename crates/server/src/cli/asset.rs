@@ -287,14 +287,18 @@ impl Asset {
 async fn delete(rest: &Rest, remote: &RemoteArgs, ids: &[String]) -> anyhow::Result<()> {
     /// The most ids of one request.
     const IDS_MAX: usize = 100;
-    let mut failed = false;
+    let mut count = 0;
+    let mut errors: Vec<Value> = Vec::new();
     for ids in ids.chunks(IDS_MAX) {
         let query: Vec<_> = ids.iter().map(|id| ("id", id.clone())).collect();
         let outcome = rest.delete("/api/v3/media/assets", &query).await?;
-        remote.show(&outcome, |outcome| Ok(deleted(outcome)))?;
-        failed |= outcome["errors"].as_array().is_some_and(|errors| !errors.is_empty());
+        count += outcome["itemsDeleted"].as_u64().unwrap_or_default();
+        errors.extend(outcome["errors"].as_array().into_iter().flatten().cloned());
     }
-    anyhow::ensure!(!failed, "not every asset was deleted");
+    let all_deleted = errors.is_empty();
+    let outcome = serde_json::json!({"itemsDeleted": count, "errors": errors});
+    remote.show(&outcome, |outcome| Ok(deleted(outcome)))?;
+    anyhow::ensure!(all_deleted, "not every asset was deleted");
     Ok(())
 }
 

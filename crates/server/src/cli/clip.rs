@@ -35,13 +35,14 @@ enum ClipCommand {
 struct CreateArgs {
     /// The stream's name.
     stream: String,
-    /// The last so much of it, such as 30s or 5m, until now.
+    /// The last so much of it, such as 30s or 5m, counted back from this computer's clock, until the last
+    /// frame that the server has.
     #[arg(long, value_name = "SPAN", required_unless_present = "start", conflicts_with_all = ["start", "stop"])]
     last: Option<Span>,
     /// From when: 18:30:05 (today), 2026-01-31T18:30:05 (your zone) or 2026-01-31T18:30:05Z.
     #[arg(long, value_name = "TIME", value_parser = human::parse_moment)]
     start: Option<Timestamp>,
-    /// Until when; default: now.
+    /// Until when; default: the last frame that the server has. A time to come is waited for.
     #[arg(long, value_name = "TIME", value_parser = human::parse_moment)]
     stop: Option<Timestamp>,
     /// A name for people, and for the file.

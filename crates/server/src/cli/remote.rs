@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::rest::Rest;
 use super::usage_error;
+use crate::output::failure::Failure;
+use crate::output::table::cell;
 
 /// Above these options in help texts.
 pub const HEADING: &str = "Server";
@@ -36,26 +38,47 @@ pub struct RemoteArgs {
     /// Print what the server answered, as JSON.
     #[arg(long, global = true, help_heading = HEADING)]
     pub json: bool,
+    /// Print only this member of the answer, without quotes: for scripts.
+    #[arg(long, global = true, help_heading = HEADING, value_name = "NAME", conflicts_with = "json")]
+    field: Option<String>,
 }
 
 impl RemoteArgs {
     /// The client for this server. Without a secret the program ends with a usage error.
     pub fn rest(&self) -> anyhow::Result<Rest> {
         match &self.secret {
-            Some(secret) => Rest::new(self.server.clone(), secret),
-            None => usage_error("no API secret was given: set --secret or MEDIAHOOKS_API_SECRET"),
+            // An empty variable is one that was not set.
+            Some(secret) if !secret.is_empty() => Rest::new(self.server.clone(), secret),
+            _ => usage_error("no API secret was given: set --secret or MEDIAHOOKS_API_SECRET"),
         }
     }
 
-    /// Prints the answer: as JSON when asked to, else as `human` writes it.
+    /// Prints the answer: as JSON or one member of it when asked to, else as `human` writes it.
     pub fn show(
         &self,
         answer: &Value,
         human: impl FnOnce(&Value) -> anyhow::Result<String>,
     ) -> anyhow::Result<()> {
-        let text = if self.json { format!("{answer:#}\n") } else { human(answer)? };
+        let text = match &self.field {
+            Some(name) => member(answer, name)?,
+            None if self.json => format!("{answer:#}\n"),
+            None => human(answer)?,
+        };
         print(&text)
     }
+}
+
+/// One member of an answer; of a list, that of each item on a line of its own.
+fn member(answer: &Value, name: &str) -> anyhow::Result<String> {
+    let items = answer.as_array().map_or(std::slice::from_ref(answer), Vec::as_slice);
+    let lines = items.iter().map(|item| match item.get(name) {
+        Some(Value::String(text)) => Ok(format!("{text}\n")),
+        Some(value) => Ok(format!("{value}\n")),
+        None => Err(Failure::new(format!("the answer has no member `{}`", cell(name)))
+            .advise("--json shows all of them")
+            .into()),
+    });
+    lines.collect()
 }
 
 /// Writes to standard output. A reader that has gone away, as `head` does, is no error.

@@ -83,8 +83,11 @@ impl Rest {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        // What lies between only repeats the address and names layers of this program.
+        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+        let root = causes.last().map(ToString::to_string).unwrap_or_default();
         Failure::new(format!("cannot reach the server at {}", self.server))
-            .caused_by(error)
+            .because(root)
             .advise("start it with `mediahooks serve`, or name another with --server or MEDIAHOOKS_SERVER")
     }
 

@@ -223,13 +223,16 @@ async fn test(
     if let Some(stream) = stream {
         body["streamName"] = stream.into();
     }
-    for (wanted, kind) in [(kinds.media(), "Media"), (kinds.feeds(), "Feeds")] {
-        if wanted {
-            let answer = rest.post(&format!("/api/webhooks/test/{kind}"), &body).await?;
-            remote.show(&answer, |_| Ok(format!("A {kind} test event is on its way to {to}.\n")))?;
-        }
+    let wanted = [(kinds.media(), "Media"), (kinds.feeds(), "Feeds")];
+    let wanted: Vec<&str> = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| kind).collect();
+    let mut answers = serde_json::Map::new();
+    for kind in &wanted {
+        let answer = rest.post(&format!("/api/webhooks/test/{kind}"), &body).await?;
+        answers.insert((*kind).to_owned(), answer);
     }
-    Ok(())
+    remote.show(&answers.into(), |_| {
+        Ok(wanted.iter().map(|kind| format!("A {kind} test event is on its way to {to}.\n")).collect())
+    })
 }
 
 fn overview(webhooks: &[Webhook]) -> String {

@@ -57,7 +57,7 @@ pub struct ReceiveArgs {
 }
 
 const AFTER_HELP: &str = "\
-With --download a hook is answered only after it is written down in the directory; the file follows in the
+With --download a hook is answered only after it is written down in the directory; the file follows in the \
 background, is tried until it is there, and goes on where it stopped, also after a restart.";
 
 #[derive(Clone)]

@@ -46,8 +46,8 @@ pub struct ServeArgs {
 }
 
 const AFTER_HELP: &str = "\
-Every setting is also an environment variable, --data as MEDIAHOOKS_DATA. A flag beats the environment, the
-environment the file, and the file the default.
+Every setting is also an environment variable, --data as MEDIAHOOKS_DATA. A flag beats the environment, \
+the environment the file, and the file the default.
 The first start makes the account and an API secret and prints them; MEDIAHOOKS_API_SECRET sets the secret instead.
 MEDIAHOOKS_LOG says what to log: error, warn, info, debug, or info,mediahooks_sender=debug.";
 

@@ -28,7 +28,8 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     {
         command.env_remove(name);
     }
-    command.args(arguments).env("TZ", "UTC").envs(environment.iter().copied());
+    // Help texts are as wide as the terminal; without one, as the variable says.
+    command.args(arguments).env("COLUMNS", "100").env("TZ", "UTC").envs(environment.iter().copied());
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = patiently("the command ends", output).await.expect("the program runs");
     Outcome {
