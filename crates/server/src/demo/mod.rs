@@ -50,7 +50,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let receiver = Receiver::start(&rest, style).await?;
     print(&style.paint(Tone::Strong, "Media Hooks demo\n"))?;
     print(&format!(
-        "  server     {server} and rtmp://{}, data in {}\n  receiver   {}, verifies every signature\n",
+        "  server     {server} and rtmp://{}\n  data       {}\n  receiver   {}, verifies every signature\n",
         running.rtmp,
         directory.path().display(),
         receiver.url,

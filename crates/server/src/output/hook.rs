@@ -9,10 +9,19 @@ use super::human;
 use super::style::{Style, Tone};
 use super::table::cell;
 
+/// What is shown of an id where a whole one does not fit: enough to tell assets apart.
+const SHORT_ID_CHARS: usize = 8;
+
 /// The titles of the columns that [`line()`] fills.
 pub fn titles(style: Style) -> String {
-    let titles = format!("{:<12}  {:<16}  {:<46}  {:<15}  {}", "TIME", "EVENT", "OF", "SIGNATURE", "AFTER");
+    let width = subject_width(style);
+    let titles =
+        format!("{:<12}  {:<16}  {:<width$}  {:<15}  {}", "TIME", "EVENT", "OF", "SIGNATURE", "AFTER");
     style.paint(Tone::Quiet, &titles)
+}
+
+fn subject_width(style: Style) -> usize {
+    if style.is_wide() { 46 } else { 10 + SHORT_ID_CHARS }
 }
 
 /// When it came, what happened, to what, how it was proven, and how long after the change of state.
@@ -24,22 +33,27 @@ pub fn line(style: Style, received: Timestamp, verified: &Verified, event: &Even
         "processing" | "started" => Tone::Busy,
         _ => Tone::Quiet,
     };
+    let width = subject_width(style);
     format!(
-        "{}  {}  {:<46}  {:<15}  {}",
+        "{}  {}  {:<width$}  {:<15}  {}",
         human::time_of_day(received),
         style.paint(tone, &format!("{kind:<16}")),
-        subject(event),
+        subject(style, event),
         proof(verified.scheme),
         latency(received, event).map_or_else(|| "unknown".to_owned(), human::duration),
     )
 }
 
-fn subject(event: &Event) -> String {
+fn subject(style: Style, event: &Event) -> String {
+    let id = |id: &str| {
+        let shown = if style.is_wide() { usize::MAX } else { SHORT_ID_CHARS };
+        cell(id).chars().take(shown).collect::<String>()
+    };
     match &event.payload {
         Payload::Media(media) => {
-            format!("{:<9} {}", cell(media.asset_type.as_str()), cell(&media.media_asset_id))
+            format!("{:<9} {}", cell(media.asset_type.as_str()), id(&media.media_asset_id))
         }
-        Payload::Feeds(feed) => format!("feed      {}", cell(&feed.feed_id)),
+        Payload::Feeds(feed) => format!("feed      {}", id(&feed.feed_id)),
         _ => String::new(),
     }
 }

@@ -37,13 +37,13 @@ pub fn progress_bar(target: &Path) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
     );
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
     let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    bar.set_message(cell(&name));
-    bar
+    // The setters would draw it at once, before it has joined the bars beside it.
+    let bar = ProgressBar::no_length().with_message(cell(&name));
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// Shows how far a transfer is.
