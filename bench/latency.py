@@ -5,7 +5,8 @@ Runs the release binary and a real ffmpeg publishing in real time on loopback, t
  - for clips of the running broadcast: request to answer, request to first byte of the file,
    request to `completed` at a webhook endpoint (each p50, p90, p99, max), and beside them what the
    same machine needs for a bare HTTP exchange and for one durable write: the limits below it all;
- - for the recording: disconnect of the publisher to `completed` at the endpoint.
+ - for the recording of that broadcast, and for one of ten minutes (encoded before, sent as fast as it is
+   taken): the publisher's exit to `completed` at the endpoint.
 
 Usage: bench/latency.py [--clips 200] [--seconds 60] [--binary target/release/mediahooks]
 Needs: ffmpeg. Python's standard library only.
@@ -39,6 +40,7 @@ class Hooks(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), HookHandler)
         self.seen = {}
+        self.bodies = {}
         self.arrived = threading.Condition()
 
     def wait(self, asset, event, timeout=30):
@@ -63,6 +65,7 @@ class HookHandler(http.server.BaseHTTPRequestHandler):
         subject = body["data"].get("mediaAssetId") or body["data"].get("feedId")
         with self.server.arrived:
             self.server.seen[(subject, body["event"])] = now
+            self.server.bodies[(subject, body["event"])] = body
             self.server.arrived.notify_all()
 
     def do_GET(self):
@@ -165,6 +168,24 @@ def measure_clips(api, hooks, count):
     show("clip of 10 s: request to `completed` hook", told)
 
 
+def measure_recording(api, hooks, name, publisher):
+    publisher.wait()
+    left = time.perf_counter()
+    recording = api.call("GET", f"/api/v3/media/assets?type=recording&streamName={name}")[0]
+    done = hooks.wait(recording["id"], "completed")
+    length = hooks.bodies[(recording["id"], "completed")]["data"]["metadata"]["duration"]
+    print(f"recording of {length} s: publisher's exit to `completed` hook {(done - left) * 1000:.1f} ms (negative: before its process was gone)")
+
+
+def publish_ten_minutes(rtmp, token, directory):
+    path = os.path.join(directory, "ten-minutes.flv")
+    encode = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=30", "-f", "lavfi", "-i", "sine=r=48000"]
+    encode += ["-t", "600", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "60", "-c:a", "aac", path]
+    subprocess.run(encode, check=True, stdin=subprocess.DEVNULL)
+    url = f"rtmp://127.0.0.1:{rtmp}/v2/pub/ten?token={token}"
+    return subprocess.Popen(["ffmpeg", "-v", "error", "-i", path, "-c", "copy", "-f", "flv", url], stdin=subprocess.DEVNULL)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--clips", type=int, default=200)
@@ -185,16 +206,13 @@ def main():
             wait_ready(http_port)
             bare_limits(directory, hooks)
             api = Api(http_port)
-            token = api.call("POST", "/api/publish_token", {"label": "bench", "streams": [{"streamName": "bench"}], "record": True, "clip": True})["token"]
+            token = api.call("POST", "/api/publish_token", {"label": "bench", "streams": [{"streamName": "bench"}, {"streamName": "ten"}], "record": True, "clip": True})["token"]
             api.call("POST", "/api/webhooks", {"url": f"http://127.0.0.1:{hooks.server_port}/", "isFeedHooks": True, "isMediaHooks": True})
             publisher = publish(rtmp_port, token, options.seconds)
             time.sleep(min(15, options.seconds / 2))
             measure_clips(api, hooks, options.clips)
-            publisher.wait()
-            left = time.perf_counter()
-            recording = api.call("GET", "/api/v3/media/assets?type=recording")[0]
-            done = hooks.wait(recording["id"], "completed")
-            print(f"recording of {options.seconds} s: publisher's exit to `completed` hook {(done - left) * 1000:.1f} ms (negative: before ffmpeg's process was gone)")
+            measure_recording(api, hooks, "bench", publisher)
+            measure_recording(api, hooks, "ten", publish_ten_minutes(rtmp_port, token, directory))
         finally:
             server.terminate()
             server.wait()

@@ -143,3 +143,13 @@ async fn vp9_and_opus_by_enhanced_rtmp() {
     })
     .await;
 }
+
+/// An encoder that does not pace itself leaves with megabytes still on their way, and without reading
+/// what it was last told: all of it is kept.
+#[tokio::test]
+async fn a_file_sent_at_once_is_kept_to_its_end() {
+    const NOISE: &[&str] =
+        &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=4,noise=alls=100:allf=t"];
+    let codecs = &["-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv444p", "-g", "25"];
+    check(Case { name: "noise", program: ffmpeg9, inputs: &[NOISE], codecs, tracks: &["H264"] }).await;
+}

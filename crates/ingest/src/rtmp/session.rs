@@ -160,9 +160,18 @@ impl Session {
         }
         self.last_input = now;
         self.input.extend_from_slice(bytes);
-        if let Some(sequence) = self.acknowledger.received(bytes.len()) {
+        let sequence = self.acknowledger.received(bytes.len());
+        if let Some(sequence) = sequence.filter(|_| self.reads_acknowledgements()) {
             self.send(&message::control(type_id::ACKNOWLEDGEMENT, sequence));
         }
+    }
+
+    /// Whether the peer may be told how much arrived. FFmpeg (`Lavf` in its `flashVer`) never waits for
+    /// it, and leaves without reading the last one. That turns its goodbye into a reset, which takes
+    /// with it what it sent and we have not read yet: megabytes, when it does not pace itself.
+    fn reads_acknowledgements(&self) -> bool {
+        let encoder = self.connect.as_ref().and_then(|connect| connect.encoder.as_deref());
+        !encoder.is_some_and(|encoder| encoder.contains("Lavf"))
     }
 
     /// The next event; `None` when more bytes, or the answer to a publish request, are needed.
