@@ -159,7 +159,7 @@ impl Running {
         }
         let closed = tokio::time::timeout(CLOSE_MAX, database.close()).await.map_err(|_| {
             Failure::new(format!("the database could not be closed in {} s", CLOSE_MAX.as_secs()))
-                .because("the disk of the data directory does not answer")
+                .because("its disk does not answer, or another program holds it")
                 .advise("look at the disk; what was acknowledged is safe, the next start repairs the rest")
         })?;
         closed?;
