@@ -35,7 +35,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let status = response.status().as_u16();
-    let time_ms = began.elapsed().as_secs_f64() * 1000.0;
+    let time_ms = began.elapsed().as_micros() as f64 / 1000.0;
     tracing::info!(request_id = id, %method, path, status, time_ms, "request");
     response
 }
