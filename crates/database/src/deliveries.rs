@@ -110,6 +110,16 @@ impl Database {
         .await
     }
 
+    /// Whether any delivery is being attempted.
+    pub async fn has_leases(&self) -> Result<bool> {
+        self.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE lease_owner IS NOT NULL)")?;
+            Ok(statement.query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// A page of a webhook's delivery log, newest first, before the delivery given.
     pub async fn deliveries(
         &self,

@@ -14,6 +14,9 @@ use url::form_urlencoded;
 /// The path before the stream name in every publish URL.
 const PUBLISH_PATH: &str = "v2/pub";
 
+/// Hexadecimal digits of a token.
+const TOKEN_HEX_DIGITS: usize = 64;
+
 /// Characters of app and stream key together; a real one has a few hundred.
 const TARGET_LENGTH_MAX: usize = 4096;
 
@@ -54,6 +57,11 @@ pub enum TargetError {
     /// The stream name is not text after decoding.
     #[error("the stream name has control characters or is not UTF-8 after percent-decoding")]
     BadStreamName,
+    /// The name looks like a stream key that was mangled; it is not repeated, since it holds the token.
+    #[error(
+        "the publish token is part of the stream name; set the stream key to STREAM?token=TOKEN, not encoded"
+    )]
+    TokenInName,
     /// `token` is not hexadecimal or `t` is not base64url.
     #[error(
         "the publish token is malformed: `token` is hexadecimal, `t` is unpadded base64url; copy it again"
@@ -72,6 +80,7 @@ impl TargetError {
             TargetError::NoStreamName => "no_stream_name",
             TargetError::TooLong => "publish_url_too_long",
             TargetError::BadStreamName => "bad_stream_name",
+            TargetError::TokenInName => "token_in_name",
             TargetError::MalformedToken => "malformed_token",
             TargetError::SeveralTokens => "several_tokens",
         }
@@ -130,7 +139,24 @@ fn stream_name(app_path: &str, key_path: &str) -> Result<String, TargetError> {
     if name.is_empty() {
         return Err(TargetError::NoStreamName);
     }
+    if holds_token(&name) {
+        return Err(TargetError::TokenInName);
+    }
     Ok(name.into_owned())
+}
+
+/// Whether a name has a token in it: `&` or an encoded `?` before the query are frequent slips, and
+/// names are logged.
+fn holds_token(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let mut hex_run = 0;
+    let is_long_hex = |byte: u8| {
+        hex_run = if byte.is_ascii_hexdigit() { hex_run + 1 } else { 0 };
+        hex_run >= TOKEN_HEX_DIGITS
+    };
+    name.contains("token=")
+        || ["?t=", "&t=", "/t="].iter().any(|mark| name.contains(mark))
+        || name.bytes().any(is_long_hex)
 }
 
 /// What follows `v2/pub` in `path`, which has no slash at either end.
@@ -229,6 +255,21 @@ mod tests {
         check("v2/pub", TC_URL, "a+b", ("a+b", None, &[]));
         check_refused("v2/pub", "%FF", TargetError::BadStreamName);
         check_refused("v2/pub", "a%0Ab", TargetError::BadStreamName);
+    }
+
+    #[test]
+    fn a_token_in_the_name_is_refused_and_not_repeated() {
+        let token = "5c".repeat(32);
+        for key in [
+            format!("cam&token={token}"),
+            format!("cam%3Ftoken={token}"),
+            format!("cam/token={token}"),
+            format!("cam/{token}"),
+            "cam&t=XHoVKaurq6urq6urq6urq6urq6urq6urq6urq6urq6s".to_owned(),
+        ] {
+            check_refused("v2/pub", &key, TargetError::TokenInName);
+        }
+        assert!(!TargetError::TokenInName.to_string().contains(&token));
     }
 
     #[test]

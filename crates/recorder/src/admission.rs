@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mediahooks_database::Feed;
-use mediahooks_ingest::gate::{FeedSink, PublishGate, PublishRefused, PublishRequest};
+use mediahooks_ingest::gate::{FeedEnded, FeedSink, PublishEnd, PublishGate, PublishRefused, PublishRequest};
 use mediahooks_model::token::PublishDenied;
 use mediahooks_model::{FeedId, PublishParams, PublishToken, StreamName};
 use uuid::Uuid;
@@ -55,7 +55,7 @@ async fn open(shared: Arc<Shared>, request: PublishRequest) -> Result<Box<dyn Fe
     let feed = Feed {
         id: FeedId(Uuid::new_v4()),
         token: token.id,
-        stream_name,
+        stream_name: stream_name.clone(),
         source_id: params.source_id.clone(),
         simulcast_id: params.simulcast_id.clone(),
         priority: params.priority.or(token.priority),
@@ -71,7 +71,15 @@ async fn open(shared: Arc<Shared>, request: PublishRequest) -> Result<Box<dyn Fe
         keeps_video: !params.audio_only,
         keeps_audio: !params.video_only,
     };
-    feed::start(shared, new).await
+    let sink = feed::start(Arc::clone(&shared), new).await?;
+    // Who deletes or disables the token ends the feeds that are entered. One that was being entered
+    // meanwhile asks again.
+    if let Err(refused) = authorise(&shared, &request, &stream_name, &params).await {
+        let ended = FeedEnded { code: refused.code, message: refused.message.clone() };
+        sink.finish(PublishEnd::Stopped(ended)).await;
+        return Err(refused);
+    }
+    Ok(sink)
 }
 
 /// Finds the token that was presented and asks it.

@@ -95,13 +95,13 @@ impl Exchange {
         }
     }
 
-    /// Without the deadline. Leaves the status in `head` as soon as it is known.
+    /// Without the deadline. Leaves the answer in `head` as soon as its status is known.
     async fn exchange(
         &self,
         url: &str,
         headers: &SignatureHeaders,
         body: Bytes,
-        head: &mut Option<u16>,
+        head: &mut Option<AttemptResult>,
     ) -> Exchanged {
         // The client asks its resolver about names only; a literal is judged here.
         let url = match parse_url(url, &self.targets) {
@@ -115,20 +115,19 @@ impl Exchange {
         }
         match request.send().await {
             Ok(response) => {
-                *head = Some(response.status().as_u16());
-                self.answered(response).await
+                let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                let retry_after = retry_after.and_then(|value| parse_retry_after(value, now()));
+                let answer = AttemptResult::Status { code: response.status().as_u16(), retry_after };
+                *head = Some(answer.clone());
+                self.answered(response, answer).await
             }
             Err(error) => failed(&error, tls),
         }
     }
 
-    async fn answered(&self, mut response: Response) -> Exchanged {
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.and_then(|value| parse_retry_after(value, now()));
-        let code = response.status().as_u16();
+    async fn answered(&self, mut response: Response, result: AttemptResult) -> Exchanged {
         let hidden = self.must_hide(&response);
         let kept = read_capped(&mut response, self.response_bytes_max).await;
-        let result = AttemptResult::Status { code, retry_after };
         let error = (!response.status().is_success()).then(|| result.to_string());
         let response = (!hidden && !kept.is_empty()).then(|| shown(&kept));
         Exchanged { result, error, response }
@@ -140,13 +139,16 @@ impl Exchange {
         response.remote_addr().is_none_or(|remote| self.targets.is_private_exception(remote.ip()))
     }
 
-    fn timed_out(&self, head: Option<u16>) -> Exchanged {
-        let kind = FailureKind::Timeout;
-        let seen = match head {
-            Some(code) => format!("it answered {code}, but the body did not end"),
-            None => "no answer came".into(),
+    /// What the deadline cut off. A status that came is the answer, whatever its body did: an endpoint
+    /// that acknowledged is not to be told again.
+    fn timed_out(&self, head: Option<AttemptResult>) -> Exchanged {
+        let Some(result) = head else {
+            let kind = FailureKind::Timeout;
+            return Exchanged::failed(kind, format!("{kind} (no answer came within {:?})", self.deadline));
         };
-        Exchanged::failed(kind, format!("{kind} ({seen} within {:?})", self.deadline))
+        let is_success = matches!(result, AttemptResult::Status { code: 200..300, .. });
+        let error = format!("{result}, but its body did not end within {:?}", self.deadline);
+        Exchanged { result, error: (!is_success).then_some(error), response: None }
     }
 }
 
@@ -220,6 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_response_of_unknown_origin_is_not_shown() {
         let exchange = Exchange::new(&SenderConfig::new("test")).unwrap();
-        assert_eq!(exchange.answered(response("secret")).await.response, None);
+        let answer = AttemptResult::Status { code: 200, retry_after: None };
+        assert_eq!(exchange.answered(response("secret"), answer).await.response, None);
     }
 }

@@ -113,16 +113,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
         };
         tokio::select! {
+            // The clock comes last: after a wait for the disk the publisher has sent, but was not heard.
+            biased;
+            () = self.shared.shutdown.cancelled() => Err(ConnectionEnd::ShuttingDown),
+            ended = stopped => Err(ConnectionEnd::Stopped(ended)),
             read = self.stream.read(buffer) => match read? {
                 0 => Err(ConnectionEnd::Disconnected),
                 length => Ok(length),
             },
-            ended = stopped => Err(ConnectionEnd::Stopped(ended)),
             () = sleep_until(deadline) => {
                 self.session.check_deadline(self.start.elapsed())?;
                 Ok(0)
             }
-            () = self.shared.shutdown.cancelled() => Err(ConnectionEnd::ShuttingDown),
         }
     }
 

@@ -48,10 +48,13 @@ impl Sink {
 impl FeedSink for Sink {
     async fn push(&mut self, input: FeedInput) -> Result<(), FeedEnded> {
         let arrival = self.clock.now();
-        if self.stop.borrow().is_some() {
-            return Err(self.why_ended());
-        }
-        self.inputs.send(Input::Media(input, arrival)).await.map_err(|_| self.why_ended())
+        let taken = tokio::select! {
+            // Also while the disk keeps everybody waiting.
+            biased;
+            Ok(_) = self.stop.wait_for(Option::is_some) => false,
+            sent = self.inputs.send(Input::Media(input, arrival)) => sent.is_ok(),
+        };
+        if taken { Ok(()) } else { Err(self.why_ended()) }
     }
 
     async fn stopped(&mut self) -> FeedEnded {

@@ -5,17 +5,12 @@ use std::process::{Command, Output};
 
 /// The distribution's ffmpeg.
 pub fn ffmpeg() -> Command {
-    Command::new("ffmpeg")
+    Command::new(mediahooks_testkit::ffmpeg::ffmpeg())
 }
 
-/// A newer FFmpeg, which knows Enhanced RTMP: `MEDIAHOOKS_FFMPEG9`, or the PyPI wheel's.
+/// A newer FFmpeg, which knows Enhanced RTMP.
 pub fn ffmpeg9() -> Command {
-    let path = std::env::var("MEDIAHOOKS_FFMPEG9").unwrap_or_else(|_| {
-        let script = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
-        let found = run(Command::new("python3").args(["-c", script]));
-        String::from_utf8(found.stdout).unwrap().trim().to_owned()
-    });
-    Command::new(path)
+    Command::new(mediahooks_testkit::ffmpeg::ffmpeg9())
 }
 
 /// Runs to the end; a failure shows what the program said.
@@ -48,24 +43,9 @@ pub fn pictures_shown(mut program: Command, file: &Path) -> usize {
 }
 
 /// Hash of each packet's bytes of one stream (`v` or `a`), in decode order, as they are stored.
-pub fn packets(mut program: Command, file: &Path, stream: &str) -> Vec<String> {
-    let output = run(program.args(["-v", "error", "-ignore_editlist", "1", "-i"]).arg(file).args([
-        "-map",
-        &format!("0:{stream}"),
-        "-c",
-        "copy",
-        "-f",
-        "framehash",
-        "-hash",
-        "md5",
-        "-",
-    ]));
-    hashes(&output)
-}
-
-/// The same of a file that is not MP4.
-pub fn packets_sent(mut program: Command, file: &Path, stream: &str) -> Vec<String> {
-    let output = run(program.args(["-v", "error", "-i"]).arg(file).args([
+/// `demuxer` are options of the reader: of an MP4, to pass over its edit list.
+pub fn packets(mut program: Command, demuxer: &[&str], file: &Path, stream: &str) -> Vec<String> {
+    let output = run(program.args(["-v", "error"]).args(demuxer).arg("-i").arg(file).args([
         "-map",
         &format!("0:{stream}"),
         "-c",

@@ -168,15 +168,19 @@ impl Running {
     }
 }
 
-/// Resolves when no delivery falls due before the deadline.
+/// Resolves when no delivery is under way or falls due before the deadline: the next one of the same
+/// asset may be waiting behind it.
 async fn nothing_due(database: &Database, deadline: Instant) {
     loop {
         let now = human::now();
         let left = deadline.saturating_duration_since(Instant::now());
-        match database.next_due(now).await {
-            Ok(Some(due)) if due.since(now) < left => tokio::time::sleep(LOOK_AGAIN).await,
-            _ => return,
+        let due = database.next_due(now).await;
+        let is_due = matches!(due, Ok(Some(due)) if due.since(now) < left);
+        let under_way = database.has_leases().await.unwrap_or(false);
+        if left.is_zero() || !(is_due || under_way) {
+            return;
         }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
