@@ -1,6 +1,8 @@
 //! Reads an asset through REST to learn its download link. The same request works against Media Hooks and
 //! hosted Millicast.
 
+use std::time::Duration;
+
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 use serde::{Deserialize, Deserializer};
@@ -11,6 +13,9 @@ use crate::event::AssetType;
 /// The hosted service's address.
 pub const MILLICAST_SERVER: &str = "https://api.millicast.com";
 
+/// How long a question may take, from connecting to the last byte of the answer.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
 /// Longest response read. An asset is a few kilobytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -20,6 +25,7 @@ pub struct MediaClient {
     http: Client,
     server: Url,
     authorization: HeaderValue,
+    timeout: Duration,
 }
 
 impl std::fmt::Debug for MediaClient {
@@ -42,7 +48,7 @@ pub enum ClientError {
     /// Ids are letters, digits, `-` and `_`; anything else would ask for another path.
     #[error("`{0}` is not the id of an asset")]
     AssetId(String),
-    /// The server could not be reached, or the exchange broke.
+    /// The server could not be reached, the exchange broke, or it took longer than it may.
     #[error("the server could not be asked")]
     Transfer(#[source] reqwest::Error),
     /// The server said no. Both a missing asset (400) and a wrong secret (403) come like this.
@@ -121,7 +127,15 @@ impl MediaClient {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| ClientError::Secret)?;
         authorization.set_sensitive(true);
-        Ok(Self { http, server, authorization })
+        Ok(Self { http, server, authorization, timeout: TIMEOUT_DEFAULT })
+    }
+
+    /// Sets how long a question may take, from connecting to the last byte of the answer;
+    /// [`TIMEOUT_DEFAULT`] otherwise. It overrules the timeout of the HTTP client.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// Reads one asset: `GET {server}/api/v3/media/assets/{id}`.
@@ -130,7 +144,12 @@ impl MediaClient {
     /// [`ClientError`]. Not retried: a webhook that is answered with an error comes again.
     pub async fn asset(&self, id: &str) -> Result<Asset, ClientError> {
         let request = self.http.get(self.asset_url(id)?).header(AUTHORIZATION, &self.authorization);
-        let response = request.send().await.map_err(|error| ClientError::Transfer(error.without_url()))?;
+        // A server that accepts and then says nothing would hold the caller for ever.
+        let response = request
+            .timeout(self.timeout)
+            .send()
+            .await
+            .map_err(|error| ClientError::Transfer(error.without_url()))?;
         let status = response.status();
         let body = read_body(response).await?;
         if !status.is_success() {

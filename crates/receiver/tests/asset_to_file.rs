@@ -1,5 +1,8 @@
 //! From the asset id in a hook to the file on disk, against a server that answers as both services do.
 
+use std::error::Error as _;
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::get;
@@ -7,6 +10,7 @@ use axum::{Json, Router};
 use mediahooks_receiver::{ClientError, Download, MediaClient, safe_file_name};
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const FILE: &[u8] = b"not really a film";
 
@@ -66,4 +70,23 @@ async fn refusals_come_with_the_servers_words() {
     assert!(matches!(missing, ClientError::Refused { status, .. } if status == 400));
     assert!(missing.to_string().contains("No asset with id: a2"));
     assert!(matches!(ask("s3cret", "long").await, ClientError::NotAnAsset(_)));
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up() {
+    for said in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"data\":"] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            // Holds the connection open until the test is over.
+            std::future::pending::<()>().await;
+        });
+        let media = MediaClient::new(Client::new(), &server, "s3cret").unwrap();
+        let error = media.timeout(Duration::from_millis(100)).asset("a1").await.unwrap_err();
+        let cause = error.source().and_then(|source| source.downcast_ref::<reqwest::Error>());
+        assert!(cause.is_some_and(reqwest::Error::is_timeout), "after `{said}`: {error:?}");
+    }
 }
