@@ -118,7 +118,7 @@ impl Exchange {
                 let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
                 let retry_after = retry_after.and_then(|value| parse_retry_after(value, now()));
                 let answer = AttemptResult::Status { code: response.status().as_u16(), retry_after };
-                *head = Some(answer.clone());
+                *head = Some(answer);
                 self.answered(response, answer).await
             }
             Err(error) => failed(&error, tls),
