@@ -88,10 +88,22 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed: jiff::Timestamp =
-            text.trim().parse().map_err(|_| InvalidTimestamp(text.chars().take(64).collect()))?;
-        Ok(Self::from_micros(parsed.as_microsecond()))
+        match text.trim().parse::<jiff::Timestamp>() {
+            Ok(parsed) => Ok(Self::from_micros(parsed.as_microsecond())),
+            Err(_) if is_past_the_range(text.trim()) => Ok(Self::from_micros(i64::MAX)),
+            Err(_) => Err(InvalidTimestamp(text.chars().take(64).collect())),
+        }
     }
+}
+
+/// Whether `text` is a well-formed moment of the last two days of year 9999, some of which jiff cannot
+/// hold. `9999-12-31T23:59:59Z` is how .NET and others (`DateTime.MaxValue`) say "never".
+fn is_past_the_range(text: &str) -> bool {
+    jiff::fmt::temporal::Pieces::parse(text).is_ok_and(|pieces| {
+        pieces.date() >= jiff::civil::date(9999, 12, 30)
+            && pieces.time().is_some()
+            && pieces.offset().is_some()
+    })
 }
 
 impl Serialize for Timestamp {
@@ -126,6 +138,20 @@ mod tests {
         assert_eq!("2024-10-01T01:33:33.5Z".parse::<Timestamp>().unwrap(), utc.plus_micros(500_000));
         assert!("2024-10-01T01:33:33".parse::<Timestamp>().is_err());
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn the_end_of_year_9999_is_the_latest_moment() {
+        let latest = Timestamp::from_micros(i64::MAX);
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999Z", "9999-12-31T00:00:00-11:00"] {
+            assert_eq!(never.parse::<Timestamp>().unwrap(), latest, "{never}");
+        }
+        let before: Timestamp = "9999-12-29T00:00:00Z".parse().unwrap();
+        assert!(before < latest);
+        for malformed in ["9999-12-31T23:59:59", "9999-12-31", "9999-12-32T00:00:00Z", "9999-12-31T25:00:00Z"]
+        {
+            assert!(malformed.parse::<Timestamp>().is_err(), "{malformed}");
+        }
     }
 
     proptest! {
