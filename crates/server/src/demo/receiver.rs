@@ -71,7 +71,7 @@ impl Receiver {
         let url = format!("http://{}/", listener.local_addr()?);
         let wanted = json!({"url": url, "isFeedHooks": true, "isMediaHooks": true});
         let webhook = rest.post("/api/webhooks", &wanted).await.context("cannot add a webhook")?;
-        let verifier = Verifier::new([webhook["secret"].as_str().unwrap_or_default()])?;
+        let verifier = Verifier::new([webhook["secret"].as_str().unwrap_or_default()])?.require_standard();
         let (sender, seen) = watch::channel(Seen::default());
         let app = App { verifier, style, seen: sender };
         let router = Router::new().route("/", post(receive)).with_state(app);

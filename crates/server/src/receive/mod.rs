@@ -45,6 +45,10 @@ pub struct ReceiveArgs {
         value_delimiter = ','
     )]
     webhook_secret: Vec<String>,
+    /// Take what carries only `x-millicast-signature`, which is all that hosted Millicast sends. It does not
+    /// cover the time: whoever has a copy of a request can send it again for ever.
+    #[arg(long)]
+    allow_millicast_signature: bool,
     /// Fetch the file of every completed asset into this directory.
     #[arg(long, value_name = "DIR", requires = "secret")]
     download: Option<PathBuf>,
@@ -84,7 +88,7 @@ impl FromRef<App> for Verifier {
 
 /// Receives until a signal comes.
 pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
-    let verifier = Verifier::new(&args.webhook_secret)?;
+    let verifier = verifier(&args)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         Failure::new(format!("cannot listen on {}", args.listen))
             .caused_by(&error)
@@ -105,6 +109,12 @@ pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
         outcome = axum::serve(listener, router) => Ok(outcome?),
         outcome = crate::serve::until_signal() => outcome,
     }
+}
+
+/// Strict unless told otherwise: a copied request could be stripped of the headers that date it.
+fn verifier(args: &ReceiveArgs) -> anyhow::Result<Verifier> {
+    let verifier = Verifier::new(&args.webhook_secret)?;
+    Ok(if args.allow_millicast_signature { verifier } else { verifier.require_standard() })
 }
 
 async fn receive(State(app): State<App>, request: Result<VerifiedEvent, Rejection>) -> Response {
@@ -166,5 +176,39 @@ fn completed_asset(hook: &VerifiedEvent) -> Option<String> {
             Some(media.media_asset_id.clone())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use axum::http::HeaderMap;
+    use clap::Parser;
+    use mediahooks_receiver::{Scheme, VerifyError};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        receive: ReceiveArgs,
+    }
+
+    /// A genuine hook as hosted Millicast sends it, or as it is after the dated headers were taken away.
+    fn undated(flags: &[&str]) -> Result<Scheme, VerifyError> {
+        let line = ["receive", "--webhook-secret", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM="];
+        let args = Line::try_parse_from(line.iter().chain(flags)).unwrap().receive;
+        let mut headers = HeaderMap::new();
+        let signature = "sha1=90279978dedb27a0ca3767eac2feb5b7cede2ffc";
+        headers.insert("x-millicast-signature", signature.parse().unwrap());
+        let verified = verifier(&args).unwrap().verify(&headers, br#"{"type":"media"}"#, SystemTime::now());
+        verified.map(|verified| verified.scheme)
+    }
+
+    #[test]
+    fn a_signature_without_a_time_is_taken_only_when_allowed() {
+        assert_eq!(undated(&[]), Err(VerifyError::StandardRequired));
+        assert_eq!(undated(&["--allow-millicast-signature"]), Ok(Scheme::Millicast));
     }
 }
