@@ -2,13 +2,18 @@
 //! with slow clients.
 
 mod idle;
+mod peers;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::routing::future::RouteFuture;
+use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,16 +22,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapFuture;
 
-use idle::IdleTimeout;
+use idle::{IdleTimeout, Requests};
+use peers::Peers;
 
 /// Connections at a time; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 1024;
 
+/// Connections at a time of one client address, so that no single client takes all of them. It is
+/// high because the clients behind a reverse proxy or a NAT share one address.
+const CONNECTIONS_PER_PEER_MAX: usize = 512;
+
 /// How long a client may take to send the head of a request, and to send the next one.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long a connection may go without a byte in either direction.
+/// How long a connection may go without a request, and a request without a byte in either direction.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long running requests may take after a shutdown began.
@@ -47,6 +58,7 @@ const STREAMS_MAX: u32 = 100;
 /// Serves until `shutdown`, then takes no new connections and lets running requests finish for 10 s.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let peers = Peers::new(CONNECTIONS_PER_PEER_MAX);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -56,10 +68,14 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         };
         match accepted {
             Ok((stream, peer, permit)) => {
+                let Some(place) = peers.admit(peer.ip()) else {
+                    tracing::debug!(%peer, max = CONNECTIONS_PER_PEER_MAX, "refused one more connection of a client");
+                    continue;
+                };
                 let connection = connection(stream, peer, router.clone(), graceful.watcher());
                 connections.spawn(async move {
                     connection.await;
-                    drop(permit);
+                    drop((place, permit));
                 });
             }
             Err(error) => {
@@ -96,8 +112,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .keep_alive_interval(Some(HEAD_TIME_MAX));
+        .max_header_list_size(HEAD_BYTES_MAX as u32);
     builder
 }
 
@@ -111,8 +126,21 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX));
-    let service = TowerToHyperService::new(router);
+    let requests = Arc::new(Requests::default());
+    let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX, Arc::clone(&requests)));
+    let service = TowerToHyperService::new(MapFuture::new(router, move |reply: RouteFuture<Infallible>| {
+        let open = requests.open();
+        async move {
+            let response = reply.await?;
+            // The request is open until its reply is sent: the closure lives as long as the body.
+            Ok::<_, Infallible>(response.map(|body| {
+                Body::new(body.map_err(move |error| {
+                    let _open = &open;
+                    error
+                }))
+            }))
+        }
+    }));
     let builder = builder();
     let served = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
     if let Err(error) = served {

@@ -2,7 +2,13 @@
 
 mod common;
 
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::get;
 use common::Bench;
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +66,55 @@ async fn a_client_that_says_nothing_or_half_of_it_is_let_go() {
         let _ = stream.read_to_end(&mut reply).await;
         assert!(!reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply));
     }
+    shutdown.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_only_pings_is_let_go() {
+    let bench = Bench::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(mediahooks_api::serve(listener, bench.router.clone(), shutdown.clone()));
+    tokio::time::pause();
+    let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+    writer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let pinging = tokio::spawn(async move {
+        while writer.write_all(b"\0\0\x08\x06\0\0\0\0\0pingping").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    });
+    let mut replies = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(300), reader.read_to_end(&mut replies)).await;
+    assert!(ended.is_ok(), "still open after {} bytes", replies.len());
+    assert!(replies.windows(8).any(|bytes| bytes == b"pingping"), "the pings were answered");
+    pinging.await.unwrap();
+    shutdown.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_long_download_is_not_idle() {
+    let slow = || async {
+        Body::from_stream(futures::stream::iter(0..10).then(|_| async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            Ok::<_, std::io::Error>(Bytes::from_static(b"part"))
+        }))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let router = Router::new().route("/slow", get(slow));
+    let serving = tokio::spawn(mediahooks_api::serve(listener, router, shutdown.clone()));
+    tokio::time::pause();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut reply = Vec::new();
+    while !reply.ends_with(b"\r\n0\r\n\r\n") {
+        assert_ne!(stream.read_buf(&mut reply).await.unwrap(), 0, "{}", String::from_utf8_lossy(&reply));
+    }
+    assert_eq!(reply.windows(4).filter(|bytes| bytes == b"part").count(), 10);
+    drop(stream);
     shutdown.cancel();
     serving.await.unwrap();
 }

@@ -1,37 +1,79 @@
-//! Ends a connection on which no byte moves: a client that connects and stays silent, or that stops
+//! Ends a connection that is of no use: a client that connects and asks for nothing, or that stops
 //! taking what it asked for.
+//!
+//! Without an open request bytes prove nothing: the PINGs of HTTP/2 cost a client a few bytes a
+//! minute and would hold a connection for ever.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// A stream that fails once nothing was read or written for a while.
+/// Counts the requests of one connection.
+#[derive(Default)]
+pub(crate) struct Requests {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+/// One request in flight, until dropped.
+pub(crate) struct OpenRequest(Arc<Requests>);
+
+impl Requests {
+    /// Counts one more request in flight.
+    pub(crate) fn open(self: &Arc<Self>) -> OpenRequest {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        OpenRequest(Arc::clone(self))
+    }
+
+    /// How many requests began and how many ended.
+    fn counts(&self) -> (usize, usize) {
+        (self.begun.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that fails once no request began or ended for a while and, if one is in flight, nothing
+/// was read or written either.
 pub(crate) struct IdleTimeout {
     stream: TcpStream,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
+    requests: Arc<Requests>,
+    counts_seen: (usize, usize),
 }
 
 impl IdleTimeout {
-    /// Watches `stream`.
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, deadline: Box::pin(tokio::time::sleep(patience)) }
+    /// Watches `stream`, which carries `requests`.
+    pub(crate) fn new(stream: TcpStream, patience: Duration, requests: Arc<Requests>) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(patience));
+        Self { stream, patience, deadline, counts_seen: requests.counts(), requests }
     }
 
-    /// Passes a result on; one that is pending fails at the deadline, one with progress moves it.
+    /// Passes a result on, or fails at the deadline, which progress moves.
     fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
+        let counts = self.requests.counts();
+        let (begun, ended) = counts;
+        if counts != self.counts_seen || (begun != ended && polled.is_ready()) {
+            self.counts_seen = counts;
             let deadline = Instant::now() + self.patience;
             self.deadline.as_mut().reset(deadline);
+        }
+        if self.deadline.as_mut().poll(cx).is_pending() {
             return polled;
         }
-        ready!(self.deadline.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no byte moved for too long")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request or no byte for too long")))
     }
 }
 
