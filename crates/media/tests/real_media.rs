@@ -12,8 +12,8 @@ use mediahooks_media::{
 };
 use mp4_atom::Decode;
 use support::{
-    SourceTrack, box_payload, current_ffmpeg, decode_all, ffmpeg, materialise, path_str, picture_hashes,
-    probe, read_mp4, run,
+    SourceTrack, box_payload, decode_all, ffmpeg, ffmpeg9, materialise, path_str, picture_hashes, probe,
+    read_mp4, run,
 };
 use tempfile::TempDir;
 
@@ -260,7 +260,7 @@ fn write_clip(tracks: &[SourceTrack], fragments: &Fragments, shown: Range<usize>
 #[test]
 fn h264_with_b_frames_and_aac() {
     let codecs = ["-c:v", "libx264", "-bf", "3", "-c:a", "aac"];
-    let judges: [&Path; 2] = [&ffmpeg(), &current_ffmpeg()];
+    let judges: [&Path; 2] = [&ffmpeg(), &ffmpeg9()];
     check(&codecs, ["H264", "AAC"], &judges, &judges);
 }
 
@@ -272,7 +272,7 @@ fn h264_with_open_groups_of_pictures() {
     let directory = TempDir::new().expect("a directory");
     let tracks = encode(&directory, &codecs);
     let fragments = fragment(&tracks);
-    let judges: [&Path; 2] = [&ffmpeg(), &current_ffmpeg()];
+    let judges: [&Path; 2] = [&ffmpeg(), &ffmpeg9()];
     check_fragments(&tracks, &fragments, &directory.path().join("fragments.mp4"), &judges);
     check_recording(&tracks, &fragments, &directory.path().join("whole.mp4"), &judges);
 }
@@ -280,33 +280,33 @@ fn h264_with_open_groups_of_pictures() {
 #[test]
 fn h265_and_aac() {
     let codecs = ["-c:v", "libx265", "-x265-params", "log-level=none:open-gop=0", "-c:a", "aac"];
-    let judges: [&Path; 2] = [&ffmpeg(), &current_ffmpeg()];
+    let judges: [&Path; 2] = [&ffmpeg(), &ffmpeg9()];
     check(&codecs, ["H265", "AAC"], &judges, &judges);
 }
 
 #[test]
 fn av1_and_opus() {
     let codecs = ["-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-c:a", "libopus"];
-    check(&codecs, ["AV1", "Opus"], &[&ffmpeg(), &current_ffmpeg()], &[&current_ffmpeg()]);
+    check(&codecs, ["AV1", "Opus"], &[&ffmpeg(), &ffmpeg9()], &[&ffmpeg9()]);
 }
 
 #[test]
 fn vp9_and_opus() {
     let codecs = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"];
-    let judges: [&Path; 2] = [&ffmpeg(), &current_ffmpeg()];
+    let judges: [&Path; 2] = [&ffmpeg(), &ffmpeg9()];
     check(&codecs, ["VP9", "Opus"], &judges, &judges);
 }
 
 #[test]
 fn h264_and_aac_with_a_program_config_element() {
     let codecs = ["-c:v", "libx264", "-af", "aformat=channel_layouts=quad", "-c:a", "aac"];
-    check(&codecs, ["H264", "AAC"], &[&ffmpeg(), &current_ffmpeg()], &[&current_ffmpeg()]);
+    check(&codecs, ["H264", "AAC"], &[&ffmpeg(), &ffmpeg9()], &[&ffmpeg9()]);
 }
 
 #[test]
 fn h264_and_mp3() {
     let codecs = ["-c:v", "libx264", "-c:a", "libmp3lame"];
-    check(&codecs, ["H264", "MP3"], &[&ffmpeg(), &current_ffmpeg()], &[&current_ffmpeg()]);
+    check(&codecs, ["H264", "MP3"], &[&ffmpeg(), &ffmpeg9()], &[&ffmpeg9()]);
 }
 
 /// Sound that begins a second after the picture is heard a second after it.
@@ -328,7 +328,7 @@ fn a_late_track_begins_late() {
     let file = directory.path().join("late.mp4");
     write_movie(&movie, &tracks, &fragments, &included, &file);
     decode_all(&ffmpeg(), &file);
-    decode_all(&current_ffmpeg(), &file);
+    decode_all(&ffmpeg9(), &file);
     let expected = late as f64 / f64::from(MOVIE_TIMESCALE);
     assert!((seconds(&probe(&file, "a:0", "start_time")) - expected).abs() < 0.001);
     assert_eq!(seconds(&probe(&file, "v:0", "start_time")), 0.0);

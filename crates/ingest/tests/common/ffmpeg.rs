@@ -1,28 +1,10 @@
 //! Real encoders: Debian's ffmpeg 5.1 and FFmpeg 9, which speaks Enhanced RTMP.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-const MISSING: &str = "is needed by this test; run scripts/install-test-tools.sh";
-
-/// ffmpeg of the system.
-pub fn ffmpeg() -> PathBuf {
-    let found = Command::new("ffmpeg").arg("-version").output();
-    assert!(found.is_ok(), "ffmpeg {MISSING}");
-    PathBuf::from("ffmpeg")
-}
-
-/// FFmpeg 9: named by `MEDIAHOOKS_FFMPEG9`, or the one in the Python package `imageio-ffmpeg`.
-pub fn ffmpeg9() -> PathBuf {
-    if let Some(path) = std::env::var_os("MEDIAHOOKS_FFMPEG9") {
-        return path.into();
-    }
-    let script = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
-    let output = Command::new("python3").args(["-c", script]).output();
-    let output = output.unwrap_or_else(|_| panic!("python3 with imageio-ffmpeg {MISSING}"));
-    assert!(output.status.success(), "the Python package imageio-ffmpeg (FFmpeg 9) {MISSING}");
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-}
+#[allow(unused_imports, reason = "each test file uses a part")]
+pub use mediahooks_testkit::ffmpeg::{ffmpeg, ffmpeg9};
 
 /// Encodes `seconds` of a moving test picture and a tone into `path`.
 pub fn encode(program: &Path, seconds: u32, codecs: &[&str], path: &Path) {
@@ -59,7 +41,9 @@ pub fn probe(path: &Path, kind: &str) -> Vec<Packet> {
     let mut command = Command::new("ffprobe");
     command.args(["-loglevel", "error", "-select_streams", kind, "-show_entries"]);
     command.args(["packet=pts_time,dts_time,size,flags", "-of", "csv=p=0"]).arg(path);
-    let output = command.output().unwrap_or_else(|_| panic!("ffprobe {MISSING}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|_| panic!("ffprobe is needed by this test; run scripts/install-test-tools.sh"));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     succeed(output);
     // A packet with side data is followed by an empty line.

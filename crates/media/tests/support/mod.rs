@@ -1,5 +1,5 @@
 //! What the tests of this crate share: FFmpeg as maker and judge of files, and a virtual file made real.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
 use std::{
     path::{Path, PathBuf},
@@ -14,26 +14,12 @@ use mediahooks_media::{
 };
 use shiguredo_mp4::{boxes::SampleEntry, demux::Mp4FileDemuxer};
 
-const INSTALL: &str = "run `scripts/install-test-tools.sh`";
-
-/// The FFmpeg of the operating system.
-pub fn ffmpeg() -> PathBuf {
-    PathBuf::from("ffmpeg")
-}
-
-/// A current FFmpeg, from the PyPI package `imageio-ffmpeg`. Older ones show the pre-roll of AV1.
-pub fn current_ffmpeg() -> PathBuf {
-    let script = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
-    let output = Command::new("python3").args(["-c", script]).output();
-    let output = output.unwrap_or_else(|error| panic!("cannot run python3 ({error}): {INSTALL}"));
-    assert!(output.status.success(), "imageio-ffmpeg is missing: {INSTALL}");
-    PathBuf::from(String::from_utf8(output.stdout).expect("a path in UTF-8").trim())
-}
+pub use mediahooks_testkit::ffmpeg::{ffmpeg, ffmpeg9};
 
 /// Runs a tool; its failure, or any error that it prints, fails the test.
 pub fn run(tool: &Path, args: &[&str]) -> Output {
     let output = Command::new(tool).args(["-v", "error"]).args(args).output();
-    let output = output.unwrap_or_else(|error| panic!("cannot run {} ({error}): {INSTALL}", tool.display()));
+    let output = output.unwrap_or_else(|error| panic!("cannot run {}: {error}", tool.display()));
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && complaints.trim().is_empty(),
