@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use mediahooks_database::{Attempt, ClaimedDelivery, Settled, Settlement};
@@ -15,23 +15,26 @@ use mediahooks_delivery::{
 };
 use mediahooks_model::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
-use crate::exchange::{Exchange, Exchanged};
-use crate::now;
+use crate::surroundings::{Clock, Dice};
+use crate::transport::{Exchanged, Transport};
 
 /// What all attempts share.
-pub(crate) struct Attempter {
-    pub(crate) exchange: Exchange,
+pub(crate) struct Attempter<T> {
+    pub(crate) transport: T,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
     pub(crate) retry: RetryPolicy,
     /// To the settler.
     pub(crate) finished: UnboundedSender<Settlement>,
 }
 
-impl Attempter {
+impl<T: Transport> Attempter<T> {
     /// Makes the attempt that `delivery` asks for.
     pub(crate) async fn attempt(&self, delivery: ClaimedDelivery, key: Result<SigningKey, InvalidSecret>) {
-        let (started, begin) = (now(), Instant::now());
-        let sending = send(&self.exchange, &delivery, key, started);
+        let (started, begin) = (self.clock.now(), Instant::now());
+        let sending = send(&self.transport, &delivery, key, started);
         // An attempt that were to vanish would hold its slot, and its webhook's others, for ever.
         let exchanged = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(delivery = %delivery.id, "sending a webhook panicked");
@@ -57,7 +60,7 @@ impl Attempter {
     fn what_follows(&self, delivery: &ClaimedDelivery, result: AttemptResult, took: Duration) -> Settled {
         let number = NonZeroU32::new(delivery.attempt).unwrap_or(NonZeroU32::MIN);
         let outcome = Outcome { result, duration: took };
-        match after_attempt(&self.retry, number, &outcome, now(), rand::random()) {
+        match after_attempt(&self.retry, number, &outcome, self.clock.now(), self.dice.throw()) {
             Verdict::Delivered => Settled::Delivered,
             Verdict::Retry { at } => Settled::Retry { at },
             Verdict::Exhausted => Settled::Exhausted,
@@ -67,7 +70,7 @@ impl Attempter {
 }
 
 async fn send(
-    exchange: &Exchange,
+    transport: &impl Transport,
     delivery: &ClaimedDelivery,
     key: Result<SigningKey, InvalidSecret>,
     started: Timestamp,
@@ -79,7 +82,7 @@ async fn send(
     let body = delivery.body.clone();
     let id = delivery.event.to_string();
     let headers = signature_headers(&key, &id, started.as_seconds(), body.as_bytes());
-    exchange.post(&delivery.url, &headers, body.into()).await
+    transport.send(delivery, &headers, body.into()).await
 }
 
 fn status_of(result: AttemptResult) -> Option<u16> {

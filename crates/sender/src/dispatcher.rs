@@ -8,19 +8,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{ClaimedDelivery, Database, DatabaseError, Settlement};
+use mediahooks_database::{ClaimedDelivery, Database, DatabaseError};
 use mediahooks_model::Timestamp;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempter;
 use crate::config::SenderConfig;
-use crate::exchange::Exchange;
 use crate::keys::Keys;
-use crate::now;
 use crate::settle::Settled;
 use crate::slots::Slots;
+use crate::surroundings::Clock;
+use crate::transport::Transport;
 
 /// The longest time without looking for what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -33,34 +33,35 @@ const LOOK_EVERY_WHILE_CAPPED: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The loop and its state.
-pub(crate) struct Dispatcher {
+pub(crate) struct Dispatcher<T> {
     database: Database,
+    clock: Clock,
     owner: String,
     lease: Duration,
     grace: Duration,
     slots: Slots,
     keys: Keys,
-    attempter: Arc<Attempter>,
+    attempter: Arc<Attempter<T>>,
     attempts: JoinSet<()>,
     settled: UnboundedReceiver<Settled>,
 }
 
-impl Dispatcher {
+impl<T: Transport> Dispatcher<T> {
     pub(crate) fn new(
         database: Database,
         config: &SenderConfig,
-        exchange: Exchange,
-        finished: UnboundedSender<Settlement>,
+        attempter: Attempter<T>,
         settled: UnboundedReceiver<Settled>,
     ) -> Self {
         Self {
             database,
+            clock: attempter.clock,
             owner: config.owner.clone(),
             lease: config.lease,
             grace: config.grace,
             slots: Slots::new(config.per_webhook, config.total),
             keys: Keys::default(),
-            attempter: Arc::new(Attempter { exchange, retry: config.retry.clone(), finished }),
+            attempter: Arc::new(attempter),
             attempts: JoinSet::new(),
             settled,
         }
@@ -81,7 +82,7 @@ impl Dispatcher {
 
     /// Makes what a crashed predecessor had leased due now instead of when its leases run out.
     async fn take_over(&self) {
-        while let Err(error) = self.database.release_leases(&self.owner, now()).await {
+        while let Err(error) = self.database.release_leases(&self.owner, self.clock.now()).await {
             tracing::warn!(%error, "the leases of the process before this one cannot be taken over yet");
             if matches!(error, DatabaseError::Closed) {
                 return;
@@ -115,7 +116,7 @@ impl Dispatcher {
 
     /// Starts an attempt of everything due that there are slots for; returns the time it was due by.
     async fn claim_all(&mut self) -> Result<Timestamp, DatabaseError> {
-        let mut now = now();
+        let mut now = self.clock.now();
         while let Some(offer) = self.slots.offer() {
             let busy = self.slots.busy();
             let claimed = self
@@ -127,7 +128,7 @@ impl Dispatcher {
             if !more {
                 break;
             }
-            now = crate::now();
+            now = self.clock.now();
         }
         Ok(now)
     }
@@ -137,7 +138,7 @@ impl Dispatcher {
         match self.database.next_due(claimed).await {
             Ok(Some(due)) if due <= claimed => LOOK_EVERY_WHILE_CAPPED,
             // Rounded up: a timer that fires a moment early finds nothing and looks again at once.
-            Ok(Some(due)) => (due.since(now()) + Duration::from_millis(1)).min(LOOK_EVERY),
+            Ok(Some(due)) => (due.since(self.clock.now()) + Duration::from_millis(1)).min(LOOK_EVERY),
             Ok(None) => LOOK_EVERY,
             Err(error) => {
                 tracing::warn!(%error, "the time of the next due webhook cannot be read");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mediahooks_database::ClaimedDelivery;
 use mediahooks_delivery::{
     AttemptResult, FailureKind, SignatureHeaders, TargetPolicy, parse_retry_after, parse_url,
 };
@@ -16,8 +17,9 @@ use reqwest::{Client, Response, redirect};
 
 use crate::config::{SenderConfig, SenderError};
 use crate::failure::{kind_of, root_of};
-use crate::now;
 use crate::resolver::GuardedResolver;
+use crate::surroundings::Clock;
+use crate::transport::{Exchanged, Transport};
 
 /// Bytes of a response that are kept for the delivery log.
 const RESPONSE_KEPT_BYTES: usize = 1024;
@@ -33,31 +35,8 @@ const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(4);
 /// later request to its host until TCP notices.
 const PING_EVERY: Duration = Duration::from_secs(10);
 
-/// What one attempt came to.
-#[derive(Debug)]
-pub(crate) struct Exchanged {
-    /// For the decision what follows.
-    pub(crate) result: AttemptResult,
-    /// In words; absent on success.
-    pub(crate) error: Option<String>,
-    /// The start of the response's body, where it may be shown.
-    pub(crate) response: Option<String>,
-}
-
-impl Exchanged {
-    /// An attempt that ended before anything was sent.
-    pub(crate) fn refused(why: &dyn std::fmt::Display) -> Self {
-        Self::failed(FailureKind::TargetRefused, format!("refused: {why}"))
-    }
-
-    /// An attempt without a usable response.
-    pub(crate) fn failed(kind: FailureKind, error: String) -> Self {
-        Self { result: AttemptResult::Failed { kind }, error: Some(error), response: None }
-    }
-}
-
 /// The HTTP client, shared by all attempts.
-pub(crate) struct Exchange {
+pub struct Exchange {
     client: Client,
     targets: Arc<TargetPolicy>,
     deadline: Duration,
@@ -85,16 +64,6 @@ impl Exchange {
         Ok(Self { client, targets, deadline, response_bytes_max })
     }
 
-    /// Sends `body`, which `headers` sign, to `url`.
-    pub(crate) async fn post(&self, url: &str, headers: &SignatureHeaders, body: Bytes) -> Exchanged {
-        let mut head = None;
-        let exchanging = self.exchange(url, headers, body, &mut head);
-        match tokio::time::timeout(self.deadline, exchanging).await {
-            Ok(exchanged) => exchanged,
-            Err(_) => self.timed_out(head),
-        }
-    }
-
     /// Without the deadline. Leaves the answer in `head` as soon as its status is known.
     async fn exchange(
         &self,
@@ -116,7 +85,8 @@ impl Exchange {
         match request.send().await {
             Ok(response) => {
                 let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let retry_after = retry_after.and_then(|value| parse_retry_after(value, now()));
+                let retry_after =
+                    retry_after.and_then(|value| parse_retry_after(value, Clock::default().now()));
                 let answer = AttemptResult::Status { code: response.status().as_u16(), retry_after };
                 *head = Some(answer);
                 self.answered(response, answer).await
@@ -149,6 +119,17 @@ impl Exchange {
         let is_success = matches!(result, AttemptResult::Status { code: 200..300, .. });
         let error = format!("{result}, but its body did not end within {:?}", self.deadline);
         Exchanged { result, error: (!is_success).then_some(error), response: None }
+    }
+}
+
+impl Transport for Exchange {
+    async fn send(&self, delivery: &ClaimedDelivery, headers: &SignatureHeaders, body: Bytes) -> Exchanged {
+        let mut head = None;
+        let exchanging = self.exchange(&delivery.url, headers, body, &mut head);
+        match tokio::time::timeout(self.deadline, exchanging).await {
+            Ok(exchanged) => exchanged,
+            Err(_) => self.timed_out(head),
+        }
     }
 }
 

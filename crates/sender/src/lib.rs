@@ -13,7 +13,8 @@
 //! - `exchange`: one HTTP request and its response;
 //! - `failure`: why there was no response;
 //! - `resolver`: the outbound guard between a name and a connection;
-//! - `settle`: writes down what attempts came to.
+//! - `settle`: writes down what attempts came to;
+//! - [`surroundings`] and [`transport`]: time, dice and network, which tests replace.
 
 mod attempt;
 pub mod config;
@@ -24,25 +25,29 @@ mod keys;
 mod resolver;
 mod settle;
 mod slots;
-
-use std::time::SystemTime;
+pub mod surroundings;
+pub mod transport;
 
 use mediahooks_database::Database;
-use mediahooks_model::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{SenderConfig, SenderError};
+pub use exchange::Exchange;
+pub use surroundings::{Clock, Dice};
+pub use transport::{Exchanged, Transport};
 
+use attempt::Attempter;
 use dispatcher::Dispatcher;
-use exchange::Exchange;
 use settle::Settler;
 
 /// Sends what the database says is owed, until it is told to stop.
-pub struct Sender {
+pub struct Sender<T = Exchange> {
     database: Database,
     config: SenderConfig,
-    exchange: Exchange,
+    transport: T,
+    clock: Clock,
+    dice: Dice,
 }
 
 impl Sender {
@@ -50,9 +55,24 @@ impl Sender {
     ///
     /// Errors: [`SenderError`] when `config` cannot work, or this machine has no certificates to trust.
     pub fn new(database: Database, config: SenderConfig) -> Result<Self, SenderError> {
-        config.check()?;
         let exchange = Exchange::new(&config)?;
-        Ok(Self { database, config, exchange })
+        Sender::within(database, config, exchange, Clock::default(), Dice::default())
+    }
+}
+
+impl<T: Transport> Sender<T> {
+    /// A sender in other surroundings than the real ones.
+    ///
+    /// Errors: [`SenderError`] when `config` cannot work.
+    pub fn within(
+        database: Database,
+        config: SenderConfig,
+        transport: T,
+        clock: Clock,
+        dice: Dice,
+    ) -> Result<Self, SenderError> {
+        config.check()?;
+        Ok(Self { database, config, transport, clock, dice })
     }
 
     /// Sends until `shutdown` is cancelled or the database is closed. Then it claims nothing more,
@@ -62,21 +82,17 @@ impl Sender {
     /// Dropping the future instead is a crash: requests in flight are cut, and what they were about is
     /// sent again by the next run of the same [`SenderConfig::owner`].
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { database, config, exchange } = self;
+        let Self { database, config, transport, clock, dice } = self;
         // Neither queue grows past the slots: one entry per attempt in flight.
         let (finished, to_settle) = mpsc::unbounded_channel();
         let (free, settled) = mpsc::unbounded_channel();
-        let settler = Settler::new(database.clone(), &config, to_settle, free);
-        let dispatcher = Dispatcher::new(database.clone(), &config, exchange, finished, settled);
+        let settler = Settler::new(database.clone(), &config, clock, to_settle, free);
+        let attempter = Attempter { transport, clock, dice, retry: config.retry.clone(), finished };
+        let dispatcher = Dispatcher::new(database.clone(), &config, attempter, settled);
         tokio::join!(dispatcher.run(shutdown), settler.run());
         // After a failure here the leases run out by themselves.
-        if let Err(error) = database.release_leases(&config.owner, now()).await {
+        if let Err(error) = database.release_leases(&config.owner, clock.now()).await {
             tracing::debug!(%error, "leases were not given up at shutdown");
         }
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::EPOCH.plus(since)
 }

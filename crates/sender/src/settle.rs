@@ -12,7 +12,7 @@ use mediahooks_model::DeliveryId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::config::SenderConfig;
-use crate::now;
+use crate::surroundings::Clock;
 
 /// Records in one write at most.
 const BATCH_MAX: usize = 256;
@@ -37,11 +37,12 @@ pub(crate) trait Ledger {
 pub(crate) struct Leases {
     database: Database,
     owner: String,
+    clock: Clock,
 }
 
 impl Ledger for Leases {
     async fn write(&self, settlements: Vec<Settlement>) -> Result<(), DatabaseError> {
-        self.database.settle(settlements, &self.owner, now()).await
+        self.database.settle(settlements, &self.owner, self.clock.now()).await
     }
 }
 
@@ -59,10 +60,11 @@ impl Settler<Leases> {
     pub(crate) fn new(
         database: Database,
         config: &SenderConfig,
+        clock: Clock,
         finished: UnboundedReceiver<Settlement>,
         free: UnboundedSender<Settled>,
     ) -> Self {
-        let ledger = Leases { database, owner: config.owner.clone() };
+        let ledger = Leases { database, owner: config.owner.clone(), clock };
         let last_pauses = u32::try_from(config.grace.as_secs()).unwrap_or(u32::MAX);
         Self { ledger, pause: PAUSE, last_pauses, finished, free }
     }
