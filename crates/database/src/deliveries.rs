@@ -15,7 +15,7 @@ use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
     Attempt, ClaimedDelivery, Database, DatabaseError, Delivery, DeliveryState, Result, Settled, Settlement,
-    webhooks,
+    Timings, webhooks,
 };
 
 /// Why a webhook is disabled whose endpoint answered 410 (RFC 9110 §15.5.11).
@@ -248,8 +248,9 @@ fn settle(tx: &Writing<'_>, settlement: &Settlement, owner: &str, now: Timestamp
 
 fn record(tx: &Connection, id: DeliveryId, attempt: &Attempt) -> Result<()> {
     tx.prepare_cached(
-        "INSERT INTO attempt (delivery, number, started_us, duration_us, status, error, response)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO attempt (delivery, number, started_us, duration_us, status, error, response,
+             dns_us, connect_us, tls_us, first_byte_us, request)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         Sql(id),
@@ -259,6 +260,11 @@ fn record(tx: &Connection, id: DeliveryId, attempt: &Attempt) -> Result<()> {
         attempt.status,
         attempt.error,
         attempt.response,
+        attempt.timings.dns_us.map(Sql),
+        attempt.timings.connect_us.map(Sql),
+        attempt.timings.tls_us.map(Sql),
+        attempt.timings.first_byte_us.map(Sql),
+        attempt.request,
     ])?;
     Ok(())
 }
@@ -280,16 +286,26 @@ fn first_due(tx: &Connection, webhook: WebhookId) -> Result<Option<Timestamp>> {
 
 fn attempts(tx: &Connection, id: DeliveryId) -> Result<Vec<Attempt>> {
     let mut statement = tx.prepare_cached(
-        "SELECT number, started_us, duration_us, status, error, response FROM attempt
-         WHERE delivery = ?1 ORDER BY number",
+        "SELECT number, started_us, duration_us, status, error, response,
+             dns_us, connect_us, tls_us, first_byte_us, request
+         FROM attempt WHERE delivery = ?1 ORDER BY number",
     )?;
     let rows = statement.query_map([Sql(id)], |row| {
+        let micros =
+            |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<Sql<u64>>>(column)?.map(|us| us.0));
         Ok(Attempt {
             number: row.get(0)?,
             started: row.get::<_, Sql<_>>(1)?.0,
             duration_us: row.get::<_, Sql<_>>(2)?.0,
             status: row.get(3)?,
+            timings: Timings {
+                dns_us: micros(6)?,
+                connect_us: micros(7)?,
+                tls_us: micros(8)?,
+                first_byte_us: micros(9)?,
+            },
             error: row.get(4)?,
+            request: row.get(10)?,
             response: row.get(5)?,
         })
     })?;

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use mediahooks_database::{Attempt, ClaimedDelivery, Settled, Settlement};
+use mediahooks_database::{Attempt, ClaimedDelivery, Settled, Settlement, Timings};
 use mediahooks_delivery::{
     AttemptResult, FailureKind, InvalidSecret, Outcome, RetryPolicy, SigningKey, Verdict, after_attempt,
     signature_headers,
@@ -48,7 +48,9 @@ impl<T: Transport> Attempter<T> {
             started,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             status: status_of(result),
+            timings: Timings::default(),
             error,
+            request: None,
             response,
         };
         let settlement = Settlement { id: delivery.id, attempt, settled };

@@ -135,7 +135,7 @@ fn abandon(batch: &[Settlement], error: &DatabaseError) {
 mod tests {
     use std::sync::Mutex;
 
-    use mediahooks_database::Attempt;
+    use mediahooks_database::{Attempt, Timings};
     use mediahooks_model::Timestamp;
     use tokio::sync::mpsc;
 
@@ -172,8 +172,10 @@ mod tests {
             number: 1,
             started: Timestamp::EPOCH,
             duration_us: 0,
+            timings: Timings::default(),
             status: Some(200),
             error: None,
+            request: None,
             response: None,
         };
         Settlement { id: DeliveryId(id), attempt, settled: mediahooks_database::Settled::Delivered }

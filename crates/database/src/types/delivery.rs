@@ -75,12 +75,31 @@ pub struct Attempt {
     pub started: Timestamp,
     /// How long it took, in microseconds.
     pub duration_us: u64,
+    /// Where that time went.
+    pub timings: Timings,
     /// HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// What went wrong, in words; absent on success.
     pub error: Option<String>,
+    /// The request's head as it was sent: a request line and one header a line, secrets and signatures masked.
+    /// Absent when nothing could be sent.
+    pub request: Option<String>,
     /// The start of the answer's body.
     pub response: Option<String>,
+}
+
+/// Where the time of an attempt went, in microseconds. Each is absent when it did not happen: a connection that
+/// was open already is neither resolved nor made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Resolving the name.
+    pub dns_us: Option<u64>,
+    /// Making the TCP connection.
+    pub connect_us: Option<u64>,
+    /// The TLS handshake.
+    pub tls_us: Option<u64>,
+    /// From the start of the attempt to the head of the answer.
+    pub first_byte_us: Option<u64>,
 }
 
 /// A line of the delivery log.

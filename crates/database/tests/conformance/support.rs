@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mediahooks_database::{
     Asset, AssetChange, Attempt, Change, ClaimedDelivery, Database, Feed, NewAsset, Options, Recipe, Run,
-    Segment, Settled, Settlement, Timeline,
+    Segment, Settled, Settlement, Timeline, Timings,
 };
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::webhook::Subscriptions;
@@ -199,8 +199,16 @@ pub fn settlement(claimed: &ClaimedDelivery, settled: Settled) -> Settlement {
         number: claimed.attempt,
         started: at(0),
         duration_us: 1500,
+        // What failed was sent on a connection that was open already.
+        timings: Timings {
+            dns_us: delivered.then_some(200),
+            connect_us: delivered.then_some(300),
+            tls_us: None,
+            first_byte_us: Some(1400),
+        },
         status: Some(if delivered { 204 } else { 500 }),
         error: (!delivered).then(|| "status 500".into()),
+        request: Some("POST / HTTP/1.1\nhost: example.com".into()),
         response: Some("body".into()),
     };
     Settlement { id: claimed.id, attempt, settled }
