@@ -4,10 +4,11 @@
 //! the others wait; a delivery is attempted by whoever holds its lease, and each attempt number is
 //! recorded once. A lease that ran out is a due delivery again: `next_us` is its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_model::webhook::Disabled;
-use mediahooks_model::{DeliveryId, EventId, Timestamp, WebhookId};
+use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook, WebhookId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::outbox::number;
@@ -45,9 +46,8 @@ pub(crate) const RELEASE: &str =
     "UPDATE delivery SET lease_owner = NULL, next_us = ?2 WHERE lease_owner = ?1";
 
 /// What a claimed delivery says.
-pub(crate) const TAKE: &str =
-    "SELECT d.webhook, d.attempts, e.id, e.timestamp_us, e.kind, e.body, w.url, w.secret
-     FROM delivery d JOIN event e ON e.seq = d.event JOIN webhook w ON w.id = d.webhook WHERE d.id = ?1";
+pub(crate) const TAKE: &str = "SELECT d.attempts, e.id, e.timestamp_us, e.kind, e.body
+     FROM delivery d JOIN event e ON e.seq = d.event WHERE d.id = ?1";
 
 impl Database {
     /// Leases due deliveries to `owner` for `lease`: at most `total`, oldest first per webhook, taking
@@ -66,15 +66,16 @@ impl Database {
         let busy = busy.to_vec();
         self.write(move |tx| {
             let mut due = Vec::new();
-            for webhook in enabled(tx, now)? {
-                let in_flight = busy.iter().find(|(id, _)| *id == webhook).map_or(0, |(_, count)| *count);
+            let webhooks = tx.webhooks()?;
+            for webhook in webhooks.iter().filter(|webhook| is_enabled(webhook, now)) {
+                let in_flight = busy.iter().find(|(id, _)| *id == webhook.id).map_or(0, |(_, count)| *count);
                 let room = per_webhook_max.saturating_sub(in_flight).min(total);
                 due.extend(oldest_due(tx, webhook, now, room)?);
             }
             // Turn by turn; within a turn whoever has waited longest.
-            due.sort_unstable();
+            due.sort_unstable_by_key(|due| (due.turn, due.since, due.id));
             due.truncate(total as usize);
-            due.into_iter().map(|due| take(tx, due.id, &owner, now.plus(lease))).collect()
+            due.into_iter().map(|due| take(tx, due, &owner, now.plus(lease))).collect()
         })
         .await
     }
@@ -155,54 +156,50 @@ impl Database {
     }
 }
 
-/// A delivery that may be claimed. Ordered as claims are made.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+/// A delivery that may be claimed.
 struct Due {
     /// How many of the same webhook come before it.
     turn: usize,
     since: Timestamp,
     id: DeliveryId,
+    webhook: Arc<Webhook>,
 }
 
-/// Webhooks that may be sent to now.
-fn enabled(tx: &Connection, now: Timestamp) -> Result<Vec<WebhookId>> {
-    let mut statement = tx
-        .prepare_cached("SELECT id FROM webhook WHERE disabled = 0 OR disabled_until_us <= ?1 ORDER BY id")?;
-    let rows = statement.query_map([Sql(now)], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// Whether a webhook may be sent to now.
+fn is_enabled(webhook: &Webhook, now: Timestamp) -> bool {
+    webhook.disabled.as_ref().is_none_or(|disabled| disabled.until.is_some_and(|until| until <= now))
 }
 
-fn oldest_due(tx: &Connection, webhook: WebhookId, now: Timestamp, room: u32) -> Result<Vec<Due>> {
+fn oldest_due(tx: &Connection, webhook: &Arc<Webhook>, now: Timestamp, room: u32) -> Result<Vec<Due>> {
     if room == 0 {
         return Ok(Vec::new());
     }
     let mut statement = tx.prepare_cached(OLDEST_DUE)?;
-    let rows = statement.query_map(params![Sql(webhook), Sql(now), room], |row| {
+    let rows = statement.query_map(params![Sql(webhook.id), Sql(now), room], |row| {
         Ok((row.get::<_, Sql<_>>(0)?.0, row.get::<_, Sql<_>>(1)?.0))
     })?;
     rows.enumerate()
         .map(|(turn, row)| {
             let (since, id) = row?;
-            Ok(Due { turn, since, id })
+            Ok(Due { turn, since, id, webhook: webhook.clone() })
         })
         .collect()
 }
 
-fn take(tx: &Connection, id: DeliveryId, owner: &str, until: Timestamp) -> Result<ClaimedDelivery> {
+fn take(tx: &Connection, due: Due, owner: &str, until: Timestamp) -> Result<ClaimedDelivery> {
+    let Due { id, webhook, .. } = due;
     tx.prepare_cached("UPDATE delivery SET lease_owner = ?2, next_us = ?3 WHERE id = ?1")?
         .execute(params![Sql(id), owner, Sql(until)])?;
     let mut statement = tx.prepare_cached(TAKE)?;
     let claimed = statement.query_row([Sql(id)], |row| {
         Ok(ClaimedDelivery {
             id,
-            webhook: row.get::<_, Sql<_>>(0)?.0,
-            attempt: row.get::<_, u32>(1)?.saturating_add(1),
-            event: row.get::<_, Sql<_>>(2)?.0,
-            timestamp: row.get::<_, Sql<_>>(3)?.0,
-            kind: row.get(4)?,
-            body: row.get(5)?,
-            url: row.get(6)?,
-            secret: row.get(7)?,
+            webhook,
+            attempt: row.get::<_, u32>(0)?.saturating_add(1),
+            event: row.get::<_, Sql<_>>(1)?.0,
+            timestamp: row.get::<_, Sql<_>>(2)?.0,
+            kind: row.get(3)?,
+            body: row.get(4)?,
         })
     })?;
     Ok(claimed)

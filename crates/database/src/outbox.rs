@@ -1,6 +1,6 @@
 //! The transactional outbox: an event and what is owed for it, in the transaction of its cause.
 
-use mediahooks_model::{Event, EventId, Timestamp, Webhook, WebhookId};
+use mediahooks_model::{Event, EventId, Timestamp, WebhookId};
 use rusqlite::params;
 use uuid::{NoContext, Uuid};
 
@@ -25,9 +25,9 @@ pub(crate) const BEHIND: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND s
 /// soon as the schedule begins, or waits when an earlier one of the same webhook and subject is not settled.
 pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<()> {
     let seq = store(tx, event)?;
-    for webhook in webhooks::all(tx)? {
+    for webhook in tx.webhooks()?.iter() {
         if webhook.wants(event.kind, &event.stream_name) {
-            owe(tx, &webhook, seq, &event.subject, now)?;
+            owe(tx, webhook.id, seq, &event.subject, now)?;
         }
     }
     Ok(())
@@ -35,9 +35,9 @@ pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<
 
 /// Stores an event that is owed to one webhook, whether it wants it or not.
 pub(crate) fn record_for(tx: &Writing<'_>, event: &Event, webhook: WebhookId, now: Timestamp) -> Result<()> {
-    let webhook = webhooks::webhook(tx, webhook)?.ok_or(DatabaseError::NotFound)?;
+    webhooks::kept(tx, webhook)?.ok_or(DatabaseError::NotFound)?;
     let seq = store(tx, event)?;
-    owe(tx, &webhook, seq, &event.subject, now)
+    owe(tx, webhook, seq, &event.subject, now)
 }
 
 fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
@@ -55,14 +55,14 @@ fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
     Ok(tx.last_insert_rowid())
 }
 
-fn owe(tx: &Writing<'_>, webhook: &Webhook, event: i64, subject: &str, now: Timestamp) -> Result<()> {
-    let behind = tx.prepare_cached(BEHIND)?.exists(params![Sql(webhook.id), subject])?;
+fn owe(tx: &Writing<'_>, webhook: WebhookId, event: i64, subject: &str, now: Timestamp) -> Result<()> {
+    let behind = tx.prepare_cached(BEHIND)?.exists(params![Sql(webhook), subject])?;
     let state = if behind { DeliveryState::Waiting } else { DeliveryState::Pending };
     let due = (!behind).then(|| Sql(tx.first_attempt(now)));
     tx.prepare_cached(
         "INSERT INTO delivery (webhook, event, subject, state, next_us, attempts) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
     )?
-    .execute(params![Sql(webhook.id), event, subject, number(state), due])?;
+    .execute(params![Sql(webhook), event, subject, number(state), due])?;
     tx.wake_sender();
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Webhooks.
 
+use std::sync::Arc;
+
 use mediahooks_model::webhook::Disabled;
 use mediahooks_model::{Timestamp, Webhook, WebhookId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -50,6 +52,7 @@ impl Database {
                 reason(&webhook.disabled),
             ])?;
             webhook.id = WebhookId(tx.last_insert_rowid());
+            tx.webhooks_changed();
             Ok(webhook)
         })
         .await
@@ -96,6 +99,7 @@ impl Database {
                 until(&new.disabled),
                 reason(&new.disabled),
             ])?;
+            tx.webhooks_changed();
             let enabled = old.disabled.is_some() && new.disabled.is_none();
             if enabled || old.url != new.url { make_due(tx, new.id, now) } else { Ok(()) }
         })
@@ -114,6 +118,7 @@ impl Database {
     pub async fn delete_webhook(&self, id: WebhookId) -> Result<bool> {
         let found = self
             .write(move |tx| {
+                tx.webhooks_changed();
                 Ok(tx.prepare_cached("DELETE FROM webhook WHERE id = ?1")?.execute([Sql(id)])? > 0)
             })
             .await?;
@@ -129,7 +134,13 @@ pub(crate) fn webhook(tx: &Connection, id: WebhookId) -> Result<Option<Webhook>>
     statement.query_row([Sql(id)], stored).optional()?.transpose()
 }
 
-/// Every webhook, oldest first. A server has a handful.
+/// The webhook of this number, from those that the writer keeps.
+pub(crate) fn kept(tx: &Writing<'_>, id: WebhookId) -> Result<Option<Arc<Webhook>>> {
+    let webhooks = tx.webhooks()?;
+    Ok(webhooks.binary_search_by_key(&id, |webhook| webhook.id).ok().map(|at| webhooks[at].clone()))
+}
+
+/// Every webhook, oldest first.
 pub(crate) fn all(tx: &Connection) -> Result<Vec<Webhook>> {
     let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM webhook ORDER BY id"))?;
     let rows = statement.query_map([], stored)?;
@@ -137,12 +148,13 @@ pub(crate) fn all(tx: &Connection) -> Result<Vec<Webhook>> {
 }
 
 /// Disables a webhook; false when there is none.
-pub(crate) fn suspend(tx: &Connection, id: WebhookId, disabled: &Disabled) -> Result<bool> {
+pub(crate) fn suspend(tx: &Writing<'_>, id: WebhookId, disabled: &Disabled) -> Result<bool> {
     let changed = tx
         .prepare_cached(
             "UPDATE webhook SET disabled = 1, disabled_until_us = ?2, disabled_reason = ?3 WHERE id = ?1",
         )?
         .execute(params![Sql(id), disabled.until.map(Sql), disabled.reason])?;
+    tx.webhooks_changed();
     Ok(changed > 0)
 }
 

@@ -7,7 +7,7 @@
 //! What always holds: an operation that was answered `Ok` is durable; one that failed or panicked
 //! leaves nothing behind and harms no other; when the commit fails, all of its operations fail.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mediahooks_model::Timestamp;
+use mediahooks_model::{Timestamp, Webhook};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{DatabaseError, Result};
+use crate::webhooks;
 
 /// Operations of one transaction at most, so that the first one does not wait for a whole queue.
 const BATCH_MAX: usize = 256;
@@ -36,11 +37,33 @@ pub struct WriterStats {
 /// The connection as one operation sees it: inside a transaction.
 pub(crate) struct Writing<'a> {
     connection: &'a Connection,
+    webhooks: &'a RefCell<Option<Webhooks>>,
+    webhooks_changed: Cell<bool>,
     wakes: Cell<bool>,
     first_attempt_after: Duration,
 }
 
+/// Every webhook, oldest first, with its filter compiled.
+pub(crate) type Webhooks = Arc<[Arc<Webhook>]>;
+
 impl Writing<'_> {
+    /// Every webhook, as this operation sees them. Read once and kept until one of them changes: each
+    /// event asks.
+    pub(crate) fn webhooks(&self) -> Result<Webhooks> {
+        if let Some(kept) = &*self.webhooks.borrow() {
+            return Ok(kept.clone());
+        }
+        let read: Webhooks = webhooks::all(self)?.into_iter().map(Arc::new).collect();
+        *self.webhooks.borrow_mut() = Some(read.clone());
+        Ok(read)
+    }
+
+    /// Has to be called after a webhook was written.
+    pub(crate) fn webhooks_changed(&self) {
+        self.webhooks_changed.set(true);
+        self.webhooks.take();
+    }
+
     /// When the first attempt of a delivery that may begin at `now` is due.
     pub(crate) fn first_attempt(&self, now: Timestamp) -> Timestamp {
         now.plus(self.first_attempt_after)
@@ -149,7 +172,9 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (wake, committed) = watch::channel(0);
         let counters = Arc::new(Counters::default());
-        let mut worker = Worker { connection, wake, counters: counters.clone(), first_attempt_after };
+        let webhooks = RefCell::default();
+        let mut worker =
+            Worker { connection, wake, webhooks, counters: counters.clone(), first_attempt_after };
         let thread = std::thread::Builder::new()
             .name("database-writer".into())
             .spawn(move || worker.serve(receiver))
@@ -208,6 +233,8 @@ impl Drop for Writer {
 struct Worker {
     connection: Connection,
     wake: watch::Sender<u64>,
+    /// As of the running operation; absent before they are first asked for, and after each change.
+    webhooks: RefCell<Option<Webhooks>>,
     counters: Arc<Counters>,
     first_attempt_after: Duration,
 }
@@ -248,6 +275,7 @@ impl Worker {
             Err(error) => {
                 // A full disk ends the transaction by itself, and then there is nothing to roll back.
                 let _ = self.connection.execute_batch("ROLLBACK");
+                self.webhooks.take();
                 tracing::error!(error = %error, operations = batch.len(), "a database commit failed");
                 (Some(error), false)
             }
@@ -268,6 +296,8 @@ impl Worker {
             run("SAVEPOINT operation")?;
             let tx = Writing {
                 connection: &self.connection,
+                webhooks: &self.webhooks,
+                webhooks_changed: Cell::new(false),
                 wakes: Cell::new(false),
                 first_attempt_after: self.first_attempt_after,
             };
@@ -280,6 +310,9 @@ impl Worker {
                 ));
             } else {
                 run("ROLLBACK TO operation")?;
+                if tx.webhooks_changed.get() {
+                    self.webhooks.take();
+                }
             }
             run("RELEASE operation")?;
         }
@@ -386,6 +419,40 @@ mod tests {
         assert_eq!(stored(&writer).await, Vec::<i64>::new());
         writer.run(insert(4)).await.unwrap();
         assert_eq!(stored(&writer).await, [4]);
+    }
+
+    #[tokio::test]
+    async fn kept_webhooks_are_those_that_are_stored() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        crate::schema::migrate(&mut connection).unwrap();
+        let writer = Arc::new(Writer::start(connection, 16, Duration::ZERO).unwrap());
+        let add = |tx: &Writing<'_>| {
+            tx.execute(
+                "INSERT INTO webhook (url, secret, subscriptions, disabled)
+                 VALUES ('', '', '{\"isFeedHooks\":true}', 0)",
+                [],
+            )?;
+            tx.webhooks_changed();
+            Ok(tx.webhooks()?.len())
+        };
+        let kept = async || writer.run(|tx| Ok(tx.webhooks()?.len())).await.unwrap();
+        assert_eq!(kept().await, 0);
+        assert_eq!(writer.run(add).await.unwrap(), 1);
+        let undone: Result<usize> = writer
+            .run(move |tx| {
+                assert_eq!(add(tx)?, 2);
+                Err(DatabaseError::NotFound)
+            })
+            .await;
+        assert!(matches!(undone, Err(DatabaseError::NotFound)));
+        assert_eq!(kept().await, 1);
+        let lost: Boxed = Box::new(move |tx| {
+            assert_eq!(add(tx)?, 2);
+            Ok(())
+        });
+        let end: Boxed = Box::new(|tx| Ok(tx.execute_batch("ROLLBACK")?));
+        in_one_batch(&writer, vec![lost, end]).await;
+        assert_eq!(kept().await, 1);
     }
 
     #[tokio::test]

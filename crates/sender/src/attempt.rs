@@ -96,6 +96,7 @@ fn status_of(result: AttemptResult) -> Option<u16> {
 
 fn log(delivery: &ClaimedDelivery, settlement: &Settlement) {
     let ClaimedDelivery { webhook, event, kind, .. } = delivery;
+    let webhook = webhook.id;
     let Attempt { number, error, .. } = &settlement.attempt;
     match (&settlement.settled, error) {
         (Settled::Exhausted | Settled::Gone, Some(error)) => {

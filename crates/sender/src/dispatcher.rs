@@ -148,10 +148,10 @@ impl<T: Transport> Dispatcher<T> {
     }
 
     fn start(&mut self, delivery: ClaimedDelivery) {
-        if !self.slots.take(delivery.id, delivery.attempt, delivery.webhook) {
+        if !self.slots.take(delivery.id, delivery.attempt, delivery.webhook.id) {
             return;
         }
-        let key = self.keys.get(delivery.webhook, &delivery.secret);
+        let key = self.keys.get(&delivery.webhook);
         let attempter = self.attempter.clone();
         self.attempts.spawn(async move { attempter.attempt(delivery, key).await });
     }

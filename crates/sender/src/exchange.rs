@@ -125,7 +125,7 @@ impl Exchange {
 impl Transport for Exchange {
     async fn send(&self, delivery: &ClaimedDelivery, headers: &SignatureHeaders, body: Bytes) -> Exchanged {
         let mut head = None;
-        let exchanging = self.exchange(&delivery.url, headers, body, &mut head);
+        let exchanging = self.exchange(&delivery.webhook.url, headers, body, &mut head);
         match tokio::time::timeout(self.deadline, exchanging).await {
             Ok(exchanged) => exchanged,
             Err(_) => self.timed_out(head),

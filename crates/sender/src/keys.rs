@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mediahooks_delivery::{InvalidSecret, SigningKey, WebhookSecret};
-use mediahooks_model::WebhookId;
+use mediahooks_model::{Webhook, WebhookId};
 
 /// Keys kept at most; a server has a handful of webhooks, and beyond this they are prepared anew.
 const KEYS_MAX: usize = 1024;
@@ -15,18 +15,18 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The key of a webhook whose secret is `secret` now.
-    pub(crate) fn get(&mut self, webhook: WebhookId, secret: &str) -> Result<SigningKey, InvalidSecret> {
-        if let Some((known, key)) = self.by_webhook.get(&webhook)
-            && known == secret
+    /// The key of a webhook as it is now.
+    pub(crate) fn get(&mut self, webhook: &Webhook) -> Result<SigningKey, InvalidSecret> {
+        if let Some((known, key)) = self.by_webhook.get(&webhook.id)
+            && *known == webhook.secret
         {
             return Ok(key.clone());
         }
-        let key = SigningKey::new(&secret.parse::<WebhookSecret>()?);
+        let key = SigningKey::new(&webhook.secret.parse::<WebhookSecret>()?);
         if self.by_webhook.len() >= KEYS_MAX {
             self.by_webhook.clear();
         }
-        self.by_webhook.insert(webhook, (secret.to_owned(), key.clone()));
+        self.by_webhook.insert(webhook.id, (webhook.secret.clone(), key.clone()));
         Ok(key)
     }
 }
@@ -34,6 +34,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use mediahooks_delivery::signature_headers;
+    use mediahooks_model::webhook::Subscriptions;
 
     use super::*;
 
@@ -41,7 +42,16 @@ mod tests {
     fn a_refreshed_secret_is_used_at_once() {
         let mut keys = Keys::default();
         let mut sign = |secret: &str| {
-            keys.get(WebhookId(1), secret).map(|key| signature_headers(&key, "id", 0, b"body").standard)
+            let secret = secret.to_owned();
+            let webhook = Webhook {
+                id: WebhookId(1),
+                url: "https://example.com/".into(),
+                secret,
+                subscriptions: Subscriptions::default(),
+                filter: None,
+                disabled: None,
+            };
+            keys.get(&webhook).map(|key| signature_headers(&key, "id", 0, b"body").standard)
         };
         let (old, new) = (sign("b2xk").unwrap(), sign("bmV3").unwrap());
         assert_ne!(old, new);

@@ -1,14 +1,16 @@
 //! Deliveries: claimed, settled and shown.
 
-use mediahooks_model::{DeliveryId, EventId, Timestamp, WebhookId};
+use std::sync::Arc;
+
+use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook};
 
 /// A delivery that this process may attempt until its lease runs out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClaimedDelivery {
     /// Which delivery.
     pub id: DeliveryId,
-    /// To which webhook.
-    pub webhook: WebhookId,
+    /// To which webhook, as it was when this was claimed.
+    pub webhook: Arc<Webhook>,
     /// Number of the attempt to be made now; 1 is the first.
     pub attempt: u32,
     /// The event to tell of.
@@ -19,18 +21,14 @@ pub struct ClaimedDelivery {
     pub kind: String,
     /// The JSON to send.
     pub body: String,
-    /// Where to.
-    pub url: String,
-    /// Signing secret, base64.
-    pub secret: String,
 }
 
 impl std::fmt::Debug for ClaimedDelivery {
-    /// Leaves the secret out.
+    /// Leaves the body out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClaimedDelivery")
             .field("id", &self.id)
-            .field("webhook", &self.webhook)
+            .field("webhook", &self.webhook.id)
             .field("attempt", &self.attempt)
             .field("event", &self.event)
             .field("kind", &self.kind)

@@ -187,7 +187,7 @@ async fn a_test_event_goes_to_every_webhook_that_wants_its_type() {
     fresh.db.commit(vec![Change::Emit(event.clone())], at(1)).await.unwrap();
     assert_eq!(fresh.db.deliveries(id, None, 10).await.unwrap(), []);
     let claimed = fresh.claim(at(1)).await;
-    assert_eq!((claimed.len(), claimed[0].webhook, claimed[0].event), (1, legacy.id, event.id));
+    assert_eq!((claimed.len(), claimed[0].webhook.id, claimed[0].event), (1, legacy.id, event.id));
     assert_eq!(claimed[0].body, "{}");
     // Or to one webhook, whatever it wants.
     let second = Event { id: EventId(Uuid::from_u128(6)), subject: "other".into(), ..event };
@@ -195,6 +195,6 @@ async fn a_test_event_goes_to_every_webhook_that_wants_its_type() {
     assert!(matches!(unknown, Err(DatabaseError::NotFound)), "{unknown:?}");
     fresh.db.commit(vec![Change::EmitTo(id, second.clone())], at(1)).await.unwrap();
     let alone = fresh.claim(at(1)).await;
-    assert_eq!((alone.len(), alone[0].webhook, alone[0].event), (1, id, second.id));
+    assert_eq!((alone.len(), alone[0].webhook.id, alone[0].event), (1, id, second.id));
     fresh.settle(&claimed[0], Settled::Delivered, at(2)).await;
 }

@@ -109,7 +109,7 @@ async fn webhooks_take_turns_and_keep_to_their_share() {
     let claim = async |per_webhook, in_flight: &[(WebhookId, u32)], total| {
         let claimed =
             fresh.db.claim_deliveries("me", at(2), MINUTE, per_webhook, in_flight, total).await.unwrap();
-        claimed.into_iter().map(|one| one.webhook).collect::<Vec<_>>()
+        claimed.into_iter().map(|one| one.webhook.id).collect::<Vec<_>>()
     };
     assert_eq!(claim(9, &[], 0).await, []);
     assert_eq!(claim(2, &[(busy, 2)], 9).await, [idle, idle]);

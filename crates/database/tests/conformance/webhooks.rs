@@ -59,7 +59,10 @@ async fn a_new_url_or_enabling_makes_everything_due_at_once() {
     fresh.db.replace_webhook(moved.clone(), at(5)).await.unwrap();
     assert!(woken.has_changed().unwrap());
     let again = fresh.claim(at(5)).await;
-    assert_eq!((again.len(), again[0].id, again[0].url.as_str()), (1, claimed[0].id, "https://b.example/"));
+    assert_eq!(
+        (again.len(), again[0].id, again[0].webhook.url.as_str()),
+        (1, claimed[0].id, "https://b.example/")
+    );
 
     fresh.settle(&again[0], Settled::Retry { at: at(5000) }, at(6)).await;
     fresh.db.suspend_webhook(id, Disabled { until: None, reason: None }).await.unwrap();
