@@ -7,16 +7,24 @@
 //! - [`sign`]: secrets and signature headers;
 //! - [`outcome`]: what an attempt came to;
 //! - [`retry`]: the schedule and the verdict after each attempt;
-//! - [`target`] and [`address`]: the outbound guard.
+//! - [`target`] and [`address`]: the outbound guard;
+//! - [`headers`] and [`tls`]: what a webhook's owner adds to its requests and connections;
+//! - [`trace`]: the `traceparent` of an attempt.
 
 pub mod address;
+pub mod headers;
 pub mod outcome;
 pub mod retry;
 pub mod sign;
 pub mod target;
+pub mod tls;
+pub mod trace;
 
 pub use address::{TargetPolicy, check_address};
+pub use headers::{InvalidHeader, check_headers};
 pub use outcome::{AttemptResult, FailureKind, Outcome};
 pub use retry::{InvalidRetryPolicy, RetryPolicy, Verdict, after_attempt, parse_retry_after};
 pub use sign::{InvalidSecret, SignatureHeaders, SigningKey, WebhookSecret, signature_headers};
 pub use target::{TargetRefused, check_answers, check_url, parse_url};
+pub use tls::{InvalidTls, TlsMaterial, read_tls};
+pub use trace::traceparent;

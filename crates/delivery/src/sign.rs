@@ -21,7 +21,8 @@ pub const MILLICAST_SIGNATURE: &str = "x-millicast-signature";
 pub const WEBHOOK_ID: &str = "webhook-id";
 /// Seconds since the epoch at which the attempt is made (Standard Webhooks 1.0).
 pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-/// `v1,<base64>` of the HMAC-SHA256 of `id.timestamp.body` (Standard Webhooks 1.0).
+/// `v1,<base64>` of the HMAC-SHA256 of `id.timestamp.body`; one per secret, with spaces between (Standard
+/// Webhooks 1.0).
 pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// What marks a secret in the Standard Webhooks notation.
@@ -104,6 +105,8 @@ impl fmt::Debug for WebhookSecret {
 pub struct SigningKey {
     millicast: Hmac<Sha1>,
     standard: Hmac<Sha256>,
+    /// Of the secret before this one, while it still signs.
+    previous: Option<Hmac<Sha256>>,
 }
 
 impl SigningKey {
@@ -113,7 +116,15 @@ impl SigningKey {
         Self {
             millicast: Hmac::new_from_slice(&secret.0).expect(any_length),
             standard: Hmac::new_from_slice(&secret.0).expect(any_length),
+            previous: None,
         }
+    }
+
+    /// Lets `previous` sign too, so that a receiver that still has the secret before this one verifies. Only in
+    /// the Standard Webhooks scheme: the hosted service's has room for one signature.
+    #[must_use]
+    pub fn beside(self, previous: &WebhookSecret) -> Self {
+        Self { previous: Some(Self::new(previous).standard), ..self }
     }
 }
 
@@ -139,7 +150,7 @@ pub struct SignatureHeaders {
     pub timestamp: String,
     /// [`MILLICAST_SIGNATURE`], `sha1=<hex>`.
     pub millicast: String,
-    /// [`WEBHOOK_SIGNATURE`], `v1,<base64>`.
+    /// [`WEBHOOK_SIGNATURE`], `v1,<base64>`; the newest secret's first.
     pub standard: String,
 }
 
@@ -169,22 +180,23 @@ pub fn signature_headers(
     body: &[u8],
 ) -> SignatureHeaders {
     let timestamp = timestamp_seconds.to_string();
-    let standard = key
-        .standard
-        .clone()
-        .chain_update(webhook_id)
-        .chain_update(".")
-        .chain_update(&timestamp)
-        .chain_update(".")
-        .chain_update(body)
-        .finalize()
-        .into_bytes();
+    let sign = |key: &Hmac<Sha256>, to: &mut String| {
+        let signed = key.clone().chain_update(webhook_id).chain_update(".").chain_update(&timestamp);
+        to.push_str("v1,");
+        STANDARD.encode_string(signed.chain_update(".").chain_update(body).finalize().into_bytes(), to);
+    };
+    let mut standard = String::with_capacity(96);
+    sign(&key.standard, &mut standard);
+    if let Some(previous) = &key.previous {
+        standard.push(' ');
+        sign(previous, &mut standard);
+    }
     let millicast = key.millicast.clone().chain_update(body).finalize().into_bytes();
     SignatureHeaders {
         webhook_id: webhook_id.to_owned(),
         timestamp,
         millicast: format!("sha1={}", hex::encode(millicast)),
-        standard: format!("v1,{}", STANDARD.encode(standard)),
+        standard,
     }
 }
 
@@ -228,6 +240,26 @@ mod tests {
         let secret = WebhookSecret::generate_from([b'k'; 32]);
         let shown = format!("{secret:?} {:?}", SigningKey::from(&secret));
         assert_eq!(shown, "WebhookSecret(..) SigningKey(..)");
+    }
+
+    #[test]
+    fn two_secrets_sign_side_by_side_and_either_verifies() {
+        let secret = |byte: u8| WebhookSecret::generate_from([byte; 32]);
+        let (new, old) = (SigningKey::new(&secret(2)), SigningKey::new(&secret(1)));
+        let both = signature_headers(&new.clone().beside(&secret(1)), "id", 7, b"body");
+        let [new, old] = [new, old].map(|key| signature_headers(&key, "id", 7, b"body"));
+        assert_eq!(both.standard, format!("{} {}", new.standard, old.standard));
+        assert_eq!(both.millicast, new.millicast);
+        for byte in [1, 2] {
+            let oracle = standardwebhooks::Webhook::new(&secret(byte).reveal_standard()).unwrap();
+            let mut headers = http::HeaderMap::new();
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+            let key = SigningKey::new(&secret(2)).beside(&secret(1));
+            for (name, value) in signature_headers(&key, "id", now.try_into().unwrap(), b"body").named() {
+                headers.insert(name, value.parse().unwrap());
+            }
+            oracle.verify(b"body", &headers).unwrap();
+        }
     }
 
     proptest! {
