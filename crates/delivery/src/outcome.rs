@@ -34,6 +34,15 @@ impl Outcome {
             AttemptResult::Failed { .. } => None,
         }
     }
+
+    /// The status that asks to leave the whole endpoint alone for a while, not only this delivery, and for how
+    /// long: 429 and 503 with a `Retry-After`.
+    pub fn asks_for_patience(&self) -> Option<(u16, Duration)> {
+        match self.result {
+            AttemptResult::Status { code: code @ (429 | 503), retry_after: Some(wait) } => Some((code, wait)),
+            _ => None,
+        }
+    }
 }
 
 /// How an attempt ended. `Display` is a sentence for people.
