@@ -1,7 +1,7 @@
 //! The one write path of the domain: feeds, timelines and segments here, assets in [`crate::steps`].
 //!
 //! What always holds: a state, its event and the deliveries of that event are one transaction, and
-//! the events of one subject carry strictly rising times.
+//! the events of one subject carry strictly rising times and are numbered 1, 2, 3 without a hole.
 
 use mediahooks_model::event::{FeedFacts, event_time, feed_event};
 use mediahooks_model::{FeedEvent, FeedId, Timestamp};
@@ -56,8 +56,8 @@ fn start_feed(tx: &Writing<'_>, feed: &Feed, now: Timestamp) -> Result<()> {
     let time = event_time(feed.started, None);
     tx.prepare_cached(
         "INSERT INTO feed (id, token, stream_name, source_id, simulcast_id, priority, remote, started_us,
-             ended_us, last_event_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             ended_us, last_event_us, event_count)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1)",
     )?
     .execute(params![
         Sql(feed.id),
@@ -71,7 +71,7 @@ fn start_feed(tx: &Writing<'_>, feed: &Feed, now: Timestamp) -> Result<()> {
         feed.ended.map(Sql),
         Sql(time),
     ])?;
-    tell_feed(tx, FeedEvent::Started, feed, time, now)
+    tell_feed(tx, FeedEvent::Started, feed, (time, 1), now)
 }
 
 fn end_feed(tx: &Writing<'_>, id: FeedId, at: Timestamp, now: Timestamp) -> Result<()> {
@@ -79,24 +79,32 @@ fn end_feed(tx: &Writing<'_>, id: FeedId, at: Timestamp, now: Timestamp) -> Resu
     if feed.ended.is_some() {
         return Ok(());
     }
-    let Sql(last) = tx
-        .prepare_cached("SELECT last_event_us FROM feed WHERE id = ?1")?
-        .query_row([Sql(id)], |row| row.get(0))?;
-    let time = event_time(at, Some(last));
-    tx.prepare_cached("UPDATE feed SET ended_us = ?2, last_event_us = ?3 WHERE id = ?1")?
-        .execute(params![Sql(id), Sql(at), Sql(time)])?;
-    tell_feed(tx, FeedEvent::Ended, &feed, time, now)
+    let (Sql(last), Sql(count)): (Sql<Timestamp>, Sql<u64>) = tx
+        .prepare_cached("SELECT last_event_us, event_count FROM feed WHERE id = ?1")?
+        .query_row([Sql(id)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (time, seq) = (event_time(at, Some(last)), count + 1);
+    tx.prepare_cached("UPDATE feed SET ended_us = ?2, last_event_us = ?3, event_count = ?4 WHERE id = ?1")?
+        .execute(params![Sql(id), Sql(at), Sql(time), Sql(seq)])?;
+    tell_feed(tx, FeedEvent::Ended, &feed, (time, seq), now)
 }
 
-fn tell_feed(tx: &Writing<'_>, kind: FeedEvent, feed: &Feed, time: Timestamp, now: Timestamp) -> Result<()> {
+fn tell_feed(
+    tx: &Writing<'_>,
+    kind: FeedEvent,
+    feed: &Feed,
+    (time, seq): (Timestamp, u64),
+    now: Timestamp,
+) -> Result<()> {
     let facts = FeedFacts {
         account: &account(tx)?,
         feed: feed.id,
+        token: Some(feed.token),
         stream_name: &feed.stream_name,
         started: feed.started,
         priority: feed.priority,
         source_id: feed.source_id.as_deref(),
         simulcast_id: feed.simulcast_id.as_deref(),
+        seq,
     };
     outbox::record(tx, &feed_event(outbox::new_id(now), kind, time, &facts), now)
 }

@@ -26,7 +26,7 @@ pub(crate) const BEHIND: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND s
 pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<()> {
     let seq = store(tx, event)?;
     for webhook in tx.webhooks()?.iter() {
-        if webhook.wants(event.kind, &event.stream_name) {
+        if webhook.wants(event.kind, &event.stream_name, event.token) {
             owe(tx, webhook.id, seq, &event.subject, now)?;
         }
     }
@@ -42,13 +42,15 @@ pub(crate) fn record_for(tx: &Writing<'_>, event: &Event, webhook: WebhookId, no
 
 fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
     tx.prepare_cached(
-        "INSERT INTO event (id, kind, subject, stream_name, timestamp_us, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO event (id, kind, subject, stream_name, token, timestamp_us, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         Sql(event.id),
         event.kind.to_string(),
         event.subject,
         Sql(event.stream_name.clone()),
+        event.token.map(Sql),
         Sql(event.timestamp),
         event.body,
     ])?;

@@ -103,4 +103,32 @@ mod tests {
         connection.execute("UPDATE schema_version SET version = 0", []).unwrap();
         assert!(matches!(check(&connection), Err(DatabaseError::Corrupt { .. })));
     }
+
+    #[test]
+    fn version_2_counts_the_events_that_were_told_before_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE schema_version (version BIGINT NOT NULL)").unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO schema_version (version) VALUES (1);
+                 INSERT INTO webhook (url, secret, subscriptions, disabled) VALUES ('https://a.example/', 'czE=', '{}', 0);
+                 INSERT INTO feed (id, token, stream_name, remote, started_us, ended_us, last_event_us) VALUES
+                     (x'01', 1, 'a', '192.0.2.1', 1, NULL, 1), (x'02', 1, 'a', '192.0.2.1', 1, 2, 2);
+                 INSERT INTO asset (id, asset_type, status, feed, stream_name, start_us, created_us) VALUES
+                     (x'01', 'clip', 'processing', x'01', 'a', 1, 1), (x'02', 'recording', 'complete', x'01', 'a', 1, 1),
+                     (x'03', 'clip', 'error', x'01', 'a', 1, 1), (x'04', 'clip', 'deleted', x'01', 'a', 1, 1),
+                     (x'05', 'timeline', 'complete', x'01', 'a', 1, 1);",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let counts = |table: &str| {
+            let sql = format!("SELECT event_count FROM {table} ORDER BY id");
+            let mut statement = connection.prepare(&sql).unwrap();
+            let rows = statement.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+            rows.collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        assert_eq!(counts("feed"), [1, 2]);
+        assert_eq!(counts("asset"), [1, 2, 2, 3, 0]);
+    }
 }

@@ -20,8 +20,9 @@ pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Resu
     assets::check_path_is_free(tx, asset.id, asset.custom_path.as_deref())?;
     tx.prepare_cached(
         "INSERT INTO asset (id, asset_type, status, feed, token, stream_name, source_id, simulcast_id, priority,
-             start_us, stop_us, name, created_us, expiration_us, media_distribution_id, custom_path, last_event_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             start_us, stop_us, name, created_us, expiration_us, media_distribution_id, custom_path, last_event_us,
+             event_count)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?
     .execute(params![
         Sql(asset.id),
@@ -41,12 +42,13 @@ pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Resu
         asset.media_distribution_id,
         asset.custom_path,
         time.map(Sql),
+        i64::from(time.is_some()),
     ])?;
     if let Some(recipe) = &asset.recipe {
         put_recipe(tx, &asset, recipe)?;
     }
     if let (Some(event), Some(time)) = (step.event, time) {
-        tell_asset(tx, event, &asset, time, now)?;
+        tell_asset(tx, event, &asset, (time, 1), now)?;
     }
     Ok(asset)
 }
@@ -71,13 +73,13 @@ pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Res
     }
     store_state(tx, &asset)?;
     if let Some(event) = step.event {
-        let last: Option<Sql<Timestamp>> = tx
-            .prepare_cached("SELECT last_event_us FROM asset WHERE id = ?1")?
-            .query_row([Sql(asset.id)], |row| row.get(0))?;
-        let time = event_time(now, last.map(|last| last.0));
-        tx.prepare_cached("UPDATE asset SET last_event_us = ?2 WHERE id = ?1")?
-            .execute(params![Sql(asset.id), Sql(time)])?;
-        tell_asset(tx, event, &asset, time, now)?;
+        let (last, Sql(count)): (Option<Sql<Timestamp>>, Sql<u64>) = tx
+            .prepare_cached("SELECT last_event_us, event_count FROM asset WHERE id = ?1")?
+            .query_row([Sql(asset.id)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (time, seq) = (event_time(now, last.map(|last| last.0)), count + 1);
+        tx.prepare_cached("UPDATE asset SET last_event_us = ?2, event_count = ?3 WHERE id = ?1")?
+            .execute(params![Sql(asset.id), Sql(time), Sql(seq)])?;
+        tell_asset(tx, event, &asset, (time, seq), now)?;
     }
     Ok(asset)
 }
@@ -175,11 +177,15 @@ fn tell_asset(
     tx: &Writing<'_>,
     event: MediaEvent,
     asset: &Asset,
-    time: Timestamp,
+    (time, seq): (Timestamp, u64),
     now: Timestamp,
 ) -> Result<()> {
     let metadata = match &asset.state {
         AssetState::Complete { metadata } => Some(metadata.as_ref()),
+        _ => None,
+    };
+    let error = match &asset.state {
+        AssetState::Error { reason } => Some(reason.as_str()),
         _ => None,
     };
     let facts = MediaFacts {
@@ -192,6 +198,8 @@ fn tell_asset(
         start_time: if asset.asset_type == AssetType::Clip { asset.created } else { asset.start_time },
         expiration: asset.expiration,
         metadata,
+        error,
+        seq,
     };
     outbox::record(tx, &media_event(outbox::new_id(now), event, time, &facts), now)
 }

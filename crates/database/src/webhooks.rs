@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use mediahooks_model::webhook::Disabled;
+use mediahooks_model::webhook::{Disabled, PreviousSecret, StreamFilter, WebhookTls};
 use mediahooks_model::{Timestamp, Webhook, WebhookId};
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::sql::Sql;
 use crate::writer::Writing;
@@ -13,7 +16,11 @@ use crate::{Database, DatabaseError, Result};
 /// Deliveries of a removed webhook that go in one transaction.
 const DELETE_BATCH: u32 = 2000;
 
-const COLUMNS: &str = "id, url, secret, subscriptions, filter, disabled, disabled_until_us, disabled_reason";
+/// In the order [`stored`] reads.
+const COLUMNS: &str =
+    "id, url, secret, previous_secret, previous_secret_until_us, subscriptions, events, filter,
+     token_ids, headers, rate_limit, include_download, client_certificate, client_key, ca_certificate,
+     disabled, disabled_until_us, disabled_reason";
 
 /// Removes unsettled deliveries of a webhook.
 pub(crate) const FORGET: &str = "DELETE FROM delivery WHERE id IN
@@ -38,21 +45,11 @@ impl Database {
     pub async fn create_webhook(&self, mut webhook: Webhook) -> Result<Webhook> {
         self.write(move |tx| {
             tx.prepare_cached(
-                "INSERT INTO webhook
-                     (url, secret, subscriptions, filter, disabled, disabled_until_us, disabled_reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO webhook (url, secret, subscriptions, disabled) VALUES ('', '', '', 0)",
             )?
-            .execute(params![
-                webhook.url,
-                webhook.secret,
-                Sql(serde_json::json!(webhook.subscriptions)),
-                webhook.filter,
-                webhook.disabled.is_some(),
-                until(&webhook.disabled),
-                reason(&webhook.disabled),
-            ])?;
+            .execute([])?;
             webhook.id = WebhookId(tx.last_insert_rowid());
-            tx.webhooks_changed();
+            store(tx, &webhook)?;
             Ok(webhook)
         })
         .await
@@ -72,7 +69,7 @@ impl Database {
                 "SELECT {COLUMNS} FROM webhook WHERE id {compare} ?1 ORDER BY id {direction} LIMIT ?2"
             ))?;
             let rows = statement.query_map(params![starting_id.unwrap_or(edge), count], stored)?;
-            rows.map(|row| row?).collect()
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -84,22 +81,7 @@ impl Database {
     pub async fn replace_webhook(&self, new: Webhook, now: Timestamp) -> Result<()> {
         self.write(move |tx| {
             let old = webhook(tx, new.id)?.ok_or(DatabaseError::NotFound)?;
-            tx.prepare_cached(
-                "UPDATE webhook SET url = ?2, secret = ?3, subscriptions = ?4, filter = ?5, disabled = ?6,
-                     disabled_until_us = ?7, disabled_reason = ?8
-                 WHERE id = ?1",
-            )?
-            .execute(params![
-                Sql(new.id),
-                new.url,
-                new.secret,
-                Sql(serde_json::json!(new.subscriptions)),
-                new.filter,
-                new.disabled.is_some(),
-                until(&new.disabled),
-                reason(&new.disabled),
-            ])?;
-            tx.webhooks_changed();
+            store(tx, &new)?;
             let enabled = old.disabled.is_some() && new.disabled.is_none();
             if enabled || old.url != new.url { make_due(tx, new.id, now) } else { Ok(()) }
         })
@@ -131,7 +113,7 @@ impl Database {
 /// The webhook of this number.
 pub(crate) fn webhook(tx: &Connection, id: WebhookId) -> Result<Option<Webhook>> {
     let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM webhook WHERE id = ?1"))?;
-    statement.query_row([Sql(id)], stored).optional()?.transpose()
+    Ok(statement.query_row([Sql(id)], stored).optional()?)
 }
 
 /// The webhook of this number, from those that the writer keeps.
@@ -144,7 +126,7 @@ pub(crate) fn kept(tx: &Writing<'_>, id: WebhookId) -> Result<Option<Arc<Webhook
 pub(crate) fn all(tx: &Connection) -> Result<Vec<Webhook>> {
     let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM webhook ORDER BY id"))?;
     let rows = statement.query_map([], stored)?;
-    rows.map(|row| row?).collect()
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Disables a webhook; false when there is none.
@@ -178,31 +160,79 @@ fn make_due(tx: &Writing<'_>, id: WebhookId, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-fn until(disabled: &Option<Disabled>) -> Option<Sql<Timestamp>> {
-    disabled.as_ref().and_then(|disabled| disabled.until).map(Sql)
+/// Stores every member of a webhook that exists.
+fn store(tx: &Writing<'_>, webhook: &Webhook) -> Result<()> {
+    let previous = webhook.previous_secret.as_ref();
+    let tls = webhook.tls.as_ref();
+    let disabled = webhook.disabled.as_ref();
+    tx.prepare_cached(
+        "UPDATE webhook SET url = ?2, secret = ?3, previous_secret = ?4, previous_secret_until_us = ?5,
+             subscriptions = ?6, events = ?7, filter = ?8, token_ids = ?9, headers = ?10, rate_limit = ?11,
+             include_download = ?12, client_certificate = ?13, client_key = ?14, ca_certificate = ?15,
+             disabled = ?16, disabled_until_us = ?17, disabled_reason = ?18
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        Sql(webhook.id),
+        webhook.url,
+        webhook.secret,
+        previous.map(|previous| &previous.secret),
+        previous.map(|previous| Sql(previous.until)),
+        Sql(json!(webhook.subscriptions)),
+        Sql(json!(webhook.events)),
+        webhook.filter.as_ref().map(StreamFilter::as_str),
+        Sql(json!(webhook.token_ids)),
+        Sql(json!(webhook.headers)),
+        webhook.rate_limit,
+        webhook.include_download,
+        tls.and_then(|tls| tls.client_certificate.as_ref()),
+        tls.and_then(|tls| tls.client_key.as_ref()),
+        tls.and_then(|tls| tls.ca_certificate.as_ref()),
+        disabled.is_some(),
+        disabled.and_then(|disabled| disabled.until).map(Sql),
+        disabled.and_then(|disabled| disabled.reason.as_ref()),
+    ])?;
+    tx.webhooks_changed();
+    Ok(())
 }
 
-fn reason(disabled: &Option<Disabled>) -> Option<&str> {
-    disabled.as_ref().and_then(|disabled| disabled.reason.as_deref())
-}
-
-fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Webhook>> {
+/// Reads a row of [`COLUMNS`].
+fn stored(row: &Row<'_>) -> rusqlite::Result<Webhook> {
     let Sql(id) = row.get(0)?;
-    let Sql(subscriptions): Sql<serde_json::Value> = row.get(3)?;
-    let disabled = if row.get(5)? {
-        Some(Disabled { until: row.get::<_, Option<Sql<_>>>(6)?.map(|at| at.0), reason: row.get(7)? })
+    let previous_secret = match (row.get(3)?, row.get(4)?) {
+        (Some(secret), Some(Sql(until))) => Some(PreviousSecret { secret, until }),
+        _ => None,
+    };
+    let tls = WebhookTls {
+        client_certificate: row.get(12)?,
+        client_key: row.get(13)?,
+        ca_certificate: row.get(14)?,
+    };
+    let disabled = if row.get(15)? {
+        Some(Disabled { until: row.get::<_, Option<Sql<_>>>(16)?.map(|at| at.0), reason: row.get(17)? })
     } else {
         None
     };
-    let Ok(subscriptions) = serde_json::from_value(subscriptions) else {
-        return Ok(Err(DatabaseError::corrupt(format!("subscriptions of webhook {id}"))));
-    };
-    Ok(Ok(Webhook {
+    Ok(Webhook {
         id,
         url: row.get(1)?,
         secret: row.get(2)?,
-        subscriptions,
-        filter: row.get(4)?,
+        previous_secret,
+        subscriptions: json_column(row, 5)?,
+        events: json_column(row, 6)?,
+        filter: row.get::<_, Option<String>>(7)?.map(StreamFilter::stored),
+        token_ids: json_column(row, 8)?,
+        headers: json_column(row, 9)?,
+        rate_limit: row.get(10)?,
+        include_download: row.get(11)?,
+        tls: Some(tls).filter(|tls| *tls != WebhookTls::default()),
         disabled,
-    }))
+    })
+}
+
+/// Reads a value that is stored as JSON.
+fn json_column<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let Sql(value): Sql<serde_json::Value> = row.get(index)?;
+    serde_json::from_value(value)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into()))
 }

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::asset::AssetType;
 use crate::ids::{AccountId, EventId, FeedId, MediaAssetId, StreamName, TokenId};
@@ -94,6 +95,19 @@ impl EventKind {
     }
 }
 
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("not a kind of event"))
+    }
+}
+
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.type_name(), self.event_name())
@@ -111,6 +125,8 @@ pub struct Event {
     pub subject: String,
     /// The stream concerned; webhook filters look at it.
     pub stream_name: StreamName,
+    /// The token it was published with, if any; webhooks can be limited to some.
+    pub token: Option<TokenId>,
     /// When it happened, in whole milliseconds; strictly rising per subject.
     pub timestamp: Timestamp,
     /// The JSON to send.
@@ -145,6 +161,10 @@ pub struct MediaFacts<'a> {
     pub expiration: Option<Timestamp>,
     /// What the file is, once there is one.
     pub metadata: Option<&'a Metadata>,
+    /// Why it could not be made, once that is known.
+    pub error: Option<&'a str>,
+    /// Which of the asset's events this is; 1 is the first.
+    pub seq: u64,
 }
 
 #[derive(Serialize)]
@@ -169,6 +189,9 @@ struct MediaData<'a> {
     expiration: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<MetadataMember<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    seq: u64,
 }
 
 #[derive(Serialize)]
@@ -196,8 +219,11 @@ pub fn media_event(id: EventId, event: MediaEvent, timestamp: Timestamp, facts: 
         start_time: facts.start_time.as_millis(),
         expiration: facts.expiration.map(Timestamp::as_millis),
         metadata,
+        error: facts.error.filter(|_| event == MediaEvent::Errored),
+        seq: facts.seq,
     };
-    build(id, EventKind::Media(event), facts.asset.to_string(), facts.stream_name, timestamp, data)
+    let subject = Subject { id: facts.asset.to_string(), stream_name: facts.stream_name, token: facts.token };
+    build(id, EventKind::Media(event), subject, timestamp, data)
 }
 
 /// The facts of a feed event.
@@ -207,6 +233,8 @@ pub struct FeedFacts<'a> {
     pub account: &'a AccountId,
     /// The feed.
     pub feed: FeedId,
+    /// The token it is published with; not in the body.
+    pub token: Option<TokenId>,
     /// The stream it contributes to.
     pub stream_name: &'a StreamName,
     /// When the publisher was accepted.
@@ -217,6 +245,8 @@ pub struct FeedFacts<'a> {
     pub source_id: Option<&'a str>,
     /// Which quality layer; the empty string differs from absent.
     pub simulcast_id: Option<&'a str>,
+    /// Which of the feed's events this is; 1 is the first.
+    pub seq: u64,
 }
 
 #[derive(Serialize)]
@@ -237,6 +267,7 @@ struct FeedData<'a> {
     source_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     simulcast_id: Option<&'a str>,
+    seq: u64,
 }
 
 /// The event of a feed's start or end, with its body. `ended` carries no `started`, as the hosted
@@ -254,8 +285,10 @@ pub fn feed_event(id: EventId, event: FeedEvent, timestamp: Timestamp, facts: &F
         priority: facts.priority,
         source_id: facts.source_id,
         simulcast_id: facts.simulcast_id,
+        seq: facts.seq,
     };
-    build(id, EventKind::Feeds(event), facts.feed.to_string(), facts.stream_name, timestamp, data)
+    let subject = Subject { id: facts.feed.to_string(), stream_name: facts.stream_name, token: facts.token };
+    build(id, EventKind::Feeds(event), subject, timestamp, data)
 }
 
 /// An event of any kind with the `data` given: for test calls. Its subject is the event itself, so
@@ -267,14 +300,20 @@ pub fn test_event(
     timestamp: Timestamp,
     data: serde_json::Value,
 ) -> Event {
-    build(id, kind, id.to_string(), stream_name, timestamp, data)
+    build(id, kind, Subject { id: id.to_string(), stream_name, token: None }, timestamp, data)
+}
+
+/// Whom an event happened to.
+struct Subject<'a> {
+    id: String,
+    stream_name: &'a StreamName,
+    token: Option<TokenId>,
 }
 
 fn build<T: Serialize>(
     id: EventId,
     kind: EventKind,
-    subject: String,
-    stream_name: &StreamName,
+    subject: Subject<'_>,
     timestamp: Timestamp,
     data: T,
 ) -> Event {
@@ -282,7 +321,15 @@ fn build<T: Serialize>(
         Body { r#type: kind.type_name(), event: kind.event_name(), timestamp: timestamp.as_millis(), data };
     // These structs have string keys and no failing serializer, so this cannot fail.
     let body = serde_json::to_string(&body).unwrap_or_default();
-    Event { id, kind, subject, stream_name: stream_name.clone(), timestamp, body }
+    Event {
+        id,
+        kind,
+        subject: subject.id,
+        stream_name: subject.stream_name.clone(),
+        token: subject.token,
+        timestamp,
+        body,
+    }
 }
 
 #[cfg(test)]
@@ -304,6 +351,8 @@ mod tests {
             start_time: Timestamp::from_millis(1_700_000_000_000),
             expiration: Some(Timestamp::from_millis(1_700_086_400_000)),
             metadata,
+            error: Some("the timeline had expired"),
+            seq: 2,
         };
         media_event(EventId(Uuid::from_u128(1)), event, Timestamp::from_millis(1_700_000_000_110), &facts)
             .body
@@ -326,11 +375,13 @@ mod tests {
         let facts = FeedFacts {
             account: &account(),
             feed: FeedId(Uuid::from_u128(9)),
+            token: None,
             stream_name: &"stage/left".parse().unwrap(),
             started: Timestamp::from_millis(1_700_000_000_000),
             priority: Some(-2),
             source_id: Some("cam1"),
             simulcast_id: Some(""),
+            seq: 1,
         };
         let at = Timestamp::from_millis(1_700_000_009_000);
         let bodies = [FeedEvent::Started, FeedEvent::Ended]
@@ -350,6 +401,8 @@ mod tests {
     fn kinds_are_read_as_written() {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::parse(&kind.to_string()), Some(kind));
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(serde_json::from_str::<EventKind>(&json).unwrap(), kind);
         }
     }
 }

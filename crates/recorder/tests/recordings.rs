@@ -11,14 +11,7 @@ use mediahooks_model::{AssetState, AssetType, Limits, PublishToken, Webhook, Web
 async fn listen(bench: &Bench) -> WebhookId {
     let subscriptions =
         Subscriptions { is_feed_hooks: true, is_media_hooks: true, ..Subscriptions::default() };
-    let new = Webhook {
-        id: WebhookId(0),
-        url: "https://example.com/".into(),
-        secret: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM=".into(),
-        subscriptions,
-        filter: None,
-        disabled: None,
-    };
+    let new = Webhook::new("https://example.com/", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM=", subscriptions);
     bench.database.create_webhook(new).await.unwrap().id
 }
 

@@ -42,15 +42,7 @@ mod tests {
     fn a_refreshed_secret_is_used_at_once() {
         let mut keys = Keys::default();
         let mut sign = |secret: &str| {
-            let secret = secret.to_owned();
-            let webhook = Webhook {
-                id: WebhookId(1),
-                url: "https://example.com/".into(),
-                secret,
-                subscriptions: Subscriptions::default(),
-                filter: None,
-                disabled: None,
-            };
+            let webhook = Webhook::new("https://example.com/", secret, Subscriptions::default());
             keys.get(&webhook).map(|key| signature_headers(&key, "id", 0, b"body").standard)
         };
         let (old, new) = (sign("b2xk").unwrap(), sign("bmV3").unwrap());

@@ -2,8 +2,8 @@
 
 use mediahooks_delivery::target::parse_url;
 use mediahooks_delivery::{TargetPolicy, WebhookSecret};
-use mediahooks_model::webhook::Subscriptions;
-use mediahooks_model::{Webhook, WebhookId};
+use mediahooks_model::Webhook;
+use mediahooks_model::webhook::{StreamFilter, Subscriptions};
 
 use crate::errors::Result;
 use crate::extract::members::Members;
@@ -20,14 +20,8 @@ pub(crate) fn create(mut body: Members, policy: &TargetPolicy) -> Result<Webhook
         check_url(&mut body, url, policy);
     }
     let feeds: Option<bool> = body.required("isFeedHooks");
-    let mut webhook = Webhook {
-        id: WebhookId(0),
-        url: url.unwrap_or_default(),
-        secret: fresh_secret(),
-        subscriptions: Subscriptions { is_feed_hooks: feeds.unwrap_or(false), ..Subscriptions::default() },
-        filter: None,
-        disabled: None,
-    };
+    let subscriptions = Subscriptions { is_feed_hooks: feeds.unwrap_or(false), ..Subscriptions::default() };
+    let mut webhook = Webhook::new(url.unwrap_or_default(), fresh_secret(), subscriptions);
     read_subscriptions(&mut body, &mut webhook.subscriptions);
     read_filter(&mut body, &mut webhook);
     body.finish(Some(webhook))
@@ -73,10 +67,10 @@ fn read_subscriptions(body: &mut Members, wants: &mut Subscriptions) {
 fn read_filter(body: &mut Members, webhook: &mut Webhook) {
     let Some(filter) = body.nullable::<String>("filter") else { return };
     body.length("filter", filter.as_deref(), 1..=128);
-    if let Some(Err(invalid)) = filter.as_deref().map(Webhook::validate_filter) {
-        body.error("filter", invalid.to_string());
+    match filter.map(StreamFilter::new).transpose() {
+        Ok(filter) => webhook.filter = filter,
+        Err(invalid) => body.error("filter", invalid.to_string()),
     }
-    webhook.filter = filter;
 }
 
 /// Only what can be known without resolving the name; the sender checks the address at every attempt.

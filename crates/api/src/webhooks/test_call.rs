@@ -123,6 +123,8 @@ fn media(app: &App, id: EventId, stream_name: &StreamName, now: Timestamp) -> Ev
         start_time: now,
         expiration: None,
         metadata: Some(&metadata),
+        error: None,
+        seq: 1,
     };
     event::media_event(id, MediaEvent::Completed, now, &facts)
 }
@@ -131,11 +133,13 @@ fn feeds(app: &App, id: EventId, stream_name: &StreamName, now: Timestamp) -> Ev
     let facts = FeedFacts {
         account: &app.config.account,
         feed: FeedId(Uuid::new_v4()),
+        token: Some(TOKEN),
         stream_name,
         started: now,
         priority: None,
         source_id: None,
         simulcast_id: None,
+        seq: 1,
     };
     event::feed_event(id, FeedEvent::Started, now, &facts)
 }

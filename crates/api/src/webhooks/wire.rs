@@ -59,7 +59,7 @@ impl WebhookView {
             is_thumbnail_hooks: wants.is_thumbnail_hooks,
             is_transcoder_hooks: wants.is_transcoder_hooks,
             is_viewer_connection_hooks: wants.is_viewer_connection_hooks,
-            filter: webhook.filter.clone(),
+            filter: webhook.filter.as_ref().map(|filter| filter.as_str().to_owned()),
             disabled: webhook
                 .disabled
                 .as_ref()

@@ -7,3 +7,27 @@ ALTER TABLE attempt ADD COLUMN connect_us BIGINT;     -- making the TCP connecti
 ALTER TABLE attempt ADD COLUMN tls_us BIGINT;         -- the TLS handshake
 ALTER TABLE attempt ADD COLUMN first_byte_us BIGINT;  -- from the start of the attempt to the head of the answer
 ALTER TABLE attempt ADD COLUMN request TEXT;          -- request line and headers as sent, secrets masked
+
+-- Subjects count their events: each body tells its number -----------------------------------------
+
+ALTER TABLE asset ADD COLUMN event_count BIGINT NOT NULL DEFAULT 0;  -- events so far
+UPDATE asset SET event_count = CASE status WHEN 'processing' THEN 1 WHEN 'complete' THEN 2 WHEN 'error' THEN 2
+    ELSE 3 END WHERE asset_type IN ('recording', 'clip');
+
+ALTER TABLE feed ADD COLUMN event_count BIGINT NOT NULL DEFAULT 0;   -- events so far
+UPDATE feed SET event_count = CASE WHEN ended_us IS NULL THEN 1 ELSE 2 END;
+
+-- Webhooks: which events, how signed, how sent ---------------------------------------------------
+
+ALTER TABLE webhook ADD COLUMN previous_secret TEXT;           -- signs beside the other, base64
+ALTER TABLE webhook ADD COLUMN previous_secret_until_us BIGINT;  -- up to here
+ALTER TABLE webhook ADD COLUMN events TEXT NOT NULL DEFAULT '[]';     -- JSON: kinds wanted; empty: all
+ALTER TABLE webhook ADD COLUMN token_ids TEXT NOT NULL DEFAULT '[]';  -- JSON: tokens wanted; empty: all
+ALTER TABLE webhook ADD COLUMN headers TEXT NOT NULL DEFAULT '{}';    -- JSON: extra headers by name
+ALTER TABLE webhook ADD COLUMN rate_limit BIGINT;              -- requests per second; NULL: unlimited
+ALTER TABLE webhook ADD COLUMN include_download SMALLINT NOT NULL DEFAULT 0;  -- 1: links in completed
+ALTER TABLE webhook ADD COLUMN client_certificate TEXT;        -- PEM
+ALTER TABLE webhook ADD COLUMN client_key TEXT;                -- PEM; set with the certificate
+ALTER TABLE webhook ADD COLUMN ca_certificate TEXT;            -- PEM
+
+ALTER TABLE event ADD COLUMN token BIGINT;                     -- what its subject was published with

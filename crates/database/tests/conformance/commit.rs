@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use mediahooks_database::{AssetChange, Change, Conflict, DatabaseError, KeptReply, Settled};
+use mediahooks_database::{
+    AssetChange, Change, Conflict, Database, DatabaseError, KeptReply, Options, Settled,
+};
+use mediahooks_model::webhook::StreamFilter;
 use mediahooks_model::{
     AssetInput, AssetState, AssetStatus, AssetType, Event, EventId, EventKind, FeedEvent, MediaEvent,
     Webhook, WebhookId,
@@ -14,9 +17,9 @@ async fn a_state_comes_with_its_event_and_one_delivery_per_webhook_that_wants_it
     let (fresh, everything) = Fresh::with_webhook().await;
     let mut other = webhook("https://b.example/");
     other.subscriptions.is_feed_hooks = false;
-    other.filter = Some("^stage".into());
+    other.filter = Some(StreamFilter::new("^stage").unwrap());
     let media_only = fresh.db.create_webhook(other.clone()).await.unwrap().id;
-    other.filter = Some("right$".into());
+    other.filter = Some(StreamFilter::new("right$").unwrap());
     let elsewhere = fresh.db.create_webhook(other).await.unwrap().id;
 
     let mut changes = timeline_with(1, 1);
@@ -69,6 +72,41 @@ async fn the_times_of_a_subject_strictly_rise_even_when_the_clock_does_not() {
     };
     assert_eq!(of(asset_id(1).to_string()), [at(10), at(11), at(12)]);
     assert_eq!(of(feed_id(1).to_string()), [at(0), at(1)]);
+}
+
+#[tokio::test]
+async fn the_events_of_a_subject_are_numbered_without_a_hole_also_over_a_restart() {
+    let (fresh, _) = Fresh::with_webhook().await;
+    let refused = vec![clip(1), step(1, finish()), step(1, finish())];
+    assert!(fresh.db.commit(refused, at(1)).await.is_err());
+    fresh.db.commit(vec![Change::StartFeed(feed(1)), clip(1), clip(2)], at(1)).await.unwrap();
+    fresh.db.commit(vec![step(1, finish()), step(2, fail())], at(2)).await.unwrap();
+    let (path, Fresh { db, dir }) = (fresh.path(), fresh);
+    db.close().await.unwrap();
+    drop(db);
+    let fresh = Fresh { db: Database::open(&path, Options::default()).unwrap(), dir };
+    let last = Change::EndFeed { feed: feed_id(1), at: at(3) };
+    fresh.db.commit(vec![last, step(1, AssetInput::Delete)], at(3)).await.unwrap();
+
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        for claimed in fresh.claim(at(3)).await {
+            let body: serde_json::Value = serde_json::from_str(&claimed.body).unwrap();
+            told.push((claimed.kind.clone(), body["data"]["seq"].clone(), body["data"]["error"].clone()));
+            fresh.settle(&claimed, Settled::Delivered, at(3)).await;
+        }
+    }
+    let none = serde_json::Value::Null;
+    let expected = [
+        ("feeds.started", 1, none.clone()),
+        ("media.processing", 1, none.clone()),
+        ("media.processing", 1, none.clone()),
+        ("media.completed", 2, none.clone()),
+        ("media.errored", 2, "no media".into()),
+        ("feeds.ended", 2, none.clone()),
+        ("media.deleted", 3, none),
+    ];
+    assert_eq!(told, expected.map(|(kind, seq, error)| (kind.to_owned(), seq.into(), error)));
 }
 
 #[tokio::test]
@@ -181,6 +219,7 @@ async fn a_test_event_goes_to_every_webhook_that_wants_its_type() {
         kind: EventKind::Recordings,
         subject: "test".into(),
         stream_name: stream(),
+        token: None,
         timestamp: at(1),
         body: "{}".into(),
     };

@@ -80,18 +80,9 @@ pub fn stream() -> StreamName {
 }
 
 pub fn webhook(url: &str) -> Webhook {
-    Webhook {
-        id: WebhookId(0),
-        url: url.into(),
-        secret: "c2VjcmV0".into(),
-        subscriptions: Subscriptions {
-            is_feed_hooks: true,
-            is_media_hooks: true,
-            ..Subscriptions::default()
-        },
-        filter: None,
-        disabled: None,
-    }
+    let subscriptions =
+        Subscriptions { is_feed_hooks: true, is_media_hooks: true, ..Subscriptions::default() };
+    Webhook::new(url, "c2VjcmV0", subscriptions)
 }
 
 pub fn feed(n: u64) -> Feed {

@@ -1,6 +1,6 @@
 use mediahooks_database::{DatabaseError, Settled};
-use mediahooks_model::webhook::Disabled;
-use mediahooks_model::{Webhook, WebhookId};
+use mediahooks_model::webhook::{Disabled, PreviousSecret, StreamFilter, WebhookTls};
+use mediahooks_model::{EventKind, FeedEvent, MediaEvent, TokenId, Webhook, WebhookId};
 
 use crate::support::*;
 
@@ -12,7 +12,18 @@ async fn every_member_is_kept_and_the_list_is_a_window_of_ids() {
         stored.push(db.create_webhook(webhook(&format!("https://{n}.example/"))).await.unwrap());
     }
     let changed = Webhook {
-        filter: Some("cam".into()),
+        previous_secret: Some(PreviousSecret { secret: "b2xk".into(), until: at(9) }),
+        events: vec![EventKind::Media(MediaEvent::Completed), EventKind::Feeds(FeedEvent::Ended)],
+        filter: Some(StreamFilter::new("cam").unwrap()),
+        token_ids: vec![TokenId(3), TokenId(1)],
+        headers: [("x-tenant".to_owned(), "größe".to_owned())].into(),
+        rate_limit: Some(50),
+        include_download: true,
+        tls: Some(WebhookTls {
+            client_certificate: Some("certificate".into()),
+            client_key: Some("key".into()),
+            ca_certificate: None,
+        }),
         disabled: Some(Disabled { until: Some(at(5)), reason: Some("timeouts".into()) }),
         ..stored[1].clone()
     };

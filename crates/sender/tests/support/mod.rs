@@ -66,14 +66,8 @@ impl House {
     }
 
     pub async fn webhook(&self, url: impl Into<String>) -> WebhookId {
-        let webhook = Webhook {
-            id: WebhookId(0),
-            url: url.into(),
-            secret: SECRET.into(),
-            subscriptions: Subscriptions { is_feed_hooks: true, ..Subscriptions::default() },
-            filter: None,
-            disabled: None,
-        };
+        let subscriptions = Subscriptions { is_feed_hooks: true, ..Subscriptions::default() };
+        let webhook = Webhook::new(url, SECRET, subscriptions);
         self.database.create_webhook(webhook).await.unwrap().id
     }
 
@@ -85,6 +79,7 @@ impl House {
             kind: EventKind::Feeds(FeedEvent::Started),
             subject: subject.into(),
             stream_name: "auction".parse().unwrap(),
+            token: None,
             timestamp: now(),
             body: format!(r#"{{"type":"feeds","of":"{subject}","text":"größer 🎥"}}"#),
         };
