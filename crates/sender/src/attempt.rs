@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use mediahooks_database::{Attempt, ClaimedDelivery, Settled, Settlement, Timings};
+use mediahooks_database::{Attempt, ClaimedDelivery, Settled, Settlement};
 use mediahooks_delivery::{
     AttemptResult, FailureKind, InvalidSecret, Outcome, RetryPolicy, SigningKey, Verdict, after_attempt,
     signature_headers,
@@ -41,16 +41,19 @@ impl<T: Transport> Attempter<T> {
             Exchanged::failed(FailureKind::Protocol, "internal error: the server's log says more".into())
         });
         let took = begin.elapsed();
-        let Exchanged { result, error, response } = exchanged;
-        let settled = self.what_follows(&delivery, result, took);
+        let Exchanged { result, error, timings, request, response, stale } = exchanged;
+        let settled = match self.what_follows(&delivery, result, took) {
+            Settled::Retry { .. } if stale => Settled::Retry { at: self.clock.now() },
+            settled => settled,
+        };
         let attempt = Attempt {
             number: delivery.attempt,
             started,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             status: status_of(result),
-            timings: Timings::default(),
+            timings,
             error,
-            request: None,
+            request,
             response,
         };
         let settlement = Settlement { id: delivery.id, attempt, settled };

@@ -1,8 +1,17 @@
 //! What the operator chooses about sending, and why a choice cannot work.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use mediahooks_delivery::{RetryPolicy, TargetPolicy};
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use crate::resolver::Lookup;
 
 /// How webhooks are sent. [`SenderConfig::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -11,6 +20,11 @@ pub struct SenderConfig {
     pub retry: RetryPolicy,
     /// Which addresses may be reached.
     pub targets: TargetPolicy,
+    /// Through what all connections are made; default none. Then the proxy resolves names, and it is the proxy
+    /// that has to check the addresses they lead to: only literals are still checked here.
+    pub proxy: Option<Proxy>,
+    /// Who resolves names; default the system.
+    pub lookup: Lookup,
     /// The whole of one exchange, from name resolution to the last byte read; default 15 s.
     pub deadline: Duration,
     /// Bytes of a response that are read before the connection is closed; default 64 KiB.
@@ -38,6 +52,8 @@ impl SenderConfig {
         Self {
             retry: RetryPolicy::default(),
             targets: TargetPolicy::default(),
+            proxy: None,
+            lookup: Lookup::system(),
             deadline: Duration::from_secs(15),
             response_bytes_max: 64 * 1024,
             per_webhook: 16,
@@ -89,9 +105,108 @@ pub enum SenderError {
         /// [`SenderConfig::deadline`].
         deadline: Duration,
     },
-    /// The HTTP client could not be made.
+    /// The user agent cannot be sent.
+    #[error("the user agent of webhook requests has to be visible ASCII")]
+    UserAgent,
+    /// No certificate of the system could be read.
     #[error(
-        "cannot prepare the HTTP client: the user agent has to be visible ASCII, and the system has to have certificates to trust (on Debian the package ca-certificates)"
+        "this machine has no certificates to trust, so no https endpoint can be verified: install them (on Debian the package ca-certificates), or name a file of them in SSL_CERT_FILE"
     )]
-    Client(#[source] reqwest::Error),
+    NoCertificates(#[source] Option<rustls_native_certs::Error>),
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be prepared")]
+    Tls(#[from] rustls::Error),
+}
+
+/// An HTTP proxy that connects on behalf of the sender (CONNECT), written `http://user:password@host:port`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    url: Url,
+    host: String,
+    port: u16,
+    credentials: Option<HeaderValue>,
+}
+
+/// Why a text names no proxy. The text is left out: there may be a password in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the URL of an HTTP proxy: write it as http://proxy.example.com:3128, without a path")]
+pub struct InvalidProxy;
+
+impl Proxy {
+    /// Its name or address.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it wants to see in `Proxy-Authorization`.
+    pub(crate) fn credentials(&self) -> Option<&HeaderValue> {
+        self.credentials.as_ref()
+    }
+
+    /// As it was written, password included.
+    pub fn as_str(&self) -> &str {
+        self.url.as_str()
+    }
+}
+
+impl FromStr for Proxy {
+    type Err = InvalidProxy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProxy> {
+        let url = Url::parse(text.trim()).map_err(|_| InvalidProxy)?;
+        let is_bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+        if url.scheme() != "http" || !is_bare {
+            return Err(InvalidProxy);
+        }
+        let host = match url.host().ok_or(InvalidProxy)? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            // As a socket address has it, without the brackets of a URL.
+            Host::Ipv6(address) => address.to_string(),
+        };
+        let port = url.port_or_known_default().ok_or(InvalidProxy)?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
+        let credentials = match (url.username(), url.password()) {
+            ("", None) => None,
+            (user, password) => {
+                let user = decoded(user).map_err(|_| InvalidProxy)?;
+                let password = decoded(password.unwrap_or_default()).map_err(|_| InvalidProxy)?;
+                let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+                let mut value = HeaderValue::try_from(basic).map_err(|_| InvalidProxy)?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(Self { url, host, port, credentials })
+    }
+}
+
+impl fmt::Debug for Proxy {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_read_with_its_credentials() {
+        let proxy: Proxy = "http://us%40er:pass@proxy.example.com:3128".parse().unwrap();
+        assert_eq!((proxy.host(), proxy.port()), ("proxy.example.com", 3128));
+        assert_eq!(proxy.credentials().unwrap(), "Basic dXNAZXI6cGFzcw==");
+        assert!(!format!("{proxy:?}").contains("pass"));
+        let plain: Proxy = "http://[::1]/".parse().unwrap();
+        assert_eq!((plain.host(), plain.port(), plain.credentials()), ("::1", 80, None));
+        for text in ["proxy:3128", "https://proxy:3128", "socks5://proxy", "http://proxy/path", "", "http://"]
+        {
+            assert_eq!(text.parse::<Proxy>(), Err(InvalidProxy), "{text}");
+        }
+    }
 }

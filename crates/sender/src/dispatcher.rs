@@ -151,7 +151,7 @@ impl<T: Transport> Dispatcher<T> {
         if !self.slots.take(delivery.id, delivery.attempt, delivery.webhook.id) {
             return;
         }
-        let key = self.keys.get(&delivery.webhook);
+        let key = self.keys.get(&delivery.webhook, self.clock.now());
         let attempter = self.attempter.clone();
         self.attempts.spawn(async move { attempter.attempt(delivery, key).await });
     }

@@ -11,29 +11,36 @@
 //! - `keys`: signing keys, prepared once;
 //! - `slots`: how many attempts may be in flight, and whose;
 //! - `exchange`: one HTTP request and its response;
+//! - `endpoint`, `pool`: an endpoint made ready, and its open connections;
+//! - `connect`, `tls`: from a host to a connection;
+//! - [`resolver`]: the outbound guard between a host and a connection;
 //! - `failure`: why there was no response;
-//! - `resolver`: the outbound guard between a name and a connection;
 //! - `settle`: writes down what attempts came to;
 //! - [`surroundings`] and [`transport`]: time, dice and network, which tests replace.
 
 mod attempt;
 pub mod config;
+mod connect;
 mod dispatcher;
+mod endpoint;
 mod exchange;
 mod failure;
 mod keys;
-mod resolver;
+mod pool;
+pub mod resolver;
 mod settle;
 mod slots;
 pub mod surroundings;
+mod tls;
 pub mod transport;
 
 use mediahooks_database::Database;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{SenderConfig, SenderError};
+pub use config::{Proxy, SenderConfig, SenderError};
 pub use exchange::Exchange;
+pub use resolver::Lookup;
 pub use surroundings::{Clock, Dice};
 pub use transport::{Exchanged, Transport};
 

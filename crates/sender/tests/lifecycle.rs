@@ -119,6 +119,6 @@ async fn a_configuration_that_cannot_work_is_refused() {
     ));
     assert!(matches!(
         refused(SenderConfig { user_agent: "a\r\nb".into(), ..config("0s") }),
-        SenderError::Client(_)
+        SenderError::UserAgent
     ));
 }
