@@ -43,6 +43,15 @@ tests() {
     fi
 }
 
+# The receiver library is published: each of its features has to compile alone.
+receiver_features() {
+    local features
+    for features in '' axum download fake-sender; do
+        cargo clippy --locked --quiet -p mediahooks-receiver --lib --no-default-features --features "$features" -- -D warnings ||
+            return 1
+    done
+}
+
 documentation_examples() { cargo test --locked --workspace --doc --quiet; }
 
 # cargo-deny as a program of its own, kept in target/tools.
@@ -76,6 +85,7 @@ tools() { source scripts/install-test-tools.sh; }
 step 'test tools' tools
 step 'format (cargo fmt)' cargo fmt --all --check
 step 'lints (cargo clippy)' clippy
+step 'receiver library, feature by feature' receiver_features
 step 'tests' tests
 step 'documentation examples' documentation_examples
 if ! $fast; then

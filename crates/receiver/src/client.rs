@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::event::AssetType;
+use crate::links::DownloadLinks;
 
 /// The hosted service's address.
 pub const MILLICAST_SERVER: &str = "https://api.millicast.com";
@@ -87,26 +88,6 @@ pub struct Asset {
     /// What the file is, as sent; [`crate::event::Metadata`] reads it.
     #[serde(default)]
     pub metadata: Option<Value>,
-}
-
-/// The links of an asset.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct DownloadLinks {
-    /// A signed link for one download, which needs no API secret. Whoever has it can fetch the file.
-    pub download_url: Option<String>,
-    /// When it stops working, ISO 8601. Read the asset again for a new one.
-    pub download_expires_on: Option<String>,
-}
-
-impl std::fmt::Debug for DownloadLinks {
-    /// Leaves the link out: it is a credential.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DownloadLinks")
-            .field("download_url", &self.download_url.as_ref().map(|_| ".."))
-            .field("download_expires_on", &self.download_expires_on)
-            .finish()
-    }
 }
 
 fn null_as_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DownloadLinks, D::Error> {

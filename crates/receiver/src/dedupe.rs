@@ -2,6 +2,7 @@
 //! again, with the same id.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -71,6 +72,88 @@ impl SeenIds {
     }
 }
 
+/// The events handled lately and those being handled, shared by all handlers. A sender that waited too long
+/// sends the event again while the first request is still being worked on: two handlers must not do it twice.
+///
+/// ```
+/// # use mediahooks_receiver::{Inbox, Start, EventKey};
+/// # let (inbox, key) = (Inbox::new(1000), EventKey::from_bytes([0; 32]));
+/// let status = match inbox.start(key) {
+///     Start::New(handling) => {
+///         // … the work. When it fails or panics, `handling` is dropped and the event may come again.
+///         handling.done();
+///         200
+///     }
+///     Start::Repeat => 200,
+///     Start::Underway => 503, // come again: the other handler may still fail
+/// };
+/// # assert_eq!(status, 200);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Inbox(Arc<Mutex<Shelf>>);
+
+#[derive(Debug)]
+struct Shelf {
+    done: SeenIds,
+    underway: HashSet<EventKey>,
+}
+
+/// What to do with an event.
+#[derive(Debug)]
+pub enum Start {
+    /// Nobody has it: handle it, then say so with [`Handling::done`].
+    New(Handling),
+    /// Somebody is handling it and may still fail. Answer with an error, so that it comes again.
+    Underway,
+    /// It was handled. Answer 2xx and do nothing.
+    Repeat,
+}
+
+/// The right to handle one event, held by one handler. Dropped without [`Handling::done`], as by a failure,
+/// a panic or a cancelled request, it leaves the event to whoever gets it next.
+#[derive(Debug)]
+pub struct Handling {
+    inbox: Inbox,
+    key: EventKey,
+}
+
+impl Inbox {
+    /// Remembers the last `capacity` handled events, at least one, and all that are being handled.
+    pub fn new(capacity: usize) -> Self {
+        Self(Arc::new(Mutex::new(Shelf { done: SeenIds::new(capacity), underway: HashSet::new() })))
+    }
+
+    /// Asks for the right to handle the event.
+    pub fn start(&self, key: EventKey) -> Start {
+        let mut shelf = self.shelf();
+        if shelf.done.contains(&key) {
+            Start::Repeat
+        } else if shelf.underway.insert(key) {
+            Start::New(Handling { inbox: self.clone(), key })
+        } else {
+            Start::Underway
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // No code of others runs while it is locked, so that it is whole even after a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handling {
+    /// The event was handled: whoever gets it again sees [`Start::Repeat`].
+    pub fn done(self) {
+        self.inbox.shelf().done.insert(self.key);
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.inbox.shelf().underway.remove(&self.key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +191,30 @@ mod tests {
             seen.insert(key(Some(&number.to_string()), b""));
         }
         assert_eq!((seen.seen.len(), seen.oldest_first.len()), (1, 1));
+    }
+
+    #[test]
+    fn one_of_two_handlers_does_the_work() {
+        let inbox = Inbox::new(10);
+        let one = key(Some("a"), b"");
+        let Start::New(handling) = inbox.start(one) else { panic!("taken") };
+        assert!(matches!(inbox.clone().start(one), Start::Underway));
+        assert!(matches!(inbox.start(key(Some("b"), b"")), Start::New(_)));
+        handling.done();
+        assert!(matches!(inbox.start(one), Start::Repeat));
+        assert!(inbox.shelf().underway.is_empty());
+    }
+
+    #[test]
+    fn what_failed_may_come_again() {
+        let inbox = Inbox::new(10);
+        let one = key(Some("a"), b"");
+        let shared = inbox.clone();
+        let failed = std::panic::catch_unwind(move || {
+            let _handling = shared.start(one);
+            panic!("the work failed");
+        });
+        assert!(failed.is_err());
+        assert!(matches!(inbox.start(one), Start::New(_)));
     }
 }

@@ -11,27 +11,15 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
-use sha1::Sha1;
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-const MILLICAST_SIGNATURE: &str = "x-millicast-signature";
-const WEBHOOK_ID: &str = "webhook-id";
-const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-const WEBHOOK_SIGNATURE: &str = "webhook-signature";
+use crate::key::{BASE64, Key, MILLICAST_SIGNATURE, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
+
+pub use crate::key::InvalidSecret;
 
 /// How far a request's time may be from ours: five minutes, as Standard Webhooks 1.0 advises.
 pub const TOLERANCE_DEFAULT: Duration = Duration::from_secs(300);
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Checks requests against one or more secrets.
 #[derive(Clone)]
@@ -39,47 +27,6 @@ pub struct Verifier {
     keys: Vec<Key>,
     tolerance: Duration,
     standard_required: bool,
-}
-
-/// One secret, already hashed into both HMAC states.
-#[derive(Clone)]
-struct Key {
-    millicast: Hmac<Sha1>,
-    standard: Hmac<Sha256>,
-}
-
-impl Key {
-    fn parse(text: &str) -> Result<Self, InvalidSecret> {
-        let text = text.trim();
-        let bytes = BASE64
-            .decode(text.strip_prefix("whsec_").unwrap_or(text))
-            .map_err(|_| InvalidSecret::NotBase64)?;
-        if bytes.is_empty() {
-            return Err(InvalidSecret::Empty);
-        }
-        let any_length = "HMAC takes a key of any length";
-        Ok(Self {
-            millicast: Hmac::new_from_slice(&bytes).expect(any_length),
-            standard: Hmac::new_from_slice(&bytes).expect(any_length),
-        })
-    }
-}
-
-/// A text that is not a webhook secret. The text is left out: it may be a real secret with a typing error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidSecret {
-    /// No secret at all.
-    #[error("no webhook secret was given: at least one is needed to verify anything")]
-    None,
-    /// Not base64 of the standard alphabet.
-    #[error(
-        "the webhook secret is not standard base64, with or without `whsec_` in front: copy it as the server shows it"
-    )]
-    NotBase64,
-    /// An empty secret proves nothing.
-    #[error("the webhook secret is empty: anybody could sign with it")]
-    Empty,
 }
 
 /// A request that is what it claims to be.
@@ -194,14 +141,7 @@ impl Verifier {
         let seconds = parse_timestamp(timestamp).ok_or(VerifyError::Malformed(WEBHOOK_TIMESTAMP))?;
         self.check_time(seconds, now)?;
 
-        let expected: Vec<_> = self
-            .keys
-            .iter()
-            .map(|key| {
-                let signed = key.standard.clone().chain_update(id).chain_update(".").chain_update(timestamp);
-                signed.chain_update(".").chain_update(body).finalize().into_bytes()
-            })
-            .collect();
+        let expected: Vec<_> = self.keys.iter().map(|key| key.standard(id, timestamp, body)).collect();
         // Other versions than v1 may stand beside it; they are not ours to judge.
         let given = signatures.split(' ').filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?).ok());
         let mut genuine = subtle::Choice::from(0);
@@ -236,8 +176,7 @@ impl Verifier {
             .ok_or(VerifyError::Malformed(MILLICAST_SIGNATURE))?;
         let mut genuine = subtle::Choice::from(0);
         for key in &self.keys {
-            let expected = key.millicast.clone().chain_update(body).finalize().into_bytes();
-            genuine |= expected.as_slice().ct_eq(&given);
+            genuine |= key.millicast(body).as_slice().ct_eq(&given);
         }
         if !bool::from(genuine) {
             return Err(VerifyError::Mismatch);
@@ -393,6 +332,22 @@ mod tests {
         assert_eq!(refused(&["whsec_"]), InvalidSecret::Empty);
         assert_eq!(refused(&[SECRET, "not base64"]), InvalidSecret::NotBase64);
         assert!(!format!("{:?}", verifier()).contains("Hmac"));
+    }
+
+    /// The example that the reference libraries of Standard Webhooks 1.0 are tested with.
+    #[test]
+    fn the_published_example_is_verified() {
+        let verifier = Verifier::new(["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]).unwrap();
+        let headers = headers(&[
+            (WEBHOOK_ID, "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+            (WEBHOOK_TIMESTAMP, "1614265330"),
+            (WEBHOOK_SIGNATURE, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+        ]);
+        let now = UNIX_EPOCH + Duration::from_secs(1_614_265_330);
+        assert_eq!(
+            verifier.verify(&headers, br#"{"test": 2432232314}"#, now).map(|verified| verified.scheme),
+            Ok(Scheme::Standard)
+        );
     }
 
     #[test]
