@@ -52,7 +52,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(config: &SenderConfig) -> Result<Self, SenderError> {
+    /// Prepares the client.
+    ///
+    /// Errors: [`SenderError`] when `config` cannot be carried out on this machine.
+    pub fn new(config: &SenderConfig) -> Result<Self, SenderError> {
         let user_agent = HeaderValue::from_str(&config.user_agent).map_err(|_| SenderError::UserAgent)?;
         Ok(Self {
             endpoints: Arc::new(Endpoints::new(config, Tls::new()?, user_agent)),
