@@ -1,7 +1,7 @@
 //! REST API and downloads: the only crate that knows inbound HTTP.
 //!
 //! `server` hands in the database, the recorder and its settings and serves the router it gets. What
-//! always holds: every reply but a file's bytes and `/openapi.json` is an envelope, every 4xx carries
+//! always holds: every reply but a file's bytes, `/metrics` and `/openapi.json` is an envelope, every 4xx carries
 //! `data.message`, and nothing a client sends causes a 5xx.
 
 mod account;
@@ -17,6 +17,7 @@ mod openapi;
 pub mod requests;
 mod serve;
 mod streams;
+mod telemetry;
 mod tokens;
 mod unavailable;
 mod webhooks;
@@ -40,6 +41,7 @@ use url::Url;
 
 pub use openapi::openapi;
 pub use serve::serve;
+pub use telemetry::describe_metrics;
 
 use download::link::LinkSigner;
 use errors::ApiError;
@@ -50,6 +52,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Tells whether the storage can be written.
 pub type StorageCheck = Arc<dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// Renders all metrics of the process as text, in the format of Prometheus.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Settings of the API.
 #[derive(Clone)]
@@ -66,6 +71,10 @@ pub struct ApiConfig {
     pub storage_check: StorageCheck,
     /// Signs download links. Keep it over restarts: `Database::server_key("download", ..)`.
     pub download_key: [u8; 32],
+    /// What `/metrics` answers with.
+    pub metrics: MetricsText,
+    /// Whether `/metrics` answers without an API secret.
+    pub metrics_open: bool,
 }
 
 impl fmt::Debug for ApiConfig {
@@ -87,6 +96,7 @@ pub(crate) struct App {
     recorder: Recorder,
     config: Arc<ApiConfig>,
     links: LinkSigner,
+    figures: Arc<telemetry::KeptFigures>,
     /// Held by whoever reads something, changes it and writes it back: changes are not lost.
     edits: Arc<Mutex<()>>,
 }
@@ -102,14 +112,26 @@ impl App {
 /// The whole API as one service.
 pub fn router(database: Database, recorder: Recorder, config: ApiConfig) -> Router {
     let links = LinkSigner::new(config.download_key);
-    let app = App { database, recorder, config: Arc::new(config), links, edits: Arc::default() };
-    let secured = Router::from(openapi::secured()).merge(unavailable::routes());
+    let metrics_open = config.metrics_open;
+    let app = App {
+        database,
+        recorder,
+        config: Arc::new(config),
+        links,
+        figures: Arc::default(),
+        edits: Arc::default(),
+    };
+    let (mut secured, mut open) = (openapi::secured(), openapi::open());
+    let metrics = if metrics_open { &mut open } else { &mut secured };
+    *metrics = std::mem::take(metrics).merge(openapi::metrics());
+    let secured = Router::from(secured).merge(unavailable::routes());
     let authenticated = middleware::from_fn_with_state(app.clone(), require_secret);
     let inner = secured
         .method_not_allowed_fallback(wrong_method)
         .route_layer(authenticated)
-        .merge(openapi::open())
+        .merge(open)
         .route("/openapi.json", get(document))
+        .route_layer(middleware::from_fn(observe::name_route))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_route)
         .with_state(app);

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::envelope::{Fault, FaultData};
 use crate::errors::{ApiError, FaultCause};
+use crate::telemetry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -34,9 +35,20 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    let route = response.extensions_mut().remove::<MatchedPath>();
+    telemetry::requested(&method, route.as_ref(), response.status(), began.elapsed());
     let status = response.status().as_u16();
     let time_ms = began.elapsed().as_micros() as f64 / 1000.0;
     tracing::info!(request_id = id, %method, path, status, time_ms, "request");
+    response
+}
+
+/// Middleware around every route: leaves the route's path in the reply, where [`observe`] finds it.
+pub(crate) async fn name_route(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
     response
 }
 

@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{App, account, assets, download, health, streams, tokens, webhooks};
+use crate::{App, account, assets, download, health, streams, telemetry, tokens, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,7 +32,7 @@ impl Modify for ApiSecret {
 
 /// The OpenAPI document of this API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    base().merge(secured()).merge(open()).into_openapi()
+    base().merge(secured()).merge(metrics()).merge(open()).into_openapi()
 }
 
 fn base() -> OpenApiRouter<App> {
@@ -75,4 +75,9 @@ pub(crate) fn open() -> OpenApiRouter<App> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(download::handler::download))
+}
+
+/// What needs one unless the operator opened it.
+pub(crate) fn metrics() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(telemetry::show))
 }

@@ -19,6 +19,7 @@ mod removal;
 mod schema;
 mod sql;
 mod steps;
+mod telemetry;
 mod timelines;
 mod tokens;
 mod types;
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 pub use account::ApiSecret;
 pub use error::{Conflict, DatabaseError, Result};
 pub use prune::{Pruned, Retention};
+pub use telemetry::{Figures, Owed, WebhookQueue, describe_metrics};
 pub use types::*;
 pub use writer::WriterStats;
 
@@ -137,6 +139,14 @@ impl Database {
     pub fn subscribe_committed(&self) -> watch::Receiver<u64> {
         match &self.inner.writer {
             Some(writer) => writer.subscribe(),
+            None => watch::channel(0).1,
+        }
+    }
+
+    /// Changes whenever events became durable, as [`Database::subscribe_committed`] does for deliveries.
+    pub fn subscribe_events(&self) -> watch::Receiver<u64> {
+        match &self.inner.writer {
+            Some(writer) => writer.subscribe_events(),
             None => watch::channel(0).1,
         }
     }

@@ -54,6 +54,7 @@ fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
         Sql(event.timestamp),
         event.body,
     ])?;
+    tx.wake_followers(event.kind);
     Ok(tx.last_insert_rowid())
 }
 

@@ -3,15 +3,16 @@
 
 use rusqlite::Connection;
 
-use crate::{account, assets, deliveries, outbox, prune, removal, schema, timelines, webhooks};
+use crate::{account, assets, deliveries, outbox, prune, removal, schema, telemetry, timelines, webhooks};
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
 /// intermediate result of a statement.
-const GOOD_SCANS: [&str; 5] = [
+const GOOD_SCANS: [&str; 6] = [
     "SCAN CONSTANT ROW",
     "INDEX asset_deleting",
     "INDEX asset_timeline",
     "INDEX delivery_unsettled",
+    "INDEX feed_live",
     "SCAN owed",
 ];
 
@@ -56,6 +57,7 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             assets::DELETING,
             removal::FREED,
             account::RECOMPUTE,
+            telemetry::LIVE,
         ],
         "",
     );
@@ -70,4 +72,14 @@ fn pruning_finds_what_is_old_by_an_index() {
 fn the_wall_clock_finds_segments_by_an_index() {
     // The few that were found are put in order of sequence.
     check(&[timelines::SEGMENTS_IN], "USE TEMP B-TREE FOR ORDER BY");
+}
+
+#[test]
+fn the_queue_is_counted_from_indexes_alone() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection).unwrap();
+    for sql in [telemetry::WAITING, telemetry::PENDING] {
+        let plan = plan(&connection, sql);
+        assert!(plan.len() == 1 && plan[0].contains("USING COVERING INDEX"), "{sql}\n{plan:#?}");
+    }
 }

@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mediahooks_model::{Timestamp, Webhook};
+use mediahooks_model::{EventKind, Timestamp, Webhook};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{DatabaseError, Result};
-use crate::webhooks;
+use crate::{telemetry, webhooks};
 
 /// Operations of one transaction at most, so that the first one does not wait for a whole queue.
 const BATCH_MAX: usize = 256;
@@ -40,6 +40,7 @@ pub(crate) struct Writing<'a> {
     webhooks: &'a RefCell<Option<Webhooks>>,
     webhooks_changed: Cell<bool>,
     wakes: Cell<bool>,
+    events: RefCell<Vec<EventKind>>,
     first_attempt_after: Duration,
 }
 
@@ -72,6 +73,11 @@ impl Writing<'_> {
     /// Tells subscribers, once this is durable, that deliveries may be due.
     pub(crate) fn wake_sender(&self) {
         self.wakes.set(true);
+    }
+
+    /// Tells followers of events, once this is durable, that there is one more.
+    pub(crate) fn wake_followers(&self, kind: EventKind) {
+        self.events.borrow_mut().push(kind);
     }
 }
 
@@ -154,6 +160,7 @@ pub(crate) struct Writer {
     queue: Option<mpsc::Sender<Message>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     committed: watch::Receiver<u64>,
+    events: watch::Receiver<u64>,
     counters: Arc<Counters>,
 }
 
@@ -171,15 +178,16 @@ impl Writer {
     ) -> Result<Writer> {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (wake, committed) = watch::channel(0);
+        let (told, events) = watch::channel(0);
         let counters = Arc::new(Counters::default());
         let webhooks = RefCell::default();
         let mut worker =
-            Worker { connection, wake, webhooks, counters: counters.clone(), first_attempt_after };
+            Worker { connection, wake, told, webhooks, counters: counters.clone(), first_attempt_after };
         let thread = std::thread::Builder::new()
             .name("database-writer".into())
             .spawn(move || worker.serve(receiver))
             .map_err(|error| DatabaseError::unavailable("start the database writer", error))?;
-        Ok(Writer { queue: Some(sender), thread: Mutex::new(Some(thread)), committed, counters })
+        Ok(Writer { queue: Some(sender), thread: Mutex::new(Some(thread)), committed, events, counters })
     }
 
     pub(crate) async fn run<R: Send + 'static>(
@@ -210,6 +218,10 @@ impl Writer {
         self.committed.clone()
     }
 
+    pub(crate) fn subscribe_events(&self) -> watch::Receiver<u64> {
+        self.events.clone()
+    }
+
     pub(crate) fn stats(&self) -> WriterStats {
         WriterStats {
             operations: self.counters.operations.load(Ordering::Relaxed),
@@ -233,6 +245,7 @@ impl Drop for Writer {
 struct Worker {
     connection: Connection,
     wake: watch::Sender<u64>,
+    told: watch::Sender<u64>,
     /// As of the running operation; absent before they are first asked for, and after each change.
     webhooks: RefCell<Option<Webhooks>>,
     counters: Arc<Counters>,
@@ -270,28 +283,34 @@ impl Worker {
             return;
         }
         self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let (lost, wakes) = match self.transact(batch) {
-            Ok(wakes) => (None, wakes),
+        let (lost, wakes, events) = match self.transact(batch) {
+            Ok((wakes, events)) => (None, wakes, events),
             Err(error) => {
                 // A full disk ends the transaction by itself, and then there is nothing to roll back.
                 let _ = self.connection.execute_batch("ROLLBACK");
                 self.webhooks.take();
                 tracing::error!(error = %error, operations = batch.len(), "a database commit failed");
-                (Some(error), false)
+                (Some(error), false, Vec::new())
             }
         };
         if wakes {
             self.wake.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        if !events.is_empty() {
+            self.told.send_modify(|count| *count = count.wrapping_add(events.len() as u64));
+            events.into_iter().for_each(telemetry::event_committed);
         }
         for job in batch.drain(..) {
             job.answer(lost.clone());
         }
     }
 
-    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<bool> {
+    /// Returns whether deliveries may be due, and the events that became durable.
+    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<(bool, Vec<EventKind>)> {
         let run = |sql| self.connection.prepare_cached(sql)?.execute([]);
         run("BEGIN IMMEDIATE")?;
         let mut wakes = false;
+        let mut events = Vec::new();
         for job in batch {
             run("SAVEPOINT operation")?;
             let tx = Writing {
@@ -299,10 +318,12 @@ impl Worker {
                 webhooks: &self.webhooks,
                 webhooks_changed: Cell::new(false),
                 wakes: Cell::new(false),
+                events: RefCell::default(),
                 first_attempt_after: self.first_attempt_after,
             };
             if job.run(&tx) == Kept::Yes {
                 wakes |= tx.wakes.get();
+                events.append(&mut tx.events.borrow_mut());
             } else if self.connection.is_autocommit() {
                 return Err(DatabaseError::unavailable(
                     "write: storage failed, everything was undone",
@@ -318,7 +339,7 @@ impl Worker {
         }
         run("COMMIT")?;
         self.counters.transactions.fetch_add(1, Ordering::Relaxed);
-        Ok(wakes)
+        Ok((wakes, events))
     }
 
     fn checkpoint(&self) -> Result<()> {

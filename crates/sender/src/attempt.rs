@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::surroundings::{Clock, Dice};
+use crate::telemetry;
 use crate::transport::{Exchanged, Transport};
 
 /// What all attempts share.
@@ -58,6 +59,7 @@ impl<T: Transport> Attempter<T> {
         };
         let settlement = Settlement { id: delivery.id, attempt, settled };
         log(&delivery, &settlement);
+        telemetry::attempted(&delivery, &settlement);
         // The settler is gone only when everything is dropped at once.
         let _ = self.finished.send(settlement);
     }

@@ -16,6 +16,7 @@
 //! - [`resolver`]: the outbound guard between a host and a connection;
 //! - `failure`: why there was no response;
 //! - `settle`: writes down what attempts came to;
+//! - `telemetry`: counts them;
 //! - [`surroundings`] and [`transport`]: time, dice and network, which tests replace.
 
 mod attempt;
@@ -31,6 +32,7 @@ pub mod resolver;
 mod settle;
 mod slots;
 pub mod surroundings;
+mod telemetry;
 mod tls;
 pub mod transport;
 
@@ -42,6 +44,7 @@ pub use config::{Proxy, SenderConfig, SenderError};
 pub use exchange::Exchange;
 pub use resolver::Lookup;
 pub use surroundings::{Clock, Dice};
+pub use telemetry::describe_metrics;
 pub use transport::{Exchanged, Transport};
 
 use attempt::Attempter;

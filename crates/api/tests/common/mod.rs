@@ -81,6 +81,8 @@ impl Bench {
             target_policy: TargetPolicy::default(),
             storage_check: Arc::new(|| Box::pin(async { Ok(()) })),
             download_key: [7; 32],
+            metrics: Arc::new(|| "mediahooks_up 1\n".to_owned()),
+            metrics_open: false,
         };
         change(&mut config);
         let recorder = open_recorder(&database, storage, config.limits).await;

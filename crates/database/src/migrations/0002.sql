@@ -31,3 +31,5 @@ ALTER TABLE webhook ADD COLUMN client_key TEXT;                -- PEM; set with 
 ALTER TABLE webhook ADD COLUMN ca_certificate TEXT;            -- PEM
 
 ALTER TABLE event ADD COLUMN token BIGINT;                     -- what its subject was published with
+-- Deliveries: to count those that wait without reading them.
+CREATE INDEX delivery_waiting ON delivery (webhook, id) WHERE state = 0;

@@ -97,9 +97,10 @@ impl Provider for Environment {
             let key = name.to_lowercase();
             // Container tools hand on variables that nobody has set as empty ones.
             let default = known.get(&key).filter(|_| !text.trim().is_empty())?;
-            // Numbers are the only values that are not written as text.
-            let value = match (default, text.trim().parse::<u64>()) {
-                (Value::Num(..), Ok(number)) => Value::from(number),
+            // Numbers and yes or no are the only values that are not written as text.
+            let value = match (default, text.trim().parse::<u64>(), text.trim().parse::<bool>()) {
+                (Value::Num(..), Ok(number), _) => Value::from(number),
+                (Value::Bool(..), _, Ok(yes)) => Value::from(yes),
                 _ => Value::from(text.as_str()),
             };
             Some((key, value))
@@ -240,6 +241,7 @@ mod tests {
                 ("MEDIAHOOKS_WEBHOOK_RETRY_SCHEDULE", "0s,1s"),
                 ("MEDIAHOOKS_RTMP_CONNECTIONS_MAX", "7"),
                 ("MEDIAHOOKS_RTMP_PUBLISHER_BYTES_MAX", "65536"),
+                ("MEDIAHOOKS_METRICS_OPEN", "true"),
                 ("MEDIAHOOKS_DATA", "12"),
                 ("MEDIAHOOKS_HTTP", ""),
             ]),
@@ -247,6 +249,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.webhook_allow.len(), 2);
+        assert!(settings.metrics_open);
         assert_eq!(settings.webhook_retry_schedule.attempts(), 2);
         assert_eq!(settings.rtmp_connections_max, 7);
         assert_eq!(settings.rtmp_publisher_bytes_max, Bytes(65536));

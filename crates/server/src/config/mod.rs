@@ -53,6 +53,8 @@ pub struct Settings {
     /// that asks for a link reached it.
     #[serde(with = "value::optional_url")]
     pub public_url: Option<Url>,
+    /// Whether `/metrics` answers without an API secret.
+    pub metrics_open: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines there are: a level, or directives such as `info,mediahooks_sender=debug`.
@@ -103,6 +105,7 @@ impl Default for Settings {
             http: loopback(8080),
             rtmp: loopback(1935),
             public_url: None,
+            metrics_open: false,
             log_format: LogFormat::Human,
             log: "info".into(),
             webhook_allow: Vec::new(),

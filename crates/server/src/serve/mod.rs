@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod log;
+mod metrics;
 pub mod running;
 
 use std::net::SocketAddr;

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::account::{self, DATABASE_FILE, MEDIA_DIRECTORY};
+use super::metrics;
 use crate::config::Settings;
 use crate::output::failure::Failure;
 use crate::output::human;
@@ -52,6 +53,7 @@ pub struct Running {
     api: Task,
     sweeper: Task,
     sender: Task,
+    metrics: Task,
     ended: CancellationToken,
 }
 
@@ -89,6 +91,7 @@ impl Task {
 impl Running {
     /// Opens the data directory, repairs what a crash left, and serves. `secret`: from outside, if any.
     pub async fn start(settings: &Settings, secret: Option<&str>) -> anyhow::Result<Self> {
+        metrics::start()?;
         let (database, storage) = open(&settings.data, settings.webhook_retry_schedule.first_delay())?;
         let http = listen(settings.http, "REST", "--http").await?;
         let rtmp = listen(settings.rtmp, "RTMP", "--rtmp").await?;
@@ -104,6 +107,8 @@ impl Running {
             target_policy: TargetPolicy::new(settings.webhook_allow.clone()),
             storage_check: storage_check(storage),
             download_key: database.server_key("download", rand::random()).await?,
+            metrics: metrics::text(),
+            metrics_open: settings.metrics_open,
         };
         let router = mediahooks_api::router(database.clone(), recorder.clone(), config);
         let sender = Sender::new(database.clone(), settings.sender_config())?;
@@ -120,6 +125,7 @@ impl Running {
             database,
             recorder,
             sender: Task::start(&ended, |shutdown| sender.run(shutdown)),
+            metrics: Task::start(&ended, metrics::run),
             sweeper: Task::start(&ended, |shutdown| sweeper.run_sweeper(shutdown)),
             api: Task::start(&ended, |shutdown| mediahooks_api::serve(http, router, shutdown)),
             ingest: Task::start(&ended, |shutdown| {
@@ -146,14 +152,14 @@ impl Running {
     /// finished is told. What cannot be told in time is told by the next start.
     pub async fn stop(self) -> anyhow::Result<()> {
         let deadline = Instant::now() + STOP_MAX;
-        let Self { database, recorder, ingest, api, sweeper, sender, .. } = self;
+        let Self { database, recorder, ingest, api, sweeper, sender, metrics, .. } = self;
         let broadcasts = async {
             ingest.stop().await;
             recorder.drain().await;
             nothing_due(&database, deadline).await;
             sender.stop().await;
         };
-        let settled = async { tokio::join!(broadcasts, api.stop(), sweeper.stop()) };
+        let settled = async { tokio::join!(broadcasts, api.stop(), sweeper.stop(), metrics.stop()) };
         if tokio::time::timeout_at(deadline, settled).await.is_err() {
             tracing::warn!("not everything was settled in {} s; the next start goes on", STOP_MAX.as_secs());
         }

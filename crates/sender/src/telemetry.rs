@@ -1,0 +1,43 @@
+//! Counts attempts and how long things take.
+
+use std::time::Duration;
+
+use mediahooks_database::{ClaimedDelivery, Settled, Settlement};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+/// Says what this crate's metrics mean; call it once, after the recorder is installed.
+pub fn describe_metrics() {
+    describe_counter!(
+        "mediahooks_attempts_total",
+        Unit::Count,
+        "Requests made to deliver webhooks, by webhook and outcome: delivered, retry, exhausted or gone."
+    );
+    describe_histogram!(
+        "mediahooks_attempt_duration_seconds",
+        Unit::Seconds,
+        "From the beginning of an attempt to its end."
+    );
+    describe_histogram!(
+        "mediahooks_first_attempt_delay_seconds",
+        Unit::Seconds,
+        "From an event to the beginning of its first attempt, the wait behind earlier events of its subject included."
+    );
+}
+
+/// Counts an attempt that is over.
+pub(crate) fn attempted(delivery: &ClaimedDelivery, settlement: &Settlement) {
+    let outcome = match settlement.settled {
+        Settled::Delivered => "delivered",
+        Settled::Retry { .. } => "retry",
+        Settled::Exhausted => "exhausted",
+        Settled::Gone => "gone",
+    };
+    let webhook = delivery.webhook.id.to_string();
+    counter!("mediahooks_attempts_total", "webhook" => webhook, "outcome" => outcome).increment(1);
+    let attempt = &settlement.attempt;
+    histogram!("mediahooks_attempt_duration_seconds").record(Duration::from_micros(attempt.duration_us));
+    if attempt.number == 1 {
+        let delay = attempt.started.since(delivery.timestamp);
+        histogram!("mediahooks_first_attempt_delay_seconds").record(delay);
+    }
+}
