@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Rust and a C compiler: ffmpeg and ffprobe of the system (publisher,
-# decoder, judge), and FFmpeg 9 from the Python package imageio-ffmpeg (Enhanced RTMP). Prints what it found.
+# decoder, judge), FFmpeg 9 from the Python package imageio-ffmpeg (Enhanced RTMP), and Python, Node.js, Go
+# and PHP with what the example receivers and the snippets in the documentation use. Prints what it found.
 # Safe to run again; does nothing that is done already.
 #
 # Source it to get the paths into the environment as well: MEDIAHOOKS_FFMPEG9, and PATH with target/tools.
 #
-# FFmpeg is a test tool here: nothing of it is linked or shipped.
+# All of it are test tools: nothing is linked or shipped.
 
 tools_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools="$tools_root/target/tools"
@@ -43,16 +44,50 @@ find_ffmpeg9() {
     fi
 }
 
-install_ffmpeg9() {
+# Packages of Python, into a virtual environment in target/tools.
+install_python() {
     if ! command -v python3 > /dev/null || ! python3 -c 'import ensurepip, venv' 2> /dev/null; then
         install_packages python3 python3-venv || return 1
     fi
     mkdir -p "$tools"
-    if python3 -m venv "$tools/python" && "$tools/python/bin/pip" install --quiet 'imageio-ffmpeg==0.8.1'; then
+    if { [[ -x $tools/python/bin/python ]] || python3 -m venv "$tools/python"; } &&
+        "$tools/python/bin/pip" install --quiet --disable-pip-version-check "$@"; then
         return 0
     fi
     # No virtual environment to be had: into the user's own packages.
-    python3 -m pip install --quiet --user --break-system-packages 'imageio-ffmpeg==0.8.1'
+    python3 -m pip install --quiet --user --break-system-packages "$@"
+}
+
+install_ffmpeg9() { install_python 'imageio-ffmpeg==0.8.1'; }
+
+# What the example receivers run on, in the versions that they pin. Their lists are kept beside what was
+# installed, so that a changed one is installed anew.
+examples="$tools_root/examples/receivers"
+
+install_python_receiver() {
+    cmp -s "$examples/python/requirements.txt" "$tools/python/requirements.txt" && return 0
+    install_python -r "$examples/python/requirements.txt" || return 1
+    mkdir -p "$tools/python" && cp "$examples/python/requirements.txt" "$tools/python/"
+}
+
+install_node_receiver() {
+    local missing=()
+    command -v node > /dev/null || missing+=(nodejs)
+    command -v npm > /dev/null || missing+=(npm)
+    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}" || return 1
+    cmp -s "$examples/node/package-lock.json" "$tools/node/node_modules/installed.json" && return 0
+    mkdir -p "$tools/node" &&
+        cp "$examples/node/package.json" "$examples/node/package-lock.json" "$tools/node/" &&
+        npm ci --prefix "$tools/node" --silent --no-audit --no-fund --ignore-scripts &&
+        cp "$examples/node/package-lock.json" "$tools/node/node_modules/installed.json"
+}
+
+# Languages without packages.
+install_go_and_php() {
+    local missing=()
+    command -v go > /dev/null || missing+=(golang-go)
+    command -v php > /dev/null || missing+=(php-cli)
+    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
 }
 
 install_test_tools() {
@@ -62,10 +97,14 @@ install_test_tools() {
         echo "FFmpeg 9 cannot be found after it was installed" >&2
         return 1
     }
+    install_python_receiver && install_node_receiver && install_go_and_php || return 1
     export MEDIAHOOKS_FFMPEG9
     export PATH="$tools/bin:$PATH"
     echo "ffmpeg    $(ffmpeg -version | head -1)"
     echo "FFmpeg 9  $MEDIAHOOKS_FFMPEG9"
+    echo "node      $(node --version)"
+    echo "go        $(go version)"
+    echo "php       $(php --version | head -1)"
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then

@@ -1,5 +1,5 @@
 //! What tests of the whole server share: the built program as a process, receivers that behave as told,
-//! and real encoders and decoders.
+//! real encoders and decoders, and other languages.
 //!
 //! For tests only: everything here panics with a reason instead of returning an error. What always holds:
 //! no wait is longer than [`PATIENCE`], and no process outlives the value that stands for it.
@@ -7,6 +7,7 @@
 pub mod ffmpeg;
 pub mod receiver;
 pub mod server;
+pub mod tools;
 
 use std::time::Duration;
 
