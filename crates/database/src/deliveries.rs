@@ -15,17 +15,19 @@ use crate::outbox::number;
 use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
-    Attempt, ClaimedDelivery, Database, DatabaseError, Delivery, DeliveryState, Result, Settled, Settlement,
-    Timings, webhooks,
+    Attempt, ClaimedDelivery, Database, DatabaseError, Delivery, DeliveryState, HealthChange, Result,
+    Settled, Settlement, Timings, health, webhooks,
 };
-
-/// Why a webhook is disabled whose endpoint answered 410 (RFC 9110 §15.5.11).
-const GONE: &str = "the endpoint answered 410 Gone";
 
 /// Due deliveries of a webhook.
 pub(crate) const OLDEST_DUE: &str =
     "SELECT next_us, id FROM delivery WHERE webhook = ?1 AND state = 1 AND next_us <= ?2
      ORDER BY next_us, id LIMIT ?3";
+
+/// What a disabled endpoint is probed with: whatever was not attempted for longest, due or not.
+pub(crate) const PROBE: &str =
+    "SELECT next_us, id FROM delivery WHERE webhook = ?1 AND state = 1 AND lease_owner IS NULL
+     ORDER BY next_us, id LIMIT 1";
 
 /// When a webhook's first delivery is due.
 pub(crate) const FIRST_DUE: &str =
@@ -41,36 +43,40 @@ pub(crate) const LOG: &str = "SELECT d.id, e.id, e.kind, d.subject, e.timestamp_
 pub(crate) const PROMOTE: &str = "UPDATE delivery SET state = 1, next_us = ?3 WHERE id =
      (SELECT id FROM delivery WHERE webhook = ?1 AND subject = ?2 AND state <= 1 ORDER BY id LIMIT 1)";
 
+/// What is owed of events that happened before a moment.
+pub(crate) const OVERDUE: &str = "SELECT d.id, d.webhook, d.subject, d.state = 1
+     FROM event e JOIN delivery d ON d.event = e.seq
+     WHERE e.timestamp_us < ?1 AND d.state <= 1 AND d.lease_owner IS NULL
+     ORDER BY e.timestamp_us LIMIT ?2";
+
 /// Gives up the leases of an owner.
 pub(crate) const RELEASE: &str =
     "UPDATE delivery SET lease_owner = NULL, next_us = ?2 WHERE lease_owner = ?1";
 
 /// What a claimed delivery says.
-pub(crate) const TAKE: &str = "SELECT d.attempts, e.id, e.timestamp_us, e.kind, e.body
+pub(crate) const TAKE: &str = "SELECT d.attempts, e.id, e.timestamp_us, e.kind, e.body, d.probes,
+     (SELECT started_us FROM attempt WHERE delivery = d.id AND number = d.attempts AND d.attempts > 0)
      FROM delivery d JOIN event e ON e.seq = d.event WHERE d.id = ?1";
 
 impl Database {
     /// Leases due deliveries to `owner` for `lease`: at most `total`, oldest first per webhook, taking
-    /// turns between webhooks, none of a disabled one. `busy` says how many each webhook has in flight
-    /// already, which counts against `per_webhook_max`.
+    /// turns between webhooks, none of a disabled one. `room` says how many more each webhook may have in
+    /// flight; of one whose suspension is over, one is leased at most, due or not, to find out whether its
+    /// endpoint is back.
     pub async fn claim_deliveries(
         &self,
         owner: &str,
         now: Timestamp,
         lease: Duration,
-        per_webhook_max: u32,
-        busy: &[(WebhookId, u32)],
+        room: impl Fn(&Arc<Webhook>) -> u32 + Send + 'static,
         total: u32,
     ) -> Result<Vec<ClaimedDelivery>> {
         let owner = owner.to_owned();
-        let busy = busy.to_vec();
         self.write(move |tx| {
             let mut due = Vec::new();
             let webhooks = tx.webhooks()?;
             for webhook in webhooks.iter().filter(|webhook| is_enabled(webhook, now)) {
-                let in_flight = busy.iter().find(|(id, _)| *id == webhook.id).map_or(0, |(_, count)| *count);
-                let room = per_webhook_max.saturating_sub(in_flight).min(total);
-                due.extend(oldest_due(tx, webhook, now, room)?);
+                due.extend(oldest_due(tx, webhook, now, room(webhook).min(total))?);
             }
             // Turn by turn; within a turn whoever has waited longest.
             due.sort_unstable_by_key(|due| (due.turn, due.since, due.id));
@@ -80,31 +86,52 @@ impl Database {
         .await
     }
 
-    /// Records attempts and what follows from them. One whose lease `owner` lost to another, or whose
+    /// Records attempts, what follows from them, and what they told about their endpoints. One whose lease `owner` lost to another, or whose
     /// number was recorded before, is ignored. The next event of a subject becomes due when the one
     /// before it is delivered or exhausted.
-    pub async fn settle(&self, settlements: Vec<Settlement>, owner: &str, now: Timestamp) -> Result<()> {
+    pub async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        changes: Vec<HealthChange>,
+        owner: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let owner = owner.to_owned();
-        self.write(move |tx| {
-            settlements.iter().try_for_each(|settlement| settle(tx, settlement, &owner, now))
-        })
-        .await
+        let settled = self.write(move |tx| {
+            settlements.iter().try_for_each(|settlement| settle(tx, settlement, &owner, now))?;
+            let mut enabled = Vec::new();
+            for change in &changes {
+                if health::apply(tx, change)? {
+                    enabled.push(change.webhook);
+                }
+            }
+            Ok(enabled)
+        });
+        for webhook in settled.await? {
+            self.make_due(webhook, now).await?;
+        }
+        Ok(())
     }
 
     /// When there will be something to claim, if nothing changes until then: a delivery is due, its
-    /// lease has run out, or the suspension of its webhook has. Never before `now`. A webhook that has its
-    /// full share in flight counts like any other: ask after a claim that left nothing behind.
-    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+    /// lease has run out, or the suspension of its webhook has. Never before `now`. `counts` says which
+    /// webhooks to look at.
+    pub async fn next_due(
+        &self,
+        now: Timestamp,
+        counts: impl Fn(&Webhook) -> bool + Send + 'static,
+    ) -> Result<Option<Timestamp>> {
         self.read(move |tx| {
             let mut earliest = None;
-            for webhook in webhooks::all(tx)? {
-                let resumes = match webhook.disabled {
-                    Some(Disabled { until: None, .. }) => continue,
-                    Some(Disabled { until: Some(until), .. }) => until,
-                    None => now,
+            for webhook in webhooks::all(tx)?.into_iter().filter(|webhook| counts(webhook)) {
+                let due = match webhook.disabled {
+                    Some(Disabled { until: None, .. }) => None,
+                    Some(Disabled { until: Some(until), .. }) => {
+                        first_due(tx, PROBE, webhook.id)?.map(|_| until.max(now))
+                    }
+                    None => first_due(tx, FIRST_DUE, webhook.id)?.map(|due| due.max(now)),
                 };
-                let due = first_due(tx, webhook.id)?;
-                earliest = earliest.into_iter().chain(due.map(|due| due.max(resumes))).min();
+                earliest = earliest.into_iter().chain(due).min();
             }
             Ok(earliest)
         })
@@ -174,10 +201,12 @@ fn oldest_due(tx: &Connection, webhook: &Arc<Webhook>, now: Timestamp, room: u32
     if room == 0 {
         return Ok(Vec::new());
     }
-    let mut statement = tx.prepare_cached(OLDEST_DUE)?;
-    let rows = statement.query_map(params![Sql(webhook.id), Sql(now), room], |row| {
-        Ok((row.get::<_, Sql<_>>(0)?.0, row.get::<_, Sql<_>>(1)?.0))
-    })?;
+    let due = |row: &Row<'_>| Ok((row.get::<_, Sql<_>>(0)?.0, row.get::<_, Sql<_>>(1)?.0));
+    let mut statement = tx.prepare_cached(if webhook.disabled.is_some() { PROBE } else { OLDEST_DUE })?;
+    let rows = match webhook.disabled {
+        Some(_) => statement.query_map([Sql(webhook.id)], due)?,
+        None => statement.query_map(params![Sql(webhook.id), Sql(now), room], due)?,
+    };
     rows.enumerate()
         .map(|(turn, row)| {
             let (since, id) = row?;
@@ -196,6 +225,8 @@ fn take(tx: &Connection, due: Due, owner: &str, until: Timestamp) -> Result<Clai
             id,
             webhook,
             attempt: row.get::<_, u32>(0)?.saturating_add(1),
+            probes: row.get(5)?,
+            previous: row.get::<_, Option<Sql<_>>>(6)?.map(|at| at.0),
             event: row.get::<_, Sql<_>>(1)?.0,
             timestamp: row.get::<_, Sql<_>>(2)?.0,
             kind: row.get(3)?,
@@ -206,7 +237,7 @@ fn take(tx: &Connection, due: Due, owner: &str, until: Timestamp) -> Result<Clai
 }
 
 fn settle(tx: &Writing<'_>, settlement: &Settlement, owner: &str, now: Timestamp) -> Result<()> {
-    let Settlement { id, attempt, settled } = settlement;
+    let Settlement { id, attempt, probe, settled } = settlement;
     let held: Option<(Sql<WebhookId>, String)> = tx
         .prepare_cached(
             "SELECT webhook, subject FROM delivery
@@ -223,11 +254,11 @@ fn settle(tx: &Writing<'_>, settlement: &Settlement, owner: &str, now: Timestamp
         Settled::Delivered => (DeliveryState::Delivered, None),
         Settled::Exhausted => (DeliveryState::Exhausted, None),
         Settled::Retry { at } => (DeliveryState::Pending, Some(*at)),
-        Settled::Gone => (DeliveryState::Pending, Some(now)),
     };
     let over = next.is_none();
     tx.prepare_cached(
-        "UPDATE delivery SET state = ?2, next_us = ?3, lease_owner = NULL, attempts = ?4, settled_us = ?5
+        "UPDATE delivery SET state = ?2, next_us = ?3, lease_owner = NULL, attempts = ?4, settled_us = ?5,
+             probes = probes + ?6
          WHERE id = ?1",
     )?
     .execute(params![
@@ -235,12 +266,28 @@ fn settle(tx: &Writing<'_>, settlement: &Settlement, owner: &str, now: Timestamp
         number(state),
         next.map(Sql),
         attempt.number,
-        over.then_some(Sql(now))
+        over.then_some(Sql(now)),
+        probe,
     ])?;
-    if *settled == Settled::Gone {
-        webhooks::suspend(tx, webhook, &Disabled { until: None, reason: Some(GONE.into()) })?;
-    }
     if over { promote(tx, webhook, &subject, now) } else { Ok(()) }
+}
+
+/// Gives up at most `limit` deliveries whose event is older than `before`; returns how many.
+pub(crate) fn expire(tx: &Writing<'_>, before: Timestamp, now: Timestamp, limit: u32) -> Result<usize> {
+    let mut statement = tx.prepare_cached(OVERDUE)?;
+    let rows = statement.query_map(params![Sql(before), limit], |row| {
+        let (Sql(id), Sql(webhook)) = (row.get::<_, Sql<DeliveryId>>(0)?, row.get::<_, Sql<WebhookId>>(1)?);
+        Ok((id, webhook, row.get::<_, String>(2)?, row.get::<_, bool>(3)?))
+    })?;
+    let overdue: Vec<_> = rows.collect::<Result<_, _>>()?;
+    for (id, webhook, subject, was_head) in &overdue {
+        tx.prepare_cached("UPDATE delivery SET state = ?2, next_us = NULL, settled_us = ?3 WHERE id = ?1")?
+            .execute(params![Sql(*id), number(DeliveryState::Expired), Sql(now)])?;
+        if *was_head {
+            promote(tx, *webhook, subject, now)?;
+        }
+    }
+    Ok(overdue.len())
 }
 
 fn record(tx: &Connection, id: DeliveryId, attempt: &Attempt) -> Result<()> {
@@ -276,8 +323,8 @@ fn promote(tx: &Writing<'_>, webhook: WebhookId, subject: &str, now: Timestamp) 
     Ok(())
 }
 
-fn first_due(tx: &Connection, webhook: WebhookId) -> Result<Option<Timestamp>> {
-    let mut statement = tx.prepare_cached(FIRST_DUE)?;
+fn first_due(tx: &Connection, sql: &str, webhook: WebhookId) -> Result<Option<Timestamp>> {
+    let mut statement = tx.prepare_cached(sql)?;
     Ok(statement.query_row([Sql(webhook)], |row| Ok(row.get::<_, Sql<_>>(0)?.0)).optional()?)
 }
 
@@ -318,6 +365,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Delivery>> {
         1 => DeliveryState::Pending,
         2 => DeliveryState::Delivered,
         3 => DeliveryState::Exhausted,
+        4 => DeliveryState::Expired,
         other => return Ok(Err(DatabaseError::corrupt(format!("state {other} of delivery {id}")))),
     };
     Ok(Ok(Delivery {

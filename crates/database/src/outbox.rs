@@ -15,6 +15,7 @@ pub(crate) fn number(state: DeliveryState) -> i64 {
         DeliveryState::Pending => 1,
         DeliveryState::Delivered => 2,
         DeliveryState::Exhausted => 3,
+        DeliveryState::Expired => 4,
     }
 }
 

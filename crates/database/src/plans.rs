@@ -43,6 +43,8 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
     check(
         &[
             deliveries::OLDEST_DUE,
+            deliveries::PROBE,
+            deliveries::OVERDUE,
             deliveries::FIRST_DUE,
             deliveries::TAKE,
             deliveries::LOG,

@@ -6,7 +6,7 @@ use mediahooks_model::Timestamp;
 use rusqlite::params;
 
 use crate::sql::Sql;
-use crate::{Database, Result, webhooks};
+use crate::{Database, Result, deliveries, webhooks};
 
 /// How long history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,20 @@ impl Database {
             }
         }
         Ok(pruned)
+    }
+
+    /// Gives up what is owed of events before `before`, in transactions of `batch` rows: nobody waits for it any
+    /// more, and it must not pile up for ever. What is being attempted is left alone. Returns how many.
+    pub async fn expire_deliveries(&self, before: Timestamp, now: Timestamp, batch: u32) -> Result<u64> {
+        let batch = batch.max(1);
+        let mut expired = 0;
+        loop {
+            let gone = self.write(move |tx| deliveries::expire(tx, before, now, batch)).await?;
+            expired += gone as u64;
+            if gone < batch as usize {
+                return Ok(expired);
+            }
+        }
     }
 
     async fn prune_unowned_deliveries(&self, retention: &Retention, pruned: &mut Pruned) -> Result<()> {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::sql::Sql;
 use crate::writer::Writing;
-use crate::{Database, DatabaseError, Result};
+use crate::{Database, DatabaseError, Result, health};
 
 /// Deliveries of a removed webhook that go in one transaction.
 const DELETE_BATCH: u32 = 2000;
@@ -37,8 +37,9 @@ pub(crate) const REMOVED_BUT_OWED: &str = "WITH RECURSIVE owed (webhook) AS (
      SELECT webhook FROM owed WHERE webhook IS NOT NULL AND webhook NOT IN (SELECT id FROM webhook)";
 
 /// Makes what a webhook is owed due, except what is being attempted.
-pub(crate) const MAKE_DUE: &str = "UPDATE delivery SET next_us = ?2
-     WHERE webhook = ?1 AND state = 1 AND next_us > ?2 AND lease_owner IS NULL";
+pub(crate) const MAKE_DUE: &str = "UPDATE delivery SET next_us = ?2 WHERE id IN
+     (SELECT id FROM delivery
+     WHERE webhook = ?1 AND state = 1 AND next_us > ?2 AND lease_owner IS NULL LIMIT ?3)";
 
 impl Database {
     /// Stores a new webhook under a number of its own; the `id` it came with is ignored.
@@ -79,21 +80,29 @@ impl Database {
     ///
     /// Errors: [`DatabaseError::NotFound`].
     pub async fn replace_webhook(&self, new: Webhook, now: Timestamp) -> Result<()> {
-        self.write(move |tx| {
+        let id = new.id;
+        let renewed = self.write(move |tx| {
             let old = webhook(tx, new.id)?.ok_or(DatabaseError::NotFound)?;
             store(tx, &new)?;
             let enabled = old.disabled.is_some() && new.disabled.is_none();
-            if enabled || old.url != new.url { make_due(tx, new.id, now) } else { Ok(()) }
-        })
-        .await
+            let renewed = enabled || old.url != new.url;
+            if renewed {
+                health::forget(tx, new.id)?;
+                tx.wake_sender();
+            }
+            Ok(renewed)
+        });
+        if renewed.await? { self.make_due(id, now).await } else { Ok(()) }
     }
 
     /// Stops sending to a webhook; what it is owed is held.
     ///
     /// Errors: [`DatabaseError::NotFound`].
     pub async fn suspend_webhook(&self, id: WebhookId, disabled: Disabled) -> Result<()> {
-        self.write(move |tx| if suspend(tx, id, &disabled)? { Ok(()) } else { Err(DatabaseError::NotFound) })
-            .await
+        self.write(
+            move |tx| if disable(tx, id, Some(&disabled))? { Ok(()) } else { Err(DatabaseError::NotFound) },
+        )
+        .await
     }
 
     /// Removes a webhook and everything it is still owed; false when there is none.
@@ -101,6 +110,7 @@ impl Database {
         let found = self
             .write(move |tx| {
                 tx.webhooks_changed();
+                health::forget(tx, id)?;
                 Ok(tx.prepare_cached("DELETE FROM webhook WHERE id = ?1")?.execute([Sql(id)])? > 0)
             })
             .await?;
@@ -129,13 +139,14 @@ pub(crate) fn all(tx: &Connection) -> Result<Vec<Webhook>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Disables a webhook; false when there is none.
-pub(crate) fn suspend(tx: &Writing<'_>, id: WebhookId, disabled: &Disabled) -> Result<bool> {
+/// Disables a webhook, or enables it; false when there is none.
+pub(crate) fn disable(tx: &Writing<'_>, id: WebhookId, disabled: Option<&Disabled>) -> Result<bool> {
+    let (until, reason) = disabled.map(|disabled| (disabled.until, disabled.reason.as_deref())).unzip();
     let changed = tx
         .prepare_cached(
-            "UPDATE webhook SET disabled = 1, disabled_until_us = ?2, disabled_reason = ?3 WHERE id = ?1",
+            "UPDATE webhook SET disabled = ?2, disabled_until_us = ?3, disabled_reason = ?4 WHERE id = ?1",
         )?
-        .execute(params![Sql(id), disabled.until.map(Sql), disabled.reason])?;
+        .execute(params![Sql(id), disabled.is_some(), until.flatten().map(Sql), reason.flatten()])?;
     tx.webhooks_changed();
     Ok(changed > 0)
 }
@@ -151,13 +162,6 @@ pub(crate) fn removed_but_owed(tx: &Connection) -> Result<Vec<WebhookId>> {
     let mut statement = tx.prepare_cached(REMOVED_BUT_OWED)?;
     let rows = statement.query_map([], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Makes what a webhook is owed due now, except what is being attempted.
-fn make_due(tx: &Writing<'_>, id: WebhookId, now: Timestamp) -> Result<()> {
-    tx.prepare_cached(MAKE_DUE)?.execute(params![Sql(id), Sql(now)])?;
-    tx.wake_sender();
-    Ok(())
 }
 
 /// Stores every member of a webhook that exists.

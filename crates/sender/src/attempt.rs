@@ -1,34 +1,38 @@
-//! One attempt: sign, send, decide what follows, hand the record in.
+//! One attempt: sign, send, hand in what it came to.
 //!
 //! Started by the dispatcher for a delivery it has leased. What always holds: every attempt that is not
 //! cut by the end of the process hands in exactly one record.
 
-use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures::FutureExt as _;
-use mediahooks_database::{Attempt, ClaimedDelivery, Settled, Settlement};
+use mediahooks_database::{Attempt, ClaimedDelivery};
 use mediahooks_delivery::{
-    AttemptResult, FailureKind, InvalidSecret, Outcome, RetryPolicy, SigningKey, Verdict, after_attempt,
-    signature_headers,
+    AttemptResult, FailureKind, InvalidSecret, Outcome, SigningKey, signature_headers,
 };
 use mediahooks_model::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use crate::surroundings::{Clock, Dice};
-use crate::telemetry;
+use crate::surroundings::Clock;
 use crate::transport::{Exchanged, Transport};
 
 /// What all attempts share.
 pub(crate) struct Attempter<T> {
     pub(crate) transport: T,
     pub(crate) clock: Clock,
-    pub(crate) dice: Dice,
-    pub(crate) retry: RetryPolicy,
     /// To the settler.
-    pub(crate) finished: UnboundedSender<Settlement>,
+    pub(crate) finished: UnboundedSender<Finished>,
+}
+
+/// An attempt that was made.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    pub(crate) delivery: ClaimedDelivery,
+    pub(crate) outcome: Outcome,
+    /// [`Exchanged::stale`]
+    pub(crate) stale: bool,
+    pub(crate) attempt: Attempt,
 }
 
 impl<T: Transport> Attempter<T> {
@@ -43,10 +47,6 @@ impl<T: Transport> Attempter<T> {
         });
         let took = begin.elapsed();
         let Exchanged { result, error, timings, request, response, stale } = exchanged;
-        let settled = match self.what_follows(&delivery, result, took) {
-            Settled::Retry { .. } if stale => Settled::Retry { at: self.clock.now() },
-            settled => settled,
-        };
         let attempt = Attempt {
             number: delivery.attempt,
             started,
@@ -57,22 +57,9 @@ impl<T: Transport> Attempter<T> {
             request,
             response,
         };
-        let settlement = Settlement { id: delivery.id, attempt, settled };
-        log(&delivery, &settlement);
-        telemetry::attempted(&delivery, &settlement);
-        // The settler is gone only when everything is dropped at once.
-        let _ = self.finished.send(settlement);
-    }
-
-    fn what_follows(&self, delivery: &ClaimedDelivery, result: AttemptResult, took: Duration) -> Settled {
-        let number = NonZeroU32::new(delivery.attempt).unwrap_or(NonZeroU32::MIN);
         let outcome = Outcome { result, duration: took };
-        match after_attempt(&self.retry, number, &outcome, self.clock.now(), self.dice.throw()) {
-            Verdict::Delivered => Settled::Delivered,
-            Verdict::Retry { at } => Settled::Retry { at },
-            Verdict::Exhausted => Settled::Exhausted,
-            Verdict::Gone => Settled::Gone,
-        }
+        // The settler is gone only when everything is dropped at once.
+        let _ = self.finished.send(Finished { delivery, outcome, stale, attempt });
     }
 }
 
@@ -96,20 +83,5 @@ fn status_of(result: AttemptResult) -> Option<u16> {
     match result {
         AttemptResult::Status { code, .. } => Some(code),
         AttemptResult::Failed { .. } => None,
-    }
-}
-
-fn log(delivery: &ClaimedDelivery, settlement: &Settlement) {
-    let ClaimedDelivery { webhook, event, kind, .. } = delivery;
-    let webhook = webhook.id;
-    let Attempt { number, error, .. } = &settlement.attempt;
-    match (&settlement.settled, error) {
-        (Settled::Exhausted | Settled::Gone, Some(error)) => {
-            tracing::warn!(%webhook, %event, kind, attempt = number, error, "a webhook was given up");
-        }
-        (_, Some(error)) => {
-            tracing::info!(%webhook, %event, kind, attempt = number, error, "a webhook failed")
-        }
-        (_, None) => tracing::debug!(%webhook, %event, kind, attempt = number, "a webhook was delivered"),
     }
 }

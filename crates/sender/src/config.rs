@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use mediahooks_delivery::{RetryPolicy, TargetPolicy};
+use mediahooks_delivery::{HealthPolicy, RetryPolicy, TargetPolicy};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
@@ -18,6 +18,8 @@ use crate::resolver::Lookup;
 pub struct SenderConfig {
     /// When to try again.
     pub retry: RetryPolicy,
+    /// When to leave an endpoint alone that keeps failing.
+    pub health: HealthPolicy,
     /// Which addresses may be reached.
     pub targets: TargetPolicy,
     /// Through what all connections are made; default none. Then the proxy resolves names, and it is the proxy
@@ -51,6 +53,7 @@ impl SenderConfig {
     pub fn new(owner: impl Into<String>) -> Self {
         Self {
             retry: RetryPolicy::default(),
+            health: HealthPolicy::default(),
             targets: TargetPolicy::default(),
             proxy: None,
             lookup: Lookup::system(),

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_database::{ClaimedDelivery, Database, DatabaseError};
-use mediahooks_model::Timestamp;
+use mediahooks_model::{Timestamp, Webhook};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempter;
 use crate::config::SenderConfig;
+use crate::health::Endpoints;
 use crate::keys::Keys;
 use crate::settle::Settled;
 use crate::slots::Slots;
@@ -25,9 +26,8 @@ use crate::transport::Transport;
 /// The longest time without looking for what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The same while the earliest due delivery is one of a webhook at its cap: the database does not say
-/// when the next one of another webhook falls due.
-const LOOK_EVERY_WHILE_CAPPED: Duration = Duration::from_millis(200);
+/// The same when something is due that was not claimed, though there is room for it: its record is on its way.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The pause after a claim that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -40,6 +40,7 @@ pub(crate) struct Dispatcher<T> {
     lease: Duration,
     grace: Duration,
     slots: Slots,
+    endpoints: Arc<Endpoints>,
     keys: Keys,
     attempter: Arc<Attempter<T>>,
     attempts: JoinSet<()>,
@@ -50,6 +51,7 @@ impl<T: Transport> Dispatcher<T> {
     pub(crate) fn new(
         database: Database,
         config: &SenderConfig,
+        endpoints: Arc<Endpoints>,
         attempter: Attempter<T>,
         settled: UnboundedReceiver<Settled>,
     ) -> Self {
@@ -60,6 +62,7 @@ impl<T: Transport> Dispatcher<T> {
             lease: config.lease,
             grace: config.grace,
             slots: Slots::new(config.per_webhook, config.total),
+            endpoints,
             keys: Keys::default(),
             attempter: Arc::new(attempter),
             attempts: JoinSet::new(),
@@ -80,15 +83,20 @@ impl<T: Transport> Dispatcher<T> {
         }
     }
 
-    /// Makes what a crashed predecessor had leased due now instead of when its leases run out.
+    /// Takes up what the process before this one knew, and makes due now what it had leased.
     async fn take_over(&self) {
-        while let Err(error) = self.database.release_leases(&self.owner, self.clock.now()).await {
-            tracing::warn!(%error, "the leases of the process before this one cannot be taken over yet");
+        while let Err(error) = self.remember().await {
+            tracing::warn!(%error, "what the process before this one left cannot be taken over yet");
             if matches!(error, DatabaseError::Closed) {
                 return;
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    async fn remember(&self) -> Result<(), DatabaseError> {
+        self.endpoints.remember(self.database.webhook_health().await?);
+        self.database.release_leases(&self.owner, self.clock.now()).await
     }
 
     async fn dispatch(&mut self, shutdown: &CancellationToken) {
@@ -118,11 +126,9 @@ impl<T: Transport> Dispatcher<T> {
     async fn claim_all(&mut self) -> Result<Timestamp, DatabaseError> {
         let mut now = self.clock.now();
         while let Some(offer) = self.slots.offer() {
-            let busy = self.slots.busy();
-            let claimed = self
-                .database
-                .claim_deliveries(&self.owner, now, self.lease, offer.per_webhook_max, &busy, offer.total)
-                .await?;
+            let room = self.room(offer.per_webhook_max, now);
+            let claimed =
+                self.database.claim_deliveries(&self.owner, now, self.lease, room, offer.total).await?;
             let more = u32::try_from(claimed.len()).is_ok_and(|claimed| claimed == offer.total);
             claimed.into_iter().for_each(|delivery| self.start(delivery));
             if !more {
@@ -133,13 +139,30 @@ impl<T: Transport> Dispatcher<T> {
         Ok(now)
     }
 
-    /// How long nothing falls due, as far as is known, after all that was due by `claimed` was claimed.
+    /// How many more requests may be made to each webhook.
+    fn room(&self, in_flight_max: u32, now: Timestamp) -> impl Fn(&Arc<Webhook>) -> u32 + Send + 'static {
+        let (endpoints, busy) = (self.endpoints.clone(), self.slots.busy());
+        move |webhook| {
+            let in_flight = busy.get(&webhook.id).copied().unwrap_or(0);
+            endpoints.room(webhook, in_flight, now).min(in_flight_max.saturating_sub(in_flight))
+        }
+    }
+
+    /// How long there is nothing to claim, as far as is known, after all that was due by `claimed` was claimed.
     async fn until_due(&self, claimed: Timestamp) -> Duration {
-        match self.database.next_due(claimed).await {
-            Ok(Some(due)) if due <= claimed => LOOK_EVERY_WHILE_CAPPED,
-            // Rounded up: a timer that fires a moment early finds nothing and looks again at once.
-            Ok(Some(due)) => (due.since(self.clock.now()) + Duration::from_millis(1)).min(LOOK_EVERY),
-            Ok(None) => LOOK_EVERY,
+        // Whoever has no room gets some when an attempt ends, which is told, or with time.
+        let (endpoints, busy) = (self.endpoints.clone(), self.slots.busy());
+        let has_room = move |webhook: &Webhook| {
+            let in_flight = busy.get(&webhook.id).copied().unwrap_or(0);
+            endpoints.has_room(webhook.id, in_flight, claimed)
+        };
+        match self.database.next_due(claimed, has_room).await {
+            Ok(Some(due)) if due <= claimed => LOOK_AGAIN,
+            Ok(due) => match due.into_iter().chain(self.endpoints.more_room_at(claimed)).min() {
+                // Rounded up: a timer that fires a moment early finds nothing and looks again at once.
+                Some(at) => (at.since(self.clock.now()) + Duration::from_millis(1)).min(LOOK_EVERY),
+                None => LOOK_EVERY,
+            },
             Err(error) => {
                 tracing::warn!(%error, "the time of the next due webhook cannot be read");
                 PAUSE
@@ -152,6 +175,7 @@ impl<T: Transport> Dispatcher<T> {
             return;
         }
         let key = self.keys.get(&delivery.webhook, self.clock.now());
+        self.endpoints.started(delivery.webhook.id);
         let attempter = self.attempter.clone();
         self.attempts.spawn(async move { attempter.attempt(delivery, key).await });
     }

@@ -7,7 +7,7 @@
 //!
 //! - [`config`]: what the operator chooses;
 //! - `dispatcher`: claims what is due and starts attempts;
-//! - `attempt`: signs, sends and decides what follows;
+//! - `attempt`: signs and sends;
 //! - `keys`: signing keys, prepared once;
 //! - `slots`: how many attempts may be in flight, and whose;
 //! - `exchange`: one HTTP request and its response;
@@ -15,7 +15,8 @@
 //! - `connect`, `tls`: from a host to a connection;
 //! - [`resolver`]: the outbound guard between a host and a connection;
 //! - `failure`: why there was no response;
-//! - `settle`: writes down what attempts came to;
+//! - `health`: what is known of each endpoint, and how much it may be sent;
+//! - `settle`: decides what follows attempts and writes both down;
 //! - `telemetry`: counts them;
 //! - [`surroundings`] and [`transport`]: time, dice and network, which tests replace.
 
@@ -26,6 +27,7 @@ mod dispatcher;
 mod endpoint;
 mod exchange;
 mod failure;
+mod health;
 mod keys;
 mod pool;
 pub mod resolver;
@@ -35,6 +37,8 @@ pub mod surroundings;
 mod telemetry;
 mod tls;
 pub mod transport;
+
+use std::sync::Arc;
 
 use mediahooks_database::Database;
 use tokio::sync::mpsc;
@@ -49,6 +53,7 @@ pub use transport::{Exchanged, Transport};
 
 use attempt::Attempter;
 use dispatcher::Dispatcher;
+use health::Endpoints;
 use settle::Settler;
 
 /// Sends what the database says is owed, until it is told to stop.
@@ -96,9 +101,12 @@ impl<T: Transport> Sender<T> {
         // Neither queue grows past the slots: one entry per attempt in flight.
         let (finished, to_settle) = mpsc::unbounded_channel();
         let (free, settled) = mpsc::unbounded_channel();
-        let settler = Settler::new(database.clone(), &config, clock, to_settle, free);
-        let attempter = Attempter { transport, clock, dice, retry: config.retry.clone(), finished };
-        let dispatcher = Dispatcher::new(database.clone(), &config, attempter, settled);
+        let endpoints = Endpoints::new(config.retry.clone(), config.health.clone(), config.per_webhook);
+        let endpoints = Arc::new(endpoints);
+        let settler =
+            Settler::new(database.clone(), &config, endpoints.clone(), (clock, dice), to_settle, free);
+        let attempter = Attempter { transport, clock, finished };
+        let dispatcher = Dispatcher::new(database.clone(), &config, endpoints, attempter, settled);
         tokio::join!(dispatcher.run(shutdown), settler.run());
         // After a failure here the leases run out by themselves.
         if let Err(error) = database.release_leases(&config.owner, clock.now()).await {

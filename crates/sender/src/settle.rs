@@ -1,18 +1,24 @@
-//! Writes down what attempts came to.
+//! Decides what follows attempts, and writes both down.
 //!
-//! The dispatcher's attempts hand their records in; those that arrive while one write is on its way go
+//! The dispatcher's attempts hand in what they came to; those that arrive while one write is on its way go
 //! together in the next. What always holds: a slot is given back only after its record is durable, or
 //! after it is certain that it cannot be written. Even then nothing is lost: a delivery without a record
 //! is due again when its lease runs out.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{Database, DatabaseError, Settlement};
-use mediahooks_model::DeliveryId;
+use mediahooks_database::{Attempt, ClaimedDelivery, Database, DatabaseError, HealthChange, Settlement};
+use mediahooks_delivery::Verdict;
+use mediahooks_model::{DeliveryId, WebhookId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use crate::attempt::Finished;
 use crate::config::SenderConfig;
-use crate::surroundings::Clock;
+use crate::health::{Endpoints, Judged};
+use crate::surroundings::{Clock, Dice};
+use crate::telemetry;
 
 /// Records in one write at most.
 const BATCH_MAX: usize = 256;
@@ -29,8 +35,12 @@ pub(crate) struct Settled {
 
 /// Where records are written: the database, for one owner of leases.
 pub(crate) trait Ledger {
-    /// Writes all of `settlements` or none.
-    fn write(&self, settlements: Vec<Settlement>) -> impl Future<Output = Result<(), DatabaseError>> + Send;
+    /// Writes all of `settlements` and what they told about endpoints, or none of it.
+    fn write(
+        &self,
+        settlements: Vec<Settlement>,
+        changes: Vec<HealthChange>,
+    ) -> impl Future<Output = Result<(), DatabaseError>> + Send;
 }
 
 /// [`Database::settle`] in one owner's name.
@@ -41,42 +51,60 @@ pub(crate) struct Leases {
 }
 
 impl Ledger for Leases {
-    async fn write(&self, settlements: Vec<Settlement>) -> Result<(), DatabaseError> {
-        self.database.settle(settlements, &self.owner, self.clock.now()).await
+    async fn write(
+        &self,
+        settlements: Vec<Settlement>,
+        changes: Vec<HealthChange>,
+    ) -> Result<(), DatabaseError> {
+        self.database.settle(settlements, changes, &self.owner, self.clock.now()).await
     }
 }
 
 /// Takes finished attempts and gives their slots back.
 pub(crate) struct Settler<L> {
     ledger: L,
+    endpoints: Arc<Endpoints>,
+    clock: Clock,
+    dice: Dice,
     pause: Duration,
     /// Pauses that are made once no more attempts can come.
     last_pauses: u32,
-    finished: UnboundedReceiver<Settlement>,
+    finished: UnboundedReceiver<Finished>,
     free: UnboundedSender<Settled>,
+}
+
+/// Records that are written together.
+#[derive(Default)]
+struct Batch {
+    settlements: Vec<Settlement>,
+    /// Whom they are about.
+    webhooks: BTreeSet<WebhookId>,
 }
 
 impl Settler<Leases> {
     pub(crate) fn new(
         database: Database,
         config: &SenderConfig,
-        clock: Clock,
-        finished: UnboundedReceiver<Settlement>,
+        endpoints: Arc<Endpoints>,
+        (clock, dice): (Clock, Dice),
+        finished: UnboundedReceiver<Finished>,
         free: UnboundedSender<Settled>,
     ) -> Self {
         let ledger = Leases { database, owner: config.owner.clone(), clock };
         let last_pauses = u32::try_from(config.grace.as_secs()).unwrap_or(u32::MAX);
-        Self { ledger, pause: PAUSE, last_pauses, finished, free }
+        Self { ledger, endpoints, clock, dice, pause: PAUSE, last_pauses, finished, free }
     }
 }
 
 impl<L: Ledger> Settler<L> {
     /// Ends when nobody is left who could finish an attempt and everything is written.
     pub(crate) async fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.finished.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (mut finished, mut batch) = (Vec::new(), Batch::default());
+        while self.finished.recv_many(&mut finished, BATCH_MAX).await > 0 {
+            finished.drain(..).for_each(|finished| self.judge(finished, &mut batch));
             self.write(&mut batch).await;
-            for settlement in batch.drain(..) {
+            batch.webhooks.clear();
+            for settlement in batch.settlements.drain(..) {
                 let settled = Settled { delivery: settlement.id, attempt: settlement.attempt.number };
                 // At shutdown nobody waits for slots any more.
                 let _ = self.free.send(settled);
@@ -84,39 +112,87 @@ impl<L: Ledger> Settler<L> {
         }
     }
 
+    /// Decides what follows an attempt and adds its record to `batch`.
+    fn judge(&self, finished: Finished, batch: &mut Batch) {
+        let Finished { delivery, outcome, stale, attempt } = finished;
+        let error = attempt.error.as_deref();
+        let judged = Judged { delivery: &delivery, outcome: &outcome, error, stale };
+        let now = self.clock.now();
+        let verdict = self.endpoints.judge(&judged, now, self.dice.throw());
+        log(&delivery, &attempt, verdict);
+        telemetry::attempted(&delivery, &attempt, verdict);
+        let settled = match verdict {
+            Verdict::Delivered => mediahooks_database::Settled::Delivered,
+            Verdict::Retry { at } => mediahooks_database::Settled::Retry { at },
+            Verdict::Exhausted => mediahooks_database::Settled::Exhausted,
+            // Held: its webhook is disabled with the same record.
+            Verdict::Gone => mediahooks_database::Settled::Retry { at: now },
+        };
+        let probe = delivery.is_probe();
+        batch.webhooks.insert(delivery.webhook.id);
+        batch.settlements.push(Settlement { id: delivery.id, attempt, probe, settled });
+    }
+
     /// Writes `batch`, however long it takes; what is finished meanwhile joins it.
-    async fn write(&mut self, batch: &mut Vec<Settlement>) {
+    async fn write(&mut self, batch: &mut Batch) {
         let mut failures = 0u32;
-        while let Err(error) = self.ledger.write(batch.clone()).await {
+        while let Err(error) = self.write_once(&batch.settlements, &batch.webhooks).await {
             if !error.is_transient() {
                 return self.write_each(batch, &error).await;
             }
             if failures == 0 {
-                tracing::warn!(%error, attempts = batch.len(), "attempts cannot be recorded yet; trying on");
+                let attempts = batch.settlements.len();
+                tracing::warn!(%error, attempts, "attempts cannot be recorded yet; trying on");
             }
             failures += 1;
             if self.finished.is_closed() && failures > self.last_pauses {
-                return abandon(batch, &error);
+                return abandon(&batch.settlements, &error);
             }
             tokio::time::sleep(self.pause).await;
-            while batch.len() < BATCH_MAX
-                && let Ok(settlement) = self.finished.try_recv()
+            while batch.settlements.len() < BATCH_MAX
+                && let Ok(finished) = self.finished.try_recv()
             {
-                batch.push(settlement);
+                self.judge(finished, batch);
             }
         }
     }
 
+    async fn write_once(
+        &self,
+        settlements: &[Settlement],
+        webhooks: &BTreeSet<WebhookId>,
+    ) -> Result<(), DatabaseError> {
+        let changes: Vec<_> = webhooks.iter().filter_map(|webhook| self.endpoints.change(*webhook)).collect();
+        self.ledger.write(settlements.to_vec(), changes.clone()).await?;
+        changes.into_iter().for_each(|change| self.endpoints.written(change));
+        Ok(())
+    }
+
     /// Finds the one record that the database does not take, so that it costs no other its own.
-    async fn write_each(&self, batch: &[Settlement], error: &DatabaseError) {
+    async fn write_each(&self, batch: &Batch, error: &DatabaseError) {
         if matches!(error, DatabaseError::Closed) {
-            return abandon(batch, error);
+            return abandon(&batch.settlements, error);
         }
-        for settlement in batch {
-            if let Err(error) = self.ledger.write(vec![settlement.clone()]).await {
+        for settlement in &batch.settlements {
+            if let Err(error) = self.write_once(std::slice::from_ref(settlement), &batch.webhooks).await {
                 abandon(std::slice::from_ref(settlement), &error);
             }
         }
+    }
+}
+
+fn log(delivery: &ClaimedDelivery, attempt: &Attempt, verdict: Verdict) {
+    let ClaimedDelivery { webhook, event, kind, .. } = delivery;
+    let webhook = webhook.id;
+    let Attempt { number, error, .. } = attempt;
+    match (verdict, error) {
+        (Verdict::Exhausted, Some(error)) => {
+            tracing::warn!(%webhook, %event, kind, attempt = number, error, "a webhook was given up");
+        }
+        (_, Some(error)) => {
+            tracing::info!(%webhook, %event, kind, attempt = number, error, "a webhook failed")
+        }
+        (_, None) => tracing::debug!(%webhook, %event, kind, attempt = number, "a webhook was delivered"),
     }
 }
 
@@ -135,8 +211,10 @@ fn abandon(batch: &[Settlement], error: &DatabaseError) {
 mod tests {
     use std::sync::Mutex;
 
-    use mediahooks_database::{Attempt, Timings};
-    use mediahooks_model::Timestamp;
+    use mediahooks_database::Timings;
+    use mediahooks_delivery::{AttemptResult, HealthPolicy, Outcome, RetryPolicy};
+    use mediahooks_model::webhook::Subscriptions;
+    use mediahooks_model::{EventId, Timestamp, Webhook};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -150,7 +228,11 @@ mod tests {
     }
 
     impl Ledger for &Scripted {
-        async fn write(&self, settlements: Vec<Settlement>) -> Result<(), DatabaseError> {
+        async fn write(
+            &self,
+            settlements: Vec<Settlement>,
+            _: Vec<HealthChange>,
+        ) -> Result<(), DatabaseError> {
             if let Some(error) = self.failures.lock().unwrap().pop() {
                 return Err(error);
             }
@@ -167,7 +249,7 @@ mod tests {
         DatabaseError::Unavailable { doing: "write", path: None, source }
     }
 
-    fn settlement(id: i64) -> Settlement {
+    fn finished(id: i64) -> Finished {
         let attempt = Attempt {
             number: 1,
             started: Timestamp::EPOCH,
@@ -178,16 +260,40 @@ mod tests {
             request: None,
             response: None,
         };
-        Settlement { id: DeliveryId(id), attempt, settled: mediahooks_database::Settled::Delivered }
+        let webhook = Webhook::new("https://example.com/", "", Subscriptions::default());
+        let delivery = ClaimedDelivery {
+            id: DeliveryId(id),
+            webhook: Arc::new(webhook),
+            attempt: 1,
+            probes: 0,
+            previous: None,
+            event: EventId(uuid::Uuid::from_u128(1)),
+            timestamp: Timestamp::EPOCH,
+            kind: "media.completed".into(),
+            body: "{}".into(),
+        };
+        let result = AttemptResult::Status { code: 200, retry_after: None };
+        Finished { delivery, outcome: Outcome { result, duration: Duration::ZERO }, stale: false, attempt }
     }
 
     /// Settles deliveries 1 to 3, handed in before the settler runs; returns the slots given back.
     async fn settle_three(ledger: &Scripted) -> Vec<i64> {
         let (finished, to_settle) = mpsc::unbounded_channel();
         let (free, mut freed) = mpsc::unbounded_channel();
-        (1..=3).for_each(|id| finished.send(settlement(id)).unwrap());
+        (1..=3).for_each(|id| finished.send(self::finished(id)).unwrap());
         drop(finished);
-        Settler { ledger, pause: Duration::ZERO, last_pauses: 3, finished: to_settle, free }.run().await;
+        let endpoints = Arc::new(Endpoints::new(RetryPolicy::default(), HealthPolicy::default(), 16));
+        let settler = Settler {
+            ledger,
+            endpoints,
+            clock: Clock::default(),
+            dice: Dice::default(),
+            pause: Duration::ZERO,
+            last_pauses: 3,
+            finished: to_settle,
+            free,
+        };
+        settler.run().await;
         let mut ids = Vec::new();
         while let Some(settled) = freed.recv().await {
             ids.push(settled.delivery.0);

@@ -75,8 +75,8 @@ impl Slots {
     }
 
     /// How many each webhook has in flight.
-    pub(crate) fn busy(&self) -> Vec<(WebhookId, u32)> {
-        self.busy.iter().map(|(webhook, count)| (*webhook, *count)).collect()
+    pub(crate) fn busy(&self) -> HashMap<WebhookId, u32> {
+        self.busy.clone()
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     fn one_hanging_endpoint_gets_its_cap() {
         let mut slots = Slots::new(16, 256);
         fill(&mut slots, 1);
-        assert_eq!(slots.busy(), [(WebhookId(0), 16)]);
+        assert_eq!(slots.busy(), HashMap::from([(WebhookId(0), 16)]));
         assert_eq!(slots.offer(), Some(Offer { per_webhook_max: 16, total: 120 }));
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let mut slots = Slots::new(2, 2);
         assert!(slots.take(DeliveryId(1), 1, WebhookId(1)));
         assert!(!slots.take(DeliveryId(1), 1, WebhookId(1)));
-        assert_eq!(slots.busy(), [(WebhookId(1), 1)]);
+        assert_eq!(slots.busy(), HashMap::from([(WebhookId(1), 1)]));
         slots.free(DeliveryId(1), 1);
         slots.free(DeliveryId(1), 1);
         assert!(slots.busy().is_empty());
@@ -136,7 +136,7 @@ mod tests {
         assert!(slots.take(DeliveryId(1), 1, WebhookId(1)));
         assert!(slots.take(DeliveryId(1), 2, WebhookId(1)));
         slots.free(DeliveryId(1), 1);
-        assert_eq!(slots.busy(), [(WebhookId(1), 1)]);
+        assert_eq!(slots.busy(), HashMap::from([(WebhookId(1), 1)]));
         slots.free(DeliveryId(1), 2);
         assert!(slots.busy().is_empty());
     }

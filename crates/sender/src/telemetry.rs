@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mediahooks_database::{ClaimedDelivery, Settled, Settlement};
+use mediahooks_database::{Attempt, ClaimedDelivery};
+use mediahooks_delivery::Verdict;
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
 /// Says what this crate's metrics mean; call it once, after the recorder is installed.
@@ -25,16 +26,15 @@ pub fn describe_metrics() {
 }
 
 /// Counts an attempt that is over.
-pub(crate) fn attempted(delivery: &ClaimedDelivery, settlement: &Settlement) {
-    let outcome = match settlement.settled {
-        Settled::Delivered => "delivered",
-        Settled::Retry { .. } => "retry",
-        Settled::Exhausted => "exhausted",
-        Settled::Gone => "gone",
+pub(crate) fn attempted(delivery: &ClaimedDelivery, attempt: &Attempt, verdict: Verdict) {
+    let outcome = match verdict {
+        Verdict::Delivered => "delivered",
+        Verdict::Retry { .. } => "retry",
+        Verdict::Exhausted => "exhausted",
+        Verdict::Gone => "gone",
     };
     let webhook = delivery.webhook.id.to_string();
     counter!("mediahooks_attempts_total", "webhook" => webhook, "outcome" => outcome).increment(1);
-    let attempt = &settlement.attempt;
     histogram!("mediahooks_attempt_duration_seconds").record(Duration::from_micros(attempt.duration_us));
     if attempt.number == 1 {
         let delay = attempt.started.since(delivery.timestamp);

@@ -37,15 +37,12 @@ async fn no_spelling_of_a_private_address_is_reached() {
     house.emit("feed").await;
     let running = house.send(SenderConfig { targets: TargetPolicy::default(), ..config("0s,1ms") });
     for (host, webhook) in webhooks {
-        let deliveries = house
-            .deliveries_once(webhook, |deliveries| deliveries[0].state == DeliveryState::Exhausted)
-            .await;
+        let deliveries = house.deliveries_once(webhook, |deliveries| deliveries[0].attempts.len() == 2).await;
         for attempt in &deliveries[0].attempts {
             let error = attempt.error.as_deref().unwrap();
             assert!(error.starts_with("refused: "), "{host}: {error}");
             assert_eq!(attempt.status, None);
         }
-        assert_eq!(deliveries[0].attempts.len(), 2);
     }
     running.stop().await;
     assert!(endpoint.unread().is_empty());
@@ -57,8 +54,7 @@ async fn the_refusal_says_what_to_do() {
     let webhook = house.webhook("http://127.0.0.1:9/").await;
     house.emit("feed").await;
     let running = house.send(SenderConfig { targets: TargetPolicy::default(), ..config("0s") });
-    let deliveries =
-        house.deliveries_once(webhook, |deliveries| deliveries[0].state == DeliveryState::Exhausted).await;
+    let deliveries = house.deliveries_once(webhook, |deliveries| !deliveries[0].attempts.is_empty()).await;
     running.stop().await;
     assert_eq!(
         deliveries[0].attempts[0].error.as_deref(),

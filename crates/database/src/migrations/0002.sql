@@ -33,3 +33,19 @@ ALTER TABLE webhook ADD COLUMN ca_certificate TEXT;            -- PEM
 ALTER TABLE event ADD COLUMN token BIGINT;                     -- what its subject was published with
 -- Deliveries: to count those that wait without reading them.
 CREATE INDEX delivery_waiting ON delivery (webhook, id) WHERE state = 0;
+
+-- Deliveries to endpoints that are down ----------------------------------------------------------
+
+-- Attempts made to find out whether a disabled endpoint is back. They are recorded like any other
+-- and use up nothing of the schedule.
+ALTER TABLE delivery ADD COLUMN probes BIGINT NOT NULL DEFAULT 0;
+-- A delivery's state 4 is: expired. It was held for longer than deliveries are held, and given up.
+
+-- What is known of an endpoint that has failed. No row: nothing is held against it.
+CREATE TABLE webhook_health (
+    webhook           BIGINT PRIMARY KEY,-- no reference: goes with the webhook
+    failures          BIGINT NOT NULL,   -- attempts that failed in a row
+    failing_since_us  BIGINT,            -- end of the first of them
+    last_success_us   BIGINT,            -- when a delivery was last accepted
+    suspensions       BIGINT NOT NULL    -- in a row: 1 at first, one more with each failed probe
+);

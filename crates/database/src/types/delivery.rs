@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook};
+use mediahooks_model::webhook::Disabled;
+use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook, WebhookId};
 
 /// A delivery that this process may attempt until its lease runs out.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub struct ClaimedDelivery {
     pub webhook: Arc<Webhook>,
     /// Number of the attempt to be made now; 1 is the first.
     pub attempt: u32,
+    /// How many of those before it were probes.
+    pub probes: u32,
+    /// When the attempt before it was made.
+    pub previous: Option<Timestamp>,
     /// The event to tell of.
     pub event: EventId,
     /// Its time.
@@ -21,6 +26,13 @@ pub struct ClaimedDelivery {
     pub kind: String,
     /// The JSON to send.
     pub body: String,
+}
+
+impl ClaimedDelivery {
+    /// Whether it is attempted to find out if a disabled endpoint is back.
+    pub fn is_probe(&self) -> bool {
+        self.webhook.disabled.is_some()
+    }
 }
 
 impl std::fmt::Debug for ClaimedDelivery {
@@ -43,8 +55,38 @@ pub struct Settlement {
     pub id: DeliveryId,
     /// The attempt made.
     pub attempt: Attempt,
+    /// Whether it was a probe ([`ClaimedDelivery::is_probe`]).
+    pub probe: bool,
     /// What follows.
     pub settled: Settled,
+}
+
+/// What attempts told about their endpoint. Ignored when the webhook was changed since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthChange {
+    /// Whose.
+    pub webhook: WebhookId,
+    /// Where the attempts were made.
+    pub url: String,
+    /// What is known now.
+    pub health: WebhookHealth,
+    /// How it was disabled, as far as the attempts' maker knew.
+    pub before: Option<Disabled>,
+    /// How it is to be disabled. When it is enabled, everything it is owed is due at once.
+    pub after: Option<Disabled>,
+}
+
+/// What is known of an endpoint that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WebhookHealth {
+    /// Attempts that failed in a row.
+    pub failures: u32,
+    /// When the first of them ended.
+    pub failing_since: Option<Timestamp>,
+    /// When a delivery was last accepted.
+    pub last_success: Option<Timestamp>,
+    /// How often in a row it was suspended.
+    pub suspensions: u32,
 }
 
 /// What follows an attempt.
@@ -59,9 +101,6 @@ pub enum Settled {
     },
     /// Given up: the schedule is used up.
     Exhausted,
-    /// The endpoint said 410: the webhook is disabled until someone enables it, and what it is owed,
-    /// this delivery included, is held.
-    Gone,
 }
 
 /// One HTTP request that was made (or refused before it was made), as the delivery log shows it.
@@ -130,8 +169,10 @@ pub enum DeliveryState {
     Pending,
     /// Acknowledged.
     Delivered,
-    /// Given up.
+    /// Given up: its schedule was used up.
     Exhausted,
+    /// Given up: it was held for longer than deliveries are held.
+    Expired,
 }
 
 impl DeliveryState {
@@ -142,6 +183,7 @@ impl DeliveryState {
             Self::Pending => "pending",
             Self::Delivered => "delivered",
             Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
         }
     }
 }

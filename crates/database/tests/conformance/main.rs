@@ -4,6 +4,7 @@ mod account;
 mod assets;
 mod commit;
 mod deliveries;
+mod health;
 mod media;
 mod prune;
 mod removal;

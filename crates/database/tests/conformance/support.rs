@@ -48,12 +48,12 @@ impl Fresh {
 
     /// Claims everything that is due for the owner `me`, with a lease of a minute.
     pub async fn claim(&self, now: Timestamp) -> Vec<ClaimedDelivery> {
-        self.db.claim_deliveries("me", now, MINUTE, 100, &[], 100).await.unwrap()
+        self.db.claim_deliveries("me", now, MINUTE, |_| 100, 100).await.unwrap()
     }
 
     /// Records that an attempt of `me` ended so.
     pub async fn settle(&self, claimed: &ClaimedDelivery, settled: Settled, now: Timestamp) {
-        self.db.settle(vec![settlement(claimed, settled)], "me", now).await.unwrap();
+        self.db.settle(vec![settlement(claimed, settled)], vec![], "me", now).await.unwrap();
     }
 }
 
@@ -202,5 +202,5 @@ pub fn settlement(claimed: &ClaimedDelivery, settled: Settled) -> Settlement {
         request: Some("POST / HTTP/1.1\nhost: example.com".into()),
         response: Some("body".into()),
     };
-    Settlement { id: claimed.id, attempt, settled }
+    Settlement { id: claimed.id, attempt, probe: claimed.is_probe(), settled }
 }

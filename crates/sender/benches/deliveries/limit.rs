@@ -26,6 +26,8 @@ pub async fn run() {
         id: DeliveryId(1),
         webhook: Arc::new(webhook(receiver.url(0), None)),
         attempt: 1,
+        probes: 0,
+        previous: None,
         event: EventId(Uuid::now_v7()),
         timestamp: now(),
         kind: "media.completed".into(),
