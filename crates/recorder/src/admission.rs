@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::error::RecorderError;
 use crate::feed::{self, NewFeed};
-use crate::state::{FeedClock, Shared, now};
+use crate::state::Shared;
+use crate::time::FeedClock;
 
 /// The gate of a recorder.
 pub(crate) struct Gate {
@@ -51,7 +52,7 @@ async fn open(shared: Arc<Shared>, request: PublishRequest) -> Result<Box<dyn Fe
     let pairs = request.target.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let params = PublishParams::parse(pairs).map_err(|error| refused("bad_parameter", error.to_string()))?;
     let token = authorise(&shared, &request, &stream_name, &params).await?;
-    let clock = FeedClock::start();
+    let clock = FeedClock::start(&shared.clock);
     let feed = Feed {
         id: FeedId(Uuid::new_v4()),
         token: token.id,
@@ -96,7 +97,9 @@ async fn authorise(
     let found = shared.database.token_by_secret(secret).await.map_err(|error| unavailable(&error.into()))?;
     let token = found.ok_or_else(|| denied(&PublishDenied::UnknownToken))?;
     let address = request.remote.ip().to_canonical();
-    token.admits(stream, params.source_id.is_some(), address, now()).map_err(|reason| denied(&reason))?;
+    token
+        .admits(stream, params.source_id.is_some(), address, shared.now())
+        .map_err(|reason| denied(&reason))?;
     if let Some(max) = token.bind_ips_on_usage.filter(|&max| max > 0) {
         let bound = shared.database.bind_token_address(token.id, address, max).await;
         if !bound.map_err(|error| unavailable(&error.into()))? {

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::error::{ClipError, RecorderError};
 use crate::finish;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 
 /// How far the clock of the one who asks may be ahead of ours.
 const SKEW_MAX: Duration = Duration::from_secs(10);
@@ -90,7 +90,8 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
     let stop = check_range(shared, &request)?;
     let clips = plan_clips(shared, &request, stop).await?;
     if clips.is_empty() {
-        return Err(ClipError::NoTimelines);
+        // Told only now: the clock may have been set back since such a time was recorded.
+        return Err(if is_future(&request) { ClipError::StartsInFuture } else { ClipError::NoTimelines });
     }
     if request.custom_path.is_some() && clips.len() > 1 {
         return Err(ClipError::CustomPathForSeveral { clips: clips.len() });
@@ -133,7 +134,7 @@ async fn replay(shared: &Shared, request: &ClipRequest) -> Result<Option<Vec<Ass
 fn check_range(shared: &Shared, request: &ClipRequest) -> Result<Timestamp, ClipError> {
     let limits = shared.limits;
     let stop = request.stop.unwrap_or(request.received);
-    if request.start >= request.received.plus(SKEW_MAX) {
+    if stop <= request.start && is_future(request) {
         return Err(ClipError::StartsInFuture);
     }
     if stop <= request.start {
@@ -150,6 +151,10 @@ fn check_range(shared: &Shared, request: &ClipRequest) -> Result<Timestamp, Clip
         return Err(ClipError::ExpiresInPast);
     }
     Ok(stop)
+}
+
+fn is_future(request: &ClipRequest) -> bool {
+    request.start >= request.received.plus(SKEW_MAX)
 }
 
 /// Plans one clip per chosen feed and uninterrupted stretch of it. The files of those that are all
@@ -304,7 +309,7 @@ async fn store(shared: &Shared, request: &ClipRequest, clips: Vec<NewClip>) -> R
             created: request.received,
         }));
     }
-    let stored = shared.database.commit(changes, now()).await.map_err(|error| match error {
+    let stored = shared.database.commit(changes, shared.now()).await.map_err(|error| match error {
         DatabaseError::Conflict(Conflict::CustomPath) => ClipError::CustomPathTaken,
         // Removed between the plan and its storing.
         DatabaseError::Conflict(Conflict::MediaGone) => ClipError::NoTimelines,
@@ -319,7 +324,7 @@ async fn store(shared: &Shared, request: &ClipRequest, clips: Vec<NewClip>) -> R
 pub(crate) async fn complete(shared: &Shared, asset: Asset) -> Result<Asset, RecorderError> {
     let Some(recipe) = asset.recipe.clone() else { return Ok(asset) };
     let change = finish::finish(shared, &asset, recipe).await?;
-    match shared.database.commit(vec![change], now()).await {
+    match shared.database.commit(vec![change], shared.now()).await {
         Ok(stepped) => Ok(stepped.into_iter().next().unwrap_or(asset)),
         // It was finished by somebody else: a sweep after a failure.
         Err(DatabaseError::Refused(refused)) if refused.from != AssetStatus::Processing => {

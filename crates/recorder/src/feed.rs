@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::admission::{refused, unavailable};
-use crate::state::{FeedClock, Shared, now};
+use crate::state::Shared;
+use crate::time::FeedClock;
 
 use sink::Sink;
 use task::FeedTask;
@@ -48,13 +49,13 @@ pub(crate) async fn start(shared: Arc<Shared>, new: NewFeed) -> Result<Box<dyn F
             "A publisher of higher priority is live on this stream; raise `priority` to replace it",
         )
     })?;
-    if let Err(error) = shared.database.commit(vec![Change::StartFeed(feed.clone())], now()).await {
+    if let Err(error) = shared.database.commit(vec![Change::StartFeed(feed.clone())], shared.now()).await {
         shared.live.leave(feed.id);
         return Err(unavailable(&error.into()));
     }
     shared.live.replace(&entry.rivals);
     let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
-    let (stop, clock) = (entry.stop.clone(), new.clock);
+    let (stop, clock) = (entry.stop.clone(), new.clock.clone());
     let task = FeedTask::new(shared, new, timeline, entry.received);
     let done = tokio::spawn(task.run(receiver, entry.flush));
     Ok(Box::new(Sink::new(clock, inputs, stop, done)))

@@ -6,7 +6,7 @@ use mediahooks_timeline::index::SegmentIndex;
 use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource, StoredSegment};
 
 use crate::error::RecorderError;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 
 /// A file that is ready to be read.
 pub(crate) struct PreparedFile {
@@ -174,7 +174,7 @@ async fn completed(
 async fn failed(shared: &Shared, asset: &Asset, reason: &str) -> Result<Change, RecorderError> {
     // A failed recording is kept as long as one that succeeded.
     let rules = shared.database.expiration_rules().await?;
-    let rule = rules.expiration(AssetType::Recording, now());
+    let rule = rules.expiration(AssetType::Recording, shared.now());
     Ok(Change::StepAsset(Box::new(AssetChange {
         id: asset.id,
         input: AssetInput::Fail { reason: reason.to_owned() },

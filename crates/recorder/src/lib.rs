@@ -8,6 +8,7 @@
 mod admission;
 pub mod check;
 mod clip;
+mod counted;
 mod download;
 mod error;
 mod feed;
@@ -17,6 +18,7 @@ mod recovery;
 mod removal;
 mod state;
 mod tidy;
+mod time;
 
 use std::sync::Arc;
 
@@ -30,9 +32,25 @@ pub use clip::{ClipRequest, Idempotency};
 pub use download::Download;
 pub use error::{ClipError, DeleteRefused, DownloadError, RecorderError};
 pub use live::StopScope;
+pub use time::{Clock, SystemClock};
 
 use admission::Gate;
 use state::Shared;
+
+/// How a recorder works. [`Limits`] turn into it, with the rest as it is by default.
+#[derive(Debug, Clone)]
+pub struct RecorderSettings {
+    /// How long media may be.
+    pub limits: Limits,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl From<Limits> for RecorderSettings {
+    fn from(limits: Limits) -> Self {
+        Self { limits, clock: Arc::new(SystemClock::default()) }
+    }
+}
 
 /// Everything that happens to media. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -49,9 +67,9 @@ impl Recorder {
     pub async fn open(
         database: Database,
         storage: DiskStorage,
-        limits: Limits,
+        settings: impl Into<RecorderSettings>,
     ) -> Result<Self, RecorderError> {
-        let shared = Arc::new(Shared::new(database, storage, limits));
+        let shared = Arc::new(Shared::new(database, storage, settings.into()));
         recovery::recover(&shared).await?;
         Ok(Self { shared })
     }

@@ -10,7 +10,7 @@ use mediahooks_model::{AssetType, FeedId, Timestamp};
 use crate::clip;
 use crate::error::RecorderError;
 use crate::finish;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 use crate::tidy::tidy_chunks;
 
 /// Brings storage and database into agreement and finishes what was live.
@@ -76,7 +76,7 @@ async fn finish_left(shared: &Shared, asset: &Asset) -> Result<Option<Timestamp>
         Change::StepAsset(step) => step.stop_time,
         _ => None,
     };
-    match shared.database.commit(vec![change], now()).await {
+    match shared.database.commit(vec![change], shared.now()).await {
         // Refused: the one that was at it finished it after all.
         Ok(_) | Err(DatabaseError::Refused(_)) => Ok(stop),
         Err(error) => Err(error.into()),
@@ -99,7 +99,7 @@ async fn closed(shared: &Shared, asset: &Asset) -> Result<Option<Recipe>, Record
 
 async fn end(shared: &Shared, feed: &Feed, media_end: Option<Timestamp>) -> Result<(), RecorderError> {
     tracing::info!(feed = %feed.id, stream = %feed.stream_name, "ending a feed that was live when the server stopped");
-    let at = media_end.unwrap_or_else(now).max(feed.started);
-    shared.database.commit(vec![Change::EndFeed { feed: feed.id, at }], now()).await?;
+    let at = media_end.unwrap_or_else(|| shared.now()).max(feed.started);
+    shared.database.commit(vec![Change::EndFeed { feed: feed.id, at }], shared.now()).await?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{DeleteRefused, RecorderError};
 use crate::recovery;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 use crate::tidy::{self, ChunkUse};
 
 /// How often the sweeper looks without being told.
@@ -46,7 +46,7 @@ pub(crate) async fn delete(
 async fn mark(shared: &Shared, id: MediaAssetId) -> Result<Result<(), DeleteRefused>, RecorderError> {
     let change =
         AssetChange { id, input: AssetInput::Delete, recipe: None, stop_time: None, expiration: None };
-    match shared.database.commit(vec![Change::StepAsset(Box::new(change))], now()).await {
+    match shared.database.commit(vec![Change::StepAsset(Box::new(change))], shared.now()).await {
         Ok(_) => {
             shared.files.forget(id);
             Ok(Ok(()))
@@ -119,7 +119,7 @@ impl Sweeper {
         if round.is_multiple_of(HOUSEKEEPING_EVERY) {
             self.freed_until = 0;
             tell("what failed half-way was not taken up", recovery::take_up(&shared).await);
-            let pruned = shared.database.prune(now(), Retention::default()).await;
+            let pruned = shared.database.prune(shared.now(), Retention::default()).await;
             tell("old history was not pruned", pruned.map(drop).map_err(RecorderError::from));
         }
         tell("disk space was not freed", self.free().await);
@@ -149,7 +149,7 @@ fn tell(what: &'static str, outcome: Result<(), RecorderError>) {
 }
 
 async fn expire(shared: &Shared) -> Result<(), RecorderError> {
-    for id in shared.database.expiring_assets(now(), BATCH).await? {
+    for id in shared.database.expiring_assets(shared.now(), BATCH).await? {
         match mark(shared, id).await {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => tracing::warn!(asset = %id, %reason, "an expired asset was not removed"),
@@ -165,7 +165,7 @@ async fn remove_marked(shared: &Shared) -> Result<(), RecorderError> {
         if shared.readers.is_read(id) {
             continue;
         }
-        if let Err(error) = shared.database.remove_asset(id, now()).await {
+        if let Err(error) = shared.database.remove_asset(id, shared.now()).await {
             pass_over(id, error.into())?;
         }
     }
@@ -257,7 +257,7 @@ pub(crate) mod tests {
             let database = Database::open(&directory.path().join("test.db"), Options::default()).unwrap();
             database.account_or_create("dkxfvY".parse().unwrap(), Timestamp::EPOCH).await.unwrap();
             let storage = DiskStorage::open(directory.path().join("media")).unwrap();
-            let shared = Arc::new(Shared::new(database, storage, Limits::default()));
+            let shared = Arc::new(Shared::new(database, storage, Limits::default().into()));
             Self { shared, _directory: directory }
         }
 

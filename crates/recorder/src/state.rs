@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
 
 use mediahooks_database::Database;
 use mediahooks_model::{Limits, MediaAssetId, Timestamp};
@@ -10,14 +9,17 @@ use mediahooks_storage::DiskStorage;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::RecorderSettings;
 use crate::download::FileCache;
 use crate::live::LiveFeeds;
+use crate::time::Clock;
 
 /// One per [`crate::Recorder`].
 pub(crate) struct Shared {
     pub database: Database,
     pub storage: DiskStorage,
     pub limits: Limits,
+    pub clock: Arc<dyn Clock>,
     pub live: LiveFeeds,
     pub files: FileCache,
     pub readers: Readers,
@@ -28,11 +30,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(database: Database, storage: DiskStorage, limits: Limits) -> Self {
+    pub(crate) fn new(database: Database, storage: DiskStorage, settings: RecorderSettings) -> Self {
         Self {
             database,
             storage,
-            limits,
+            limits: settings.limits,
+            clock: settings.clock,
             live: LiveFeeds::default(),
             files: FileCache::default(),
             readers: Readers::default(),
@@ -40,36 +43,10 @@ impl Shared {
             clips: TaskTracker::new(),
         }
     }
-}
 
-/// The wall clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::EPOCH.plus(since)
-}
-
-/// The clock of one feed: set to the wall clock at its start and steady from there on, so that a step
-/// of the wall clock does not tear the feed's media apart.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FeedClock {
-    started: Timestamp,
-    since: Instant,
-}
-
-impl FeedClock {
-    /// Starts now.
-    pub(crate) fn start() -> Self {
-        Self { started: now(), since: Instant::now() }
-    }
-
-    /// When it was started.
-    pub(crate) fn started(&self) -> Timestamp {
-        self.started
-    }
-
-    /// What it shows.
+    /// The wall clock.
     pub(crate) fn now(&self) -> Timestamp {
-        self.started.plus(self.since.elapsed())
+        self.clock.wall()
     }
 }
 

@@ -110,7 +110,7 @@ async fn a_database_does_not_start_on_the_media_of_another_one() {
     let elsewhere = tempfile::tempdir().unwrap();
     let new = Database::open(&elsewhere.path().join("new.db"), Options::default()).unwrap();
     let open = async |database: &Database| {
-        Recorder::open(database.clone(), bench.storage.clone(), bench.limits).await.map(drop)
+        Recorder::open(database.clone(), bench.storage.clone(), bench.settings.clone()).await.map(drop)
     };
 
     let refused = open(&new).await.unwrap_err();

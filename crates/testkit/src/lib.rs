@@ -4,9 +4,11 @@
 //! For tests only: everything here panics with a reason instead of returning an error. What always holds:
 //! no wait is longer than [`PATIENCE`], and no process outlives the value that stands for it.
 
+pub mod counters;
 pub mod ffmpeg;
 pub mod receiver;
 pub mod server;
+pub mod synthetic;
 pub mod tools;
 
 use std::time::Duration;

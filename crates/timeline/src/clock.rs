@@ -34,6 +34,13 @@ impl WallClock {
         self.offset_us.or(self.smallest_in_segment)
     }
 
+    /// Takes note that the wall clock was set by `by_us`, between two segments.
+    pub fn set(&mut self, by_us: i64) {
+        let set = |offset: &mut i64| *offset = offset.saturating_add(by_us);
+        self.offset_us.iter_mut().for_each(set);
+        self.recent.iter_mut().for_each(set);
+    }
+
     /// Ends a segment that holds `media_us` of media and tells the difference, wall clock minus
     /// media clock, that holds for all of it.
     pub fn close_segment(&mut self, media_us: i64) -> i64 {
@@ -101,6 +108,17 @@ mod tests {
                 offset = segment(&mut clock, number, 0, drift_ppm, 0);
             }
             assert!((offset - 3600 * drift_ppm).abs() < 20_000, "{offset} after an hour at {drift_ppm} ppm");
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_is_followed_at_once_and_exactly() {
+        for step_us in [-3600 * SECOND, 3600 * SECOND] {
+            let mut clock = WallClock::default();
+            let before = segment(&mut clock, 0, 5 * SECOND, 0, 2000);
+            clock.set(step_us);
+            assert_eq!(clock.current(), Some(before + step_us));
+            assert_eq!(segment(&mut clock, 1, 5 * SECOND + step_us, 0, 2000), before + step_us);
         }
     }
 

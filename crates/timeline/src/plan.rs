@@ -31,6 +31,16 @@ impl Span {
     }
 }
 
+/// The wall clock of a run was set where it differs by more than this from one segment to the next,
+/// in microseconds.
+const CLOCK_SET_US: i64 = 500_000;
+
+/// By how much the wall clock was set back between two segments of one run, in microseconds; the
+/// differences are those of wall and media clock ([`Span::wall_offset_us`]). None: it was not.
+pub fn set_back_us(before_us: i64, after_us: i64) -> Option<i64> {
+    Some(before_us.saturating_sub(after_us)).filter(|&back| back > CLOCK_SET_US)
+}
+
 /// What a range touches of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunRange {
@@ -47,25 +57,33 @@ pub struct RunRange {
 }
 
 /// Finds what the range from `start` up to, not including, `stop` touches: one entry per run, in
-/// order; empty when nothing was received in it.
+/// order; empty when nothing was received in it. Where the wall clock was set back, moments come
+/// twice: then a run has an entry for each side.
 ///
 /// `spans` are of one timeline, in rising sequence.
 pub fn plan(spans: &[Span], start: Timestamp, stop: Timestamp) -> Vec<RunRange> {
     let (start, stop) = (start.as_micros(), stop.as_micros());
     let mut ranges: Vec<RunRange> = Vec::new();
+    let mut offset_us = 0;
     for span in spans.iter().filter(|span| span.wall_end() > start && span.wall_start() < stop) {
         let stop_us = stop.saturating_sub(span.wall_offset_us);
-        match ranges.last_mut().filter(|range| range.run == span.run) {
+        let goes_on = |range: &&mut RunRange| {
+            range.run == span.run && set_back_us(offset_us, span.wall_offset_us).is_none()
+        };
+        match ranges.last_mut().filter(goes_on) {
             // The latest segment's clock is the one that was right when the range ended.
             Some(range) => (range.last, range.stop_us) = (span.sequence, stop_us),
             None => ranges.push(RunRange {
                 run: span.run,
                 first: span.sequence,
                 last: span.sequence,
-                start_us: start.saturating_sub(span.wall_offset_us),
+                // What came before is of another time of day, however close on the media clock: the
+                // wall clock may have been set in between.
+                start_us: start.saturating_sub(span.wall_offset_us).max(span.media_start_us),
                 stop_us,
             }),
         }
+        offset_us = span.wall_offset_us;
     }
     ranges
 }
@@ -92,11 +110,36 @@ mod tests {
             planned,
             [
                 RunRange { run: 0, first: 1, last: 1, start_us: 150, stop_us: 550 },
-                RunRange { run: 1, first: 2, last: 2, start_us: -350, stop_us: 50 },
+                RunRange { run: 1, first: 2, last: 2, start_us: 0, stop_us: 50 },
             ]
         );
         assert_eq!(plan(&spans, at(1200), at(1500)), []);
         assert_eq!(plan(&spans, at(0), at(1000)), []);
+    }
+
+    #[test]
+    fn where_the_clock_was_set_each_side_keeps_its_own_time() {
+        const HOUR: i64 = 3_600_000_000;
+        const SECOND: i64 = 1_000_000;
+        let run = |step: i64| -> Vec<Span> {
+            let offset = |second| if second < 10 { HOUR } else { HOUR + step };
+            (0..20i64).map(|s| span(s as u64, 0, s * SECOND, (s + 1) * SECOND, offset(s))).collect()
+        };
+        let range = |first, last, start: i64, stop: i64| RunRange {
+            run: 0,
+            first,
+            last,
+            start_us: start * SECOND,
+            stop_us: stop * SECOND,
+        };
+        // Forward: nothing bears the times in between, and a range over them is one stretch.
+        let planned = plan(&run(HOUR), at(HOUR + 8 * SECOND), at(2 * HOUR + 12 * SECOND));
+        assert_eq!(planned, [range(8, 11, 8, 12)]);
+        let planned = plan(&run(HOUR), at(2 * HOUR - 30 * SECOND), at(2 * HOUR + 12 * SECOND));
+        assert_eq!(planned, [range(10, 11, 10, 12)]);
+        // Back: the times of the last seconds come again.
+        let planned = plan(&run(-5 * SECOND), at(HOUR + 4 * SECOND), at(HOUR + 9 * SECOND));
+        assert_eq!(planned, [range(4, 8, 4, 9), range(10, 13, 10, 14)]);
     }
 
     proptest! {

@@ -52,6 +52,24 @@ pub enum Output {
         /// Why; fit to be a counter's label.
         reason: &'static str,
     },
+    /// The run is over, and what follows belongs to another one.
+    RunEnded {
+        /// Why; fit to be a counter's label.
+        reason: &'static str,
+    },
+    /// Between two samples of a track nothing came for much longer than usual. The first one lasts until
+    /// the second.
+    Gap {
+        /// Of which track.
+        kind: TrackKind,
+        /// How long, in microseconds.
+        len_us: i64,
+    },
+    /// A decode time that did not rise was replaced.
+    Restamped {
+        /// Of which track.
+        kind: TrackKind,
+    },
 }
 
 /// A segment to be stored: its bytes, without copies of the media, and all that is known of them.
@@ -107,7 +125,7 @@ impl Segmenter {
             None => self.configs.push(config.clone()),
         }
         if self.run.as_ref().is_some_and(|run| run.has_track(config.kind)) {
-            self.end_run(out)?;
+            self.end_run("configuration", out)?;
         }
         Ok(())
     }
@@ -130,7 +148,7 @@ impl Segmenter {
         let dts_us = sample.dts.to_micros(timescale);
         match self.run.as_ref().map(|run| run.judge(kind, dts_us, arrival, &self.settings)) {
             Some(Judgement::Jump) => {
-                self.end_run(out)?;
+                self.end_run("timestamp_jump", out)?;
                 self.start_run(dts_us, arrival, true);
             }
             Some(Judgement::Straggler) => {
@@ -159,7 +177,14 @@ impl Segmenter {
             let Some(config) = self.configs.iter().find(|config| config.kind == kind) else { return Ok(()) };
             run.add_track(config, &sample, arrival, &self.settings);
         }
+        let stamped = sample.dts;
         let sample = run.place(kind, sample);
+        if run.is_restamped(kind, stamped, sample.dts) {
+            out.push(Output::Restamped { kind });
+        }
+        if let Some(len_us) = run.gap_before(kind, sample.dts) {
+            out.push(Output::Gap { kind, len_us });
+        }
         if run.closes_before(kind, &sample, &self.settings) {
             self.close(out, Some((kind, sample.dts)))?;
         }
@@ -189,6 +214,18 @@ impl Segmenter {
         if stale { self.close(out, None) } else { Ok(()) }
     }
 
+    /// Takes note that the wall clock was set by `by_us` microseconds: arrivals from here on are on the
+    /// new one. The run goes on; what was received before is closed, on the clock it arrived by.
+    ///
+    /// Errors: [`MuxError`] when the segment that this closes cannot be written.
+    pub fn set_clock(&mut self, by_us: i64, out: &mut Vec<Output>) -> Result<(), MuxError> {
+        self.close(out, None)?;
+        if let Some(run) = &mut self.run {
+            run.set_clock(by_us);
+        }
+        Ok(())
+    }
+
     /// The wall clock up to which everything captured has been received: no frame that is still to
     /// come was captured before. `None` before the first sample of a run.
     pub fn received_until(&self) -> Option<Timestamp> {
@@ -200,9 +237,10 @@ impl Segmenter {
         self.next_run += 1;
     }
 
-    fn end_run(&mut self, out: &mut Vec<Output>) -> Result<(), MuxError> {
+    fn end_run(&mut self, reason: &'static str, out: &mut Vec<Output>) -> Result<(), MuxError> {
         self.close(out, None)?;
         self.run = None;
+        out.push(Output::RunEnded { reason });
         Ok(())
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use mediahooks_database::{Asset, Change, Feed, NewAsset, Recipe};
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId};
+use mediahooks_timeline::plan;
 use mediahooks_timeline::segmenter::ClosedSegment;
 use uuid::Uuid;
 
 use super::NewFeed;
 use crate::error::RecorderError;
 use crate::finish;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 
 /// An asset that grows with the feed.
 #[derive(Debug, Clone)]
@@ -30,11 +31,22 @@ pub(super) struct FeedAssets {
     growing: Vec<Growing>,
     /// Assets whose creation is in the commit that is under way.
     beginning: Vec<Growing>,
+    /// The newest stored segment.
+    newest: Option<Newest>,
+}
+
+/// What has to be known of a segment when the next one comes.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    run: u32,
+    wall_offset_us: i64,
+    /// The segment, this one or an earlier one, that decoding can begin with.
+    sync: u64,
 }
 
 impl FeedAssets {
     pub(super) fn new(shared: Arc<Shared>, new: NewFeed, timeline: TimelineId) -> Self {
-        Self { shared, new, timeline, growing: Vec::new(), beginning: Vec::new() }
+        Self { shared, new, timeline, growing: Vec::new(), beginning: Vec::new(), newest: None }
     }
 
     pub(super) fn feed(&self) -> &Feed {
@@ -48,7 +60,12 @@ impl FeedAssets {
         sequence: u64,
     ) -> Result<Vec<Change>, RecorderError> {
         let limits = self.shared.limits;
+        let set_back = self.is_set_back(segment);
         let over = |growing: &Growing| {
+            // A timeline is found by its times, which must not run backwards in it.
+            if set_back && growing.asset.asset_type == AssetType::Timeline {
+                return true;
+            }
             let max = match growing.asset.asset_type {
                 AssetType::Recording => limits.recording_max,
                 _ => limits.timeline_max,
@@ -73,9 +90,12 @@ impl FeedAssets {
         let missing = wanted.into_iter().filter(|(asset_type, wanted)| {
             *wanted && !self.growing.iter().any(|growing| growing.asset.asset_type == *asset_type)
         });
+        // After a clock that was set back a timeline begins between two sync samples, and holds what its
+        // first pictures need.
+        let first = self.newest.filter(|_| self.is_set_back(segment)).map_or(sequence, |newest| newest.sync);
         let mut beginning = Vec::new();
         for (asset_type, _) in missing {
-            beginning.push(self.grow(asset_type, segment, sequence).await?);
+            beginning.push(self.grow(asset_type, segment, first).await?);
         }
         self.beginning = beginning;
         let create =
@@ -83,9 +103,19 @@ impl FeedAssets {
         Ok(self.beginning.iter().map(create).collect())
     }
 
-    /// The commit with what [`FeedAssets::begin`] returned succeeded.
-    pub(super) fn committed(&mut self) {
+    /// The commit with what [`FeedAssets::begin`] returned succeeded: that of the `sequence`th segment.
+    pub(super) fn committed(&mut self, run: u32, wall_offset_us: i64, is_sync: bool, sequence: u64) {
         self.growing.append(&mut self.beginning);
+        let sync =
+            self.newest.filter(|newest| !is_sync && newest.run == run).map_or(sequence, |newest| newest.sync);
+        self.newest = Some(Newest { run, wall_offset_us, sync });
+    }
+
+    /// Whether the wall clock was set back just before `segment`.
+    fn is_set_back(&self, segment: &ClosedSegment) -> bool {
+        let before = self.newest.filter(|newest| newest.run == segment.run);
+        before
+            .is_some_and(|newest| plan::set_back_us(newest.wall_offset_us, segment.wall_offset_us).is_some())
     }
 
     /// The steps that finish everything, `sequence` segments being stored.
@@ -110,7 +140,7 @@ impl FeedAssets {
         segment: &ClosedSegment,
         first: u64,
     ) -> Result<Growing, RecorderError> {
-        let created = now();
+        let created = self.shared.now();
         let feed = &self.new.feed;
         let expiration = match asset_type {
             // A recording's clock starts when it stops.

@@ -6,13 +6,15 @@ use mediahooks_model::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::state::FeedClock;
+use crate::time::FeedClock;
 
 /// What a connection hands to the feed's task.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Media, with its arrival.
     Media(FeedInput, Timestamp),
+    /// The wall clock was set by so many microseconds before what follows arrived.
+    ClockSet(i64),
     /// Nothing more comes.
     End(PublishEnd),
 }
@@ -36,6 +38,16 @@ impl Sink {
         Self { clock, inputs, stop, done }
     }
 
+    async fn send(&mut self, input: Input) -> Result<(), FeedEnded> {
+        let taken = tokio::select! {
+            // Also while the disk keeps everybody waiting.
+            biased;
+            Ok(_) = self.stop.wait_for(Option::is_some) => false,
+            sent = self.inputs.send(input) => sent.is_ok(),
+        };
+        if taken { Ok(()) } else { Err(self.why_ended()) }
+    }
+
     fn why_ended(&self) -> FeedEnded {
         self.stop.borrow().clone().unwrap_or_else(|| FeedEnded {
             code: "internal_error",
@@ -47,14 +59,11 @@ impl Sink {
 #[async_trait]
 impl FeedSink for Sink {
     async fn push(&mut self, input: FeedInput) -> Result<(), FeedEnded> {
+        if let Some(by_us) = self.clock.follow() {
+            self.send(Input::ClockSet(by_us)).await?;
+        }
         let arrival = self.clock.now();
-        let taken = tokio::select! {
-            // Also while the disk keeps everybody waiting.
-            biased;
-            Ok(_) = self.stop.wait_for(Option::is_some) => false,
-            sent = self.inputs.send(Input::Media(input, arrival)) => sent.is_ok(),
-        };
-        if taken { Ok(()) } else { Err(self.why_ended()) }
+        self.send(Input::Media(input, arrival)).await
     }
 
     async fn stopped(&mut self) -> FeedEnded {

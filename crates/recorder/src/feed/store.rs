@@ -13,8 +13,9 @@ use mediahooks_timeline::segmenter::ClosedSegment;
 
 use super::NewFeed;
 use super::assets::FeedAssets;
+use crate::counted;
 use crate::error::RecorderError;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 
 /// A chunk file is followed by another one from this size on. Small enough that expiry gives room
 /// back soon, large enough that a day of a stream is not many files.
@@ -90,7 +91,8 @@ impl SegmentStore {
     async fn try_put(&mut self, mut segment: ClosedSegment) -> Result<(), RecorderError> {
         let mut changes = self.assets.before(&segment, self.next_sequence).await?;
         if self.next_sequence == 0 {
-            let timeline = Timeline { id: self.timeline, feed: self.assets.feed().id, created: now() };
+            let timeline =
+                Timeline { id: self.timeline, feed: self.assets.feed().id, created: self.shared.now() };
             changes.push(Change::OpenTimeline(timeline));
         }
         if let Some(tracks) = &segment.tracks {
@@ -119,9 +121,11 @@ impl SegmentStore {
         }));
         changes.extend(self.assets.begin(&segment, self.next_sequence).await?);
         self.commit(changes).await?;
-        self.assets.committed();
+        let (offset_us, is_sync) = (segment.wall_offset_us, segment.starts_with_sync);
+        self.assets.committed(segment.run, offset_us, is_sync, self.next_sequence);
         self.next_sequence += 1;
         self.bytes += appended.len;
+        counted::stored(appended.len);
         self.stored_until = stored_until.max(self.stored_until);
         Ok(())
     }
@@ -129,7 +133,7 @@ impl SegmentStore {
     async fn commit(&self, changes: Vec<Change>) -> Result<(), RecorderError> {
         let mut waits = COMMIT_RETRIES.iter();
         loop {
-            match self.shared.database.commit(changes.clone(), now()).await {
+            match self.shared.database.commit(changes.clone(), self.shared.now()).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_transient() => match waits.next() {
                     Some(wait) => {
@@ -155,10 +159,13 @@ impl SegmentStore {
             match writer.append(parts.clone()).await {
                 Ok(appended) => return Ok((writer.chunk(), appended)),
                 // The bytes are still here: what one file lost another one gets.
-                Err(error) => tracing::error!(
-                    timeline = %self.timeline, chunk = writer.chunk(),
-                    error = &error as &dyn std::error::Error, "a chunk file failed; trying another one"
-                ),
+                Err(error) => {
+                    counted::write_failed();
+                    tracing::error!(
+                        timeline = %self.timeline, chunk = writer.chunk(),
+                        error = &error as &dyn std::error::Error, "a chunk file failed; trying another one"
+                    );
+                }
             }
         }
         let mut writer = self.next_writer().await?;

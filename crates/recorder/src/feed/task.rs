@@ -15,9 +15,10 @@ use tokio::time::MissedTickBehavior;
 use super::NewFeed;
 use super::sink::Input;
 use super::store::SegmentStore;
+use crate::counted;
 use crate::error::RecorderError;
 use crate::live::FlushRequest;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 
 /// How often a feed that is silent is looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -64,7 +65,7 @@ impl FeedTask {
         // Also when this task panics: nobody may wait for a feed that is no more.
         let _leave = Leave { shared: Arc::clone(&self.shared), feed: self.new.feed.id };
         let outcome = self.receive(&mut inputs, &mut flushes).await;
-        let ended = now();
+        let ended = self.shared.now();
         // From here on a waiting connection is told that nothing is taken any more.
         inputs.close();
         let end = match outcome {
@@ -93,6 +94,7 @@ impl FeedTask {
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Media(input, arrival)) => self.take(input, arrival).await?,
+                    Some(Input::ClockSet(by_us)) => self.clock_set(by_us).await?,
                     Some(Input::End(end)) => return Ok(end),
                     None => return Ok(PublishEnd::Disconnected),
                 },
@@ -101,6 +103,7 @@ impl FeedTask {
                     for _ in 0..inputs.len() {
                         match inputs.try_recv() {
                             Ok(Input::Media(input, arrival)) => self.take(input, arrival).await?,
+                            Ok(Input::ClockSet(by_us)) => self.clock_set(by_us).await?,
                             Ok(Input::End(end)) => {
                                 self.unanswered = Some(request);
                                 return Ok(end);
@@ -135,6 +138,18 @@ impl FeedTask {
         Ok(())
     }
 
+    /// Follows a wall clock that was set: what was received until now keeps the time it had.
+    async fn clock_set(&mut self, by_us: i64) -> Result<(), RecorderError> {
+        tracing::warn!(
+            feed = %self.new.feed.id, stream = %self.new.feed.stream_name, by_ms = by_us / 1000,
+            "the system's clock was set; the recording goes on, times of day jump"
+        );
+        counted::clock_set();
+        self.new.clock.step(by_us);
+        self.segmenter.set_clock(by_us, &mut self.outputs)?;
+        self.store_outputs().await
+    }
+
     fn keeps(&self, kind: TrackKind) -> bool {
         let wanted = match kind {
             TrackKind::Video => self.new.keeps_video,
@@ -149,6 +164,15 @@ impl FeedTask {
             match output {
                 Output::Segment(segment) => self.store.put(*segment).await?,
                 Output::Dropped { kind, reason } => self.note_dropped(kind, reason),
+                Output::RunEnded { reason } => {
+                    tracing::warn!(
+                        feed = %self.new.feed.id, stream = %self.new.feed.stream_name, reason,
+                        "what follows makes another recording"
+                    );
+                    counted::run_ended(reason);
+                }
+                Output::Gap { kind, len_us } => counted::gap(kind, len_us),
+                Output::Restamped { kind } => counted::restamped(kind),
             }
         }
         Ok(())
@@ -168,6 +192,7 @@ impl FeedTask {
 
     fn note_dropped(&mut self, kind: TrackKind, reason: &'static str) {
         self.dropped += 1;
+        counted::dropped(kind, reason);
         // The first few tell what is wrong; the count at the end tells how much.
         if self.dropped <= 8 {
             tracing::warn!(feed = %self.new.feed.id, stream = %self.new.feed.stream_name, ?kind, reason, "not kept");
@@ -187,7 +212,7 @@ impl FeedTask {
             }
         };
         changes.push(Change::EndFeed { feed: self.new.feed.id, at: ended });
-        if let Err(error) = self.shared.database.commit(changes, now()).await {
+        if let Err(error) = self.shared.database.commit(changes, self.shared.now()).await {
             // The sweeper takes it up once the database works again.
             self.report_failure(&error.into());
         }

@@ -15,8 +15,9 @@ use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::token::StreamRule;
 use mediahooks_model::{AssetType, Limits, MediaAssetId, PublishToken, Timestamp, TokenId};
-use mediahooks_recorder::{ClipRequest, Recorder};
+use mediahooks_recorder::{ClipRequest, Clock, Recorder, RecorderSettings};
 use mediahooks_storage::DiskStorage;
+use mediahooks_testkit::synthetic::SimulatedClock;
 
 pub const SECRET: &str = "5c7a1529abababababababababababababababababababababababababababab";
 
@@ -25,7 +26,21 @@ pub struct Bench {
     pub database: Database,
     pub storage: DiskStorage,
     pub recorder: Recorder,
-    pub limits: Limits,
+    pub settings: RecorderSettings,
+}
+
+/// A clock that a test moves.
+#[derive(Debug)]
+pub struct TestClock(pub SimulatedClock);
+
+impl Clock for TestClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.wall_us())
+    }
+
+    fn steady(&self) -> Duration {
+        self.0.steady()
+    }
 }
 
 pub fn token() -> PublishToken {
@@ -56,12 +71,12 @@ impl Bench {
         Self::with(token(), Limits::default()).await
     }
 
-    pub async fn with(token: PublishToken, limits: Limits) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let (database, storage, recorder) = open(&directory, limits).await;
+    pub async fn with(token: PublishToken, settings: impl Into<RecorderSettings>) -> Self {
+        let (directory, settings) = (tempfile::tempdir().unwrap(), settings.into());
+        let (database, storage, recorder) = open(&directory, settings.clone()).await;
         database.account_or_create("dkxfvY".parse().unwrap(), now()).await.unwrap();
         database.create_token(token).await.unwrap();
-        Self { directory, database, storage, recorder, limits }
+        Self { directory, database, storage, recorder, settings }
     }
 
     /// A start on what a crash at this moment leaves: a copy of the directory, made while everything
@@ -69,11 +84,20 @@ impl Bench {
     pub async fn crash_and_restart(self) -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy(self.directory.path(), directory.path());
-        let (database, storage, recorder) = open(&directory, self.limits).await;
-        Self { directory, database, storage, recorder, limits: self.limits }
+        let (database, storage, recorder) = open(&directory, self.settings.clone()).await;
+        Self { directory, database, storage, recorder, settings: self.settings }
     }
 
     pub async fn publish(&self, stream: &str, params: &[(&str, &str)]) -> Result<Publisher, PublishRefused> {
+        let sink = self.open_feed(stream, params).await?;
+        Ok(Publisher { sink, pictures: 0, sounds: 0 })
+    }
+
+    pub async fn open_feed(
+        &self,
+        stream: &str,
+        params: &[(&str, &str)],
+    ) -> Result<Box<dyn FeedSink>, PublishRefused> {
         let request = PublishRequest {
             protocol: Protocol::Rtmp,
             target: PublishTarget {
@@ -84,8 +108,7 @@ impl Bench {
             remote: "127.0.0.1:5000".parse().unwrap(),
             encoder: None,
         };
-        let sink = self.recorder.gate().open(request).await?;
-        Ok(Publisher { sink, pictures: 0, sounds: 0 })
+        self.recorder.gate().open(request).await
     }
 
     pub async fn assets(&self, asset_type: AssetType) -> Vec<Asset> {
@@ -130,10 +153,13 @@ impl Bench {
     }
 }
 
-async fn open(directory: &tempfile::TempDir, limits: Limits) -> (Database, DiskStorage, Recorder) {
+async fn open(
+    directory: &tempfile::TempDir,
+    settings: RecorderSettings,
+) -> (Database, DiskStorage, Recorder) {
     let database = Database::open(&directory.path().join("mediahooks.db"), Options::default()).unwrap();
     let storage = DiskStorage::open(directory.path().join("media")).unwrap();
-    let recorder = Recorder::open(database.clone(), storage.clone(), limits).await.unwrap();
+    let recorder = Recorder::open(database.clone(), storage.clone(), settings).await.unwrap();
     (database, storage, recorder)
 }
 

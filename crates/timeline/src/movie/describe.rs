@@ -5,6 +5,7 @@ use mediahooks_model::{Metadata, Timestamp, TrackMetadata};
 
 use super::cut::{self, TrackCut, TrackTable};
 use super::{MOVIE_TIMESCALE, MovieSource, Shown};
+use crate::plan;
 
 /// The metadata of a file of `len` bytes.
 pub(super) fn describe(source: &MovieSource, cuts: &[TrackCut], shown: Shown, len: u64) -> Metadata {
@@ -25,9 +26,16 @@ pub(super) fn describe(source: &MovieSource, cuts: &[TrackCut], shown: Shown, le
         thumbnails: Vec::new(),
         file_count: Some(1),
         start_time: Some(wall(first_segment, shown.start)),
-        stop_time: Some(wall(last_segment, shown.end)),
+        stop_time: Some(wall(last_segment, shown.end).plus_micros(set_back_us(source))),
         pre_roll_ms: Some(pre_roll_ms(source, cuts)),
     }
+}
+
+/// By how much the wall clock was set back within the file, in microseconds. Its times are told as if
+/// it had not been: they never run backwards.
+fn set_back_us(source: &MovieSource) -> i64 {
+    let pairs = source.segments.iter().zip(source.segments.iter().skip(1));
+    pairs.filter_map(|(before, after)| plan::set_back_us(before.wall_offset_us, after.wall_offset_us)).sum()
 }
 
 fn to_us(movie_ticks: i64) -> i64 {

@@ -11,6 +11,10 @@ use crate::index::{SegmentIndex, TrackSpan};
 /// A group of pictures shorter than this shares a segment with the next one, in microseconds.
 const SHORTEST_US: i64 = 300_000;
 
+/// Samples of a track that are further apart than this, and than three times the step before, have a gap
+/// between them, in microseconds.
+const GAP_US: i64 = 1_000_000;
+
 /// For how long after a jump samples on the clock it left are taken for stragglers, in microseconds.
 const STRAGGLERS_US: i64 = 1_000_000;
 
@@ -48,6 +52,8 @@ struct OpenTrack {
     /// Duration of the last sample that had a usual one: what a sample is given whose successor is
     /// not known.
     usual_duration: u32,
+    /// Between the two latest samples, in ticks.
+    last_step: i64,
     samples: Vec<Sample>,
 }
 
@@ -95,6 +101,16 @@ impl OpenRun {
     /// When the first sample of the open segment arrived.
     pub(super) fn opened(&self) -> Option<Timestamp> {
         self.opened
+    }
+
+    /// Moves what is known of arrivals by `by_us`; see [`super::Segmenter::set_clock`].
+    pub(super) fn set_clock(&mut self, by_us: i64) {
+        self.started = self.started.plus_micros(by_us);
+        self.latest.1 = self.latest.1.plus_micros(by_us);
+        for (_, arrival) in self.tracks.iter_mut().filter_map(|track| track.last_seen.as_mut()) {
+            *arrival = arrival.plus_micros(by_us);
+        }
+        self.clock.set(by_us);
     }
 
     /// See [`super::Segmenter::received_until`]. Pictures decide where there are any: with reordering a
@@ -179,6 +195,7 @@ impl OpenRun {
             last_dts: None,
             last_seen: None,
             usual_duration,
+            last_step: 0,
             samples: Vec::new(),
         });
     }
@@ -195,6 +212,20 @@ impl OpenRun {
         }
         sample.dts = Ticks(dts.max(earliest));
         sample
+    }
+
+    /// Whether [`OpenRun::place`] put a sample that was stamped `stamped` elsewhere than its stamp says.
+    pub(super) fn is_restamped(&self, kind: TrackKind, stamped: Ticks, placed: Ticks) -> bool {
+        let track = self.tracks.iter().find(|track| track.config.kind == kind);
+        track.is_some_and(|track| stamped.0.saturating_sub(track.base.0) != placed.0)
+    }
+
+    /// How long nothing came, in microseconds, before a sample of the run's clock, if that is a gap.
+    pub(super) fn gap_before(&self, kind: TrackKind, dts: Ticks) -> Option<i64> {
+        let track = self.tracks.iter().find(|track| track.config.kind == kind)?;
+        let step = dts.0.saturating_sub(track.last_dts?.0);
+        let step_us = Ticks(step).to_micros(track.config.timescale);
+        (step_us > GAP_US && step > track.last_step.saturating_mul(3)).then_some(step_us)
     }
 
     /// Decides whether the open segment ends before `sample`, which is on the run's clock.
@@ -237,7 +268,8 @@ impl OpenRun {
         let Some(track) = self.tracks.iter_mut().find(|track| track.config.kind == kind) else { return };
         let timescale = track.config.timescale;
         if let Some(last) = track.last_dts {
-            track.learn_duration(sample.dts.0.saturating_sub(last.0));
+            track.last_step = sample.dts.0.saturating_sub(last.0);
+            track.learn_duration(track.last_step);
         }
         let run_us = sample.dts.to_micros(timescale);
         let stamped_us = Ticks(sample.dts.0.saturating_add(track.base.0)).to_micros(timescale);

@@ -101,7 +101,7 @@ impl Publisher {
             .filter(|output| closed(output))
             .map(|output| match output {
                 Output::Segment(segment) => segment.as_ref(),
-                Output::Dropped { .. } => unreachable!("filtered"),
+                _ => unreachable!("filtered"),
             })
             .collect()
     }
@@ -111,7 +111,7 @@ impl Publisher {
             .iter()
             .filter_map(|output| match output {
                 Output::Dropped { reason, .. } => Some(*reason),
-                Output::Segment(_) => None,
+                _ => None,
             })
             .collect()
     }

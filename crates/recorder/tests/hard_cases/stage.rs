@@ -1,0 +1,256 @@
+//! What every case needs: a recorder on a simulated clock, a publisher, what was counted, and a reader of
+//! files that is not ours.
+#![allow(dead_code, reason = "each case uses a part of it")]
+
+use std::sync::Arc;
+
+use mediahooks_database::Asset;
+use mediahooks_model::{AssetState, AssetType, Limits, Metadata, PublishToken};
+use mediahooks_recorder::{ClipRequest, RecorderSettings};
+use mediahooks_testkit::counters::Counters;
+use mediahooks_testkit::synthetic::{self, Simulated, SimulatedClock, Tag};
+use metrics::LocalRecorderGuard;
+use mp4_atom::{Atom, FourCC, Moov, ReadAtom, ReadFrom};
+
+use crate::common::{Bench, TestClock, token};
+
+pub struct Stage {
+    pub bench: Bench,
+    pub clock: Arc<TestClock>,
+    pub counters: &'static Counters,
+    _listening: LocalRecorderGuard<'static>,
+}
+
+/// A finished recording or clip.
+pub struct Finished {
+    pub asset: Asset,
+    pub metadata: Metadata,
+    pub file: Vec<u8>,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with(token(), Limits::default()).await
+    }
+
+    pub async fn with(token: PublishToken, limits: Limits) -> Self {
+        // One test, one process: nothing is gained by giving it back.
+        let counters: &'static Counters = Box::leak(Box::default());
+        let listening = counters.listen();
+        let clock = Arc::new(TestClock(SimulatedClock::new()));
+        let settings = RecorderSettings { clock: clock.clone(), ..limits.into() };
+        let bench = Bench::with(token, settings).await;
+        Self { bench, clock, counters, _listening: listening }
+    }
+
+    pub async fn publish(&self, stream: &str, params: &[(&str, &str)]) -> Simulated {
+        let sink = self.bench.open_feed(stream, params).await.unwrap();
+        Simulated::new(sink, &self.clock.0)
+    }
+
+    pub async fn push(&self, publisher: &mut Simulated, tags: &[Tag]) {
+        publisher.push(&self.clock.0, tags).await.unwrap();
+    }
+
+    pub async fn end(&self, publisher: Simulated) {
+        publisher.sink.finish(mediahooks_ingest::gate::PublishEnd::Unpublished).await;
+    }
+
+    /// Publishes all of a broadcast on the stream `stage` and ends it.
+    pub async fn broadcast(&self, tags: &[Tag]) {
+        let mut publisher = self.publish("stage", &[]).await;
+        self.push(&mut publisher, tags).await;
+        self.end(publisher).await;
+    }
+
+    /// Every recording, in order; all have to be complete.
+    pub async fn recordings(&self) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        for asset in self.bench.assets(AssetType::Recording).await {
+            finished.push(self.finished(asset).await);
+        }
+        finished
+    }
+
+    /// The one recording there is.
+    pub async fn recording(&self) -> Finished {
+        let mut recordings = self.recordings().await;
+        assert_eq!(recordings.len(), 1);
+        recordings.remove(0)
+    }
+
+    pub async fn finished(&self, asset: Asset) -> Finished {
+        let AssetState::Complete { metadata } = &asset.state else { panic!("{asset:?}") };
+        let (metadata, file) = (metadata.as_ref().clone(), self.bench.file(asset.id).await);
+        Finished { asset, metadata, file }
+    }
+
+    /// Clips of `from_ms..to_ms` of the wall clock, after the simulation's start. Half a picture before, so
+    /// that no picture lies on an edge.
+    pub async fn clips(&self, from_ms: i64, to_ms: i64) -> Vec<Finished> {
+        let request = self.clip_request(from_ms, to_ms);
+        let mut finished = Vec::new();
+        for asset in self.bench.recorder.create_clips(request).await.unwrap() {
+            finished.push(self.finished(asset).await);
+        }
+        finished
+    }
+
+    pub fn clip_request(&self, from_ms: i64, to_ms: i64) -> ClipRequest {
+        let begun = mediahooks_model::Timestamp::from_micros(SimulatedClock::new().wall_us());
+        ClipRequest {
+            stream_name: "stage".parse().unwrap(),
+            start: begun.plus_micros(from_ms * 1000 - 20_000),
+            stop: Some(begun.plus_micros(to_ms * 1000 - 20_000)),
+            token: None,
+            source_id: None,
+            simulcast_id: None,
+            priority: None,
+            name: None,
+            expiration: None,
+            media_distribution_id: None,
+            custom_path: None,
+            received: mediahooks_model::Timestamp::from_micros(self.clock.0.wall_us()),
+            idempotency: None,
+        }
+    }
+
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.counters.sum(&format!("mediahooks_media_{name}_total"), labels)
+    }
+}
+
+impl Finished {
+    /// The numbers of the pictures in the file, in decode order.
+    pub fn pictures(&self) -> Vec<u32> {
+        synthetic::pictures(&self.file)
+    }
+
+    pub fn sounds(&self) -> Vec<u32> {
+        synthetic::sounds(&self.file)
+    }
+
+    /// What a player shows of the pictures.
+    pub fn shown(&self) -> Vec<Sample> {
+        self.track(b"vide")
+    }
+
+    /// What a player plays of the sound.
+    pub fn heard(&self) -> Vec<Sample> {
+        self.track(b"soun")
+    }
+
+    pub fn duration_ms(&self) -> i64 {
+        self.metadata.duration_ms.unwrap().try_into().unwrap()
+    }
+
+    fn track(&self, handler: &[u8; 4]) -> Vec<Sample> {
+        let moov = moov(&self.file);
+        let track = moov.trak.iter().find(|trak| trak.mdia.hdlr.handler == FourCC::new(handler));
+        track.map_or_else(Vec::new, |trak| samples(&self.file, &moov, trak))
+    }
+}
+
+/// A sample as a player shows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sample {
+    /// From when on, in milliseconds (rounded down) of the player's clock.
+    pub at_ms: i64,
+    /// Until when, by its own duration.
+    pub until_ms: i64,
+    /// The number in its bytes.
+    pub number: u32,
+    pub is_sync: bool,
+}
+
+/// The numbers of samples, in order.
+pub fn numbers(samples: &[Sample]) -> Vec<u32> {
+    samples.iter().map(|sample| sample.number).collect()
+}
+
+/// The file's `moov`, read by an independent parser.
+pub fn moov(file: &[u8]) -> Moov {
+    let mut reader = file;
+    loop {
+        let header = mp4_atom::Header::read_from(&mut reader).unwrap();
+        if header.kind == Moov::KIND {
+            return Moov::read_atom(&header, &mut reader).unwrap();
+        }
+        reader = &reader[header.size.unwrap()..];
+    }
+}
+
+fn samples(file: &[u8], moov: &Moov, trak: &mp4_atom::Trak) -> Vec<Sample> {
+    let table = &trak.mdia.minf.stbl;
+    let sizes: Vec<u32> = match &table.stsz.samples {
+        mp4_atom::StszSamples::Different { sizes } => sizes.clone(),
+        mp4_atom::StszSamples::Identical { count, size } => vec![*size; *count as usize],
+    };
+    let durations =
+        table.stts.entries.iter().flat_map(|entry| {
+            std::iter::repeat_n(i64::from(entry.sample_delta), entry.sample_count as usize)
+        });
+    let offsets: Vec<i64> = match &table.ctts {
+        Some(ctts) => {
+            let entries = ctts.entries.iter();
+            entries
+                .flat_map(|entry| std::iter::repeat_n(entry.sample_offset, entry.sample_count as usize))
+                .collect()
+        }
+        None => vec![0; sizes.len()],
+    };
+    let timescale = i64::from(trak.mdia.mdhd.timescale);
+    let to_media =
+        |ticks: u64| (i128::from(ticks) * i128::from(timescale) / i128::from(moov.mvhd.timescale)) as i64;
+    let (mut skip, mut from, mut length) = (0, 0, i64::MAX);
+    if let Some(list) = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref()) {
+        for entry in &list.entries {
+            match entry.media_time {
+                None => skip = to_media(entry.segment_duration),
+                Some(media_time) => (from, length) = (media_time as i64, to_media(entry.segment_duration)),
+            }
+        }
+    }
+    let places = chunk_places(table, &sizes);
+    let mut dts = 0;
+    let mut shown = Vec::new();
+    for (number, (duration, offset)) in durations.zip(offsets).enumerate() {
+        let pts = dts + offset;
+        let visible = pts + duration > from && pts - from < length;
+        if visible && !(pts < from && trak.mdia.hdlr.handler == FourCC::new(b"vide")) {
+            let place = places[number] as usize;
+            let bytes = &file[place..place + sizes[number] as usize];
+            let numbers = [synthetic::pictures(bytes), synthetic::sounds(bytes)].concat();
+            shown.push(Sample {
+                at_ms: (pts - from + skip).max(skip) * 1000 / timescale,
+                until_ms: (pts + duration - from + skip) * 1000 / timescale,
+                number: numbers.first().copied().unwrap_or(u32::MAX),
+                is_sync: table.stss.as_ref().is_none_or(|stss| stss.entries.contains(&(number as u32 + 1))),
+            });
+        }
+        dts += duration;
+    }
+    shown.sort();
+    shown
+}
+
+/// Where each sample's bytes begin in the file.
+fn chunk_places(table: &mp4_atom::Stbl, sizes: &[u32]) -> Vec<u64> {
+    let starts: Vec<u64> = match (&table.stco, &table.co64) {
+        (Some(stco), _) => stco.entries.iter().map(|&entry| u64::from(entry)).collect(),
+        (_, Some(co64)) => co64.entries.clone(),
+        _ => panic!("no chunk offsets"),
+    };
+    let mut places = Vec::new();
+    for (number, start) in (1u32..).zip(starts) {
+        let entries = table.stsc.entries.iter().rev();
+        let per_chunk = entries.clone().find(|entry| entry.first_chunk <= number).unwrap().samples_per_chunk;
+        let mut place = start;
+        for _ in 0..per_chunk {
+            let size = u64::from(sizes[places.len()]);
+            places.push(place);
+            place += size;
+        }
+    }
+    places
+}
