@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use mediahooks_delivery::{SigningKey, signature_headers};
+use mediahooks_model::webhook::PreviousSecret;
 use mediahooks_testkit::tools;
 use serde_json::json;
 use support::{Endpoint, House, Received, SECRET, config, now};
 
+const OLD_SECRET: &str = "b2xkIHNlY3JldCBvbGQgc2VjcmV0IG9sZCBzZWNyZXQ=";
 const FOREIGN_SECRET: &str = "Zm9yZWlnbiBzZWNyZXQgZm9yZWlnbiBzZWNyZXQgIQ==";
 
 /// A request that the libraries judge, and their only right answer.
@@ -138,6 +141,43 @@ async fn what_is_sent_is_believed_and_what_is_changed_is_not() {
     let mut cases: Vec<_> = genuine.iter().flat_map(Case::tampered).collect();
     cases.extend(genuine.iter().map(|case| case.clone().under(FOREIGN_SECRET, false)));
     cases.extend(genuine);
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_secret_is_changed_the_old_and_the_new_one_are_believed() {
+    let house = House::new().await;
+    let mut endpoint = Endpoint::answering(200).await;
+    let id = house.webhook(endpoint.url()).await;
+    let mut webhook = house.database.webhook(id).await.unwrap().unwrap();
+    let until = now().plus(Duration::from_secs(3600));
+    webhook.previous_secret = Some(PreviousSecret { secret: OLD_SECRET.into(), until });
+    house.database.replace_webhook(webhook, now()).await.unwrap();
+    for subject in subjects() {
+        house.emit(&subject).await;
+    }
+    let running = house.send(config("0s"));
+    let requests = endpoint.take(subjects().len()).await;
+
+    // Later, the old secret's time is over.
+    let mut webhook = house.database.webhook(id).await.unwrap().unwrap();
+    webhook.previous_secret = Some(PreviousSecret { secret: OLD_SECRET.into(), until: now() });
+    house.database.replace_webhook(webhook, now()).await.unwrap();
+    house.emit("later").await;
+    let later = Case::of("after the change", &endpoint.next().await);
+    running.stop().await;
+
+    let mut cases = vec![later.clone(), later.under(OLD_SECRET, false)];
+    for request in &requests {
+        assert_eq!(request.header("webhook-signature").split(' ').count(), 2);
+        let case = Case::of("during the change", request);
+        for secret in [SECRET, OLD_SECRET] {
+            let case = case.clone().under(secret, true);
+            cases.extend(case.tampered());
+            cases.push(case);
+        }
+        cases.push(case.under(FOREIGN_SECRET, false));
+    }
     judge(&cases);
 }
 
