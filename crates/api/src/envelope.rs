@@ -56,7 +56,7 @@ pub struct FailData {
     /// Messages by member: body members in PascalCase, query parameters in camelCase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<std::collections::BTreeMap<String, Vec<String>>>,
-    /// The message again, under the name of what it is about.
+    /// The message again, under the name of what it is about, or what helps to do better.
     #[serde(flatten)]
     #[schema(ignore)]
     pub field: Option<std::collections::BTreeMap<&'static str, String>>,

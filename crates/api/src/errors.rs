@@ -69,6 +69,14 @@ impl ApiError {
         Self(Box::new(Kind::Fail(status, data)))
     }
 
+    /// Adds a member to the data of a fail envelope.
+    pub(crate) fn naming(mut self, field: &'static str, value: impl Into<String>) -> Self {
+        if let Kind::Fail(_, data) = &mut *self.0 {
+            data.field.get_or_insert_default().insert(field, value.into());
+        }
+        self
+    }
+
     /// The documented reply to a missing or wrong API secret: 403, not 401.
     pub(crate) fn unauthorized() -> Self {
         Self::with_status(StatusCode::FORBIDDEN, "Unauthorized")

@@ -10,6 +10,7 @@ mod clock;
 mod download;
 mod envelope;
 mod errors;
+mod events;
 mod extract;
 mod health;
 mod observe;
@@ -97,6 +98,7 @@ pub(crate) struct App {
     config: Arc<ApiConfig>,
     links: LinkSigner,
     figures: Arc<telemetry::KeptFigures>,
+    followers: events::Followers,
     /// Held by whoever reads something, changes it and writes it back: changes are not lost.
     edits: Arc<Mutex<()>>,
 }
@@ -119,6 +121,7 @@ pub fn router(database: Database, recorder: Recorder, config: ApiConfig) -> Rout
         config: Arc::new(config),
         links,
         figures: Arc::default(),
+        followers: events::Followers::default(),
         edits: Arc::default(),
     };
     let (mut secured, mut open) = (openapi::secured(), openapi::open());

@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{App, account, assets, download, health, streams, telemetry, tokens, webhooks};
+use crate::{App, account, assets, download, events, health, streams, telemetry, tokens, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,6 +55,8 @@ pub(crate) fn secured() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::handlers::read, webhooks::handlers::update, webhooks::handlers::delete))
         .routes(routes!(webhooks::deliveries::list))
         .routes(routes!(webhooks::test_call::send))
+        .routes(routes!(events::page::list))
+        .routes(routes!(events::stream::follow))
         .routes(routes!(assets::handlers::create, assets::handlers::list, assets::handlers::delete))
         .routes(routes!(assets::handlers::delete_all))
         .routes(routes!(assets::handlers::read, assets::handlers::update))

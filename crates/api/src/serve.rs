@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::future::RouteFuture;
+use axum::{Extension, Router};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapFuture;
 
+use crate::events::Stopping;
 use idle::{IdleTimeout, Requests};
 use peers::Peers;
 
@@ -60,6 +61,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let peers = Peers::new(CONNECTIONS_PER_PEER_MAX);
     let graceful = GracefulShutdown::new();
+    let router = router.layer(Extension(Stopping(shutdown.clone())));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {

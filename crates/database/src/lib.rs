@@ -10,6 +10,7 @@ mod assets;
 mod commit;
 mod deliveries;
 mod error;
+mod events;
 mod health;
 mod outbox;
 #[cfg(test)]

@@ -3,7 +3,9 @@
 
 use rusqlite::Connection;
 
-use crate::{account, assets, deliveries, outbox, prune, removal, schema, telemetry, timelines, webhooks};
+use crate::{
+    account, assets, deliveries, events, outbox, prune, removal, schema, telemetry, timelines, webhooks,
+};
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
 /// intermediate result of a statement.
@@ -54,6 +56,8 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             webhooks::MAKE_DUE,
             webhooks::REMOVED_BUT_OWED,
             outbox::BEHIND,
+            events::BEHIND,
+            events::YOUNG,
             timelines::SYNC_SEGMENT,
             assets::EXPIRING,
             assets::DELETING,

@@ -70,7 +70,7 @@ pub(crate) const RULES: [Rule; 6] = [
     },
     Rule {
         sql: "DELETE FROM event WHERE seq IN
-                  (SELECT seq FROM event WHERE timestamp_us < ?1
+                  (SELECT seq FROM event WHERE timestamp_us < ?1 AND seq <= (SELECT seq FROM event_horizon WHERE one = 1)
                        AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq)
                    ORDER BY timestamp_us LIMIT ?2)",
         age: |retention| retention.history,
@@ -107,6 +107,7 @@ impl Database {
     pub async fn prune(&self, now: Timestamp, retention: Retention) -> Result<Pruned> {
         let mut pruned = Pruned::default();
         self.prune_unowned_deliveries(&retention, &mut pruned).await?;
+        self.move_event_horizon(now.minus(retention.history)).await?;
         for rule in &RULES {
             let before = now.minus((rule.age)(&retention));
             loop {

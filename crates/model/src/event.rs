@@ -89,6 +89,13 @@ impl EventKind {
         }
     }
 
+    /// The kinds that `text` names: every one of a type, or the one that is `type.event`. None for a text
+    /// that names nothing.
+    pub fn named(text: &str) -> Vec<Self> {
+        let is_named = |kind: &Self| kind.type_name() == text || kind.to_string() == text;
+        Self::ALL.into_iter().filter(is_named).collect()
+    }
+
     /// Reads what [`fmt::Display`] writes, `type.event`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.to_string() == text)

@@ -13,15 +13,32 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::App;
 use crate::errors::{ApiError, Result};
 
+/// The digest of the secret that opened a request; in its extensions.
+#[derive(Clone)]
+pub(crate) struct Presented([u8; 32]);
+
 /// Middleware: lets a request through or answers 403.
-pub(crate) async fn require_secret(State(app): State<App>, request: Request, next: Next) -> Result<Response> {
+pub(crate) async fn require_secret(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response> {
     let presented = bearer(request.headers()).ok_or_else(ApiError::unauthorized)?;
-    let presented = digest(presented.as_bytes());
+    let presented = Presented(digest(presented.as_bytes()));
+    if !is_known(&app, &presented).await? {
+        return Err(ApiError::unauthorized());
+    }
+    request.extensions_mut().insert(presented);
+    Ok(next.run(request).await)
+}
+
+/// Whether a secret is one of the account's now.
+pub(crate) async fn is_known(app: &App, presented: &Presented) -> Result<bool> {
     let known = app.database.api_secrets().await?;
-    let matches = known
-        .iter()
-        .fold(Choice::from(0), |found, secret| found | secret.sha256.as_slice().ct_eq(presented.as_slice()));
-    if bool::from(matches) { Ok(next.run(request).await) } else { Err(ApiError::unauthorized()) }
+    let matches = known.iter().fold(Choice::from(0), |found, secret| {
+        found | secret.sha256.as_slice().ct_eq(presented.0.as_slice())
+    });
+    Ok(matches.into())
 }
 
 /// How an API secret is stored.

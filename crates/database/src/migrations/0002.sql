@@ -31,6 +31,7 @@ ALTER TABLE webhook ADD COLUMN client_key TEXT;                -- PEM; set with 
 ALTER TABLE webhook ADD COLUMN ca_certificate TEXT;            -- PEM
 
 ALTER TABLE event ADD COLUMN token BIGINT;                     -- what its subject was published with
+
 -- Deliveries: to count those that wait without reading them.
 CREATE INDEX delivery_waiting ON delivery (webhook, id) WHERE state = 0;
 
@@ -49,3 +50,10 @@ CREATE TABLE webhook_health (
     last_success_us   BIGINT,            -- when a delivery was last accepted
     suspensions       BIGINT NOT NULL    -- in a row: 1 at first, one more with each failed probe
 );
+
+-- Up to here events are older than what is kept, and are not shown to followers: one row.
+CREATE TABLE event_horizon (
+    one               SMALLINT PRIMARY KEY CHECK (one = 1),
+    seq               BIGINT NOT NULL
+);
+INSERT INTO event_horizon (one, seq) VALUES (1, 0);

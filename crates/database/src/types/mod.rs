@@ -3,11 +3,13 @@
 mod asset;
 mod change;
 mod delivery;
+mod event;
 mod media;
 mod token;
 
 pub use asset::*;
 pub use change::*;
 pub use delivery::*;
+pub use event::*;
 pub use media::*;
 pub use token::*;

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use mediahooks_database::{Change, KeptReply, Pruned, Retention, Settled};
+use mediahooks_database::{
+    Change, EventCursor, EventFilter, EventGap, EventPage, EventStart, KeptReply, Pruned, Retention, Settled,
+};
 use mediahooks_model::AssetInput;
 
 use crate::support::*;
@@ -77,4 +79,34 @@ async fn what_a_removal_that_broke_off_left_behind_goes() {
     assert_eq!(fresh.claim(at(1)).await, []);
     fresh.db.prune(at(1), Retention::default()).await.unwrap();
     assert_eq!(fresh.db.deliveries(id, None, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn followers_never_read_across_what_was_forgotten() {
+    let fresh = Fresh::open().await;
+    let day = |n: i64| at(n * DAY_MS);
+    let events = async |start| fresh.db.events(start, &EventFilter::default(), 9).await.unwrap();
+    let cursors = |page: EventPage| page.events.iter().map(|event| event.cursor.0).collect::<Vec<_>>();
+    fresh.db.commit(vec![clip(1)], day(0)).await.unwrap();
+    fresh.db.commit(vec![clip(2)], day(20)).await.unwrap();
+    // The clock was wrong for a while: an old time above a young one.
+    fresh.db.commit(vec![clip(3)], day(1)).await.unwrap();
+    let all = events(EventStart::Oldest).await.unwrap();
+    assert_eq!(all.next, EventCursor(3));
+    assert_eq!(cursors(all), [1, 2, 3]);
+
+    let pruned = fresh.db.prune(day(40), Retention::default()).await.unwrap();
+    assert_eq!(pruned.events, 1, "what is above the horizon is kept, however old it says it is");
+    let gap = events(EventStart::After(EventCursor(0))).await.unwrap_err();
+    assert_eq!(gap, EventGap::Forgotten { oldest: EventCursor(1) });
+    assert_eq!(cursors(events(EventStart::After(EventCursor(1))).await.unwrap()), [2, 3]);
+    assert_eq!(cursors(events(EventStart::Oldest).await.unwrap()), [2, 3]);
+
+    fresh.db.prune(day(60), Retention::default()).await.unwrap();
+    let latest = events(EventStart::Latest).await.unwrap();
+    assert_eq!((latest.next, latest.more), (EventCursor(3), false));
+    let ahead = events(EventStart::After(EventCursor(4))).await.unwrap_err();
+    assert_eq!(ahead, EventGap::NeverGiven { latest: EventCursor(3) });
+    fresh.db.commit(vec![clip(4)], day(60)).await.unwrap();
+    assert_eq!(cursors(events(EventStart::After(EventCursor(3))).await.unwrap()), [4]);
 }
