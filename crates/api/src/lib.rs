@@ -25,6 +25,7 @@ mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router, middleware};
@@ -68,6 +69,8 @@ pub struct ApiConfig {
     pub limits: Limits,
     /// Which addresses beyond the public Internet webhooks may have.
     pub target_policy: TargetPolicy,
+    /// How long the secret of a webhook that got a new one still signs beside it; usually 24 h.
+    pub secret_grace: Duration,
     /// Asked by `/readyz`, beside the database.
     pub storage_check: StorageCheck,
     /// Signs download links. Keep it over restarts: `Database::server_key("download", ..)`.
@@ -86,6 +89,7 @@ impl fmt::Debug for ApiConfig {
             .field("account", &self.account)
             .field("limits", &self.limits)
             .field("target_policy", &self.target_policy)
+            .field("secret_grace", &self.secret_grace)
             .finish_non_exhaustive()
     }
 }

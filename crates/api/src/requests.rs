@@ -3,6 +3,8 @@
 //! The server reads bodies member by member, more leniently than these types say: unknown members are
 //! ignored and older spellings accepted.
 
+use std::collections::BTreeMap;
+
 use mediahooks_model::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -114,6 +116,24 @@ bodies! {
         is_viewer_connection_hooks: Option<bool>,
         /// A regular expression that has to be found in the stream's name; 1 to 128 characters.
         filter: Option<String>,
+        /// Which kinds of the subscribed types it wants, such as `media.completed`; default all. Ours, as all that
+        /// follow.
+        events: Option<Vec<String>>,
+        /// Only what was published with one of these tokens; default any. Up to 1000.
+        token_ids: Option<Vec<i64>>,
+        /// Headers of every request beside the server's own, by name. Up to 16.
+        headers: Option<BTreeMap<String, String>>,
+        /// Requests per second at most; default as fast as the endpoint answers.
+        #[schema(minimum = 1, maximum = 10000)]
+        rate_limit: Option<u32>,
+        /// Whether `media.completed` carries a download link, made when it is sent; default false.
+        include_download: Option<bool>,
+        /// A certificate to show to the endpoint, with its chain, PEM; with `clientKey`.
+        client_certificate: Option<String>,
+        /// Its private key, PEM. Never shown again.
+        client_key: Option<String>,
+        /// Certificate authorities that may vouch for the endpoint beside the public ones, PEM.
+        ca_certificate: Option<String>,
     }
 
     /// Changes a webhook. Absent members stay as they are.
@@ -135,9 +155,34 @@ bodies! {
         /// A regular expression that has to be found in the stream's name; null: none.
         #[schema(value_type = Option<String>)]
         filter: Nullable<String>,
-        /// Gives it a new secret; the old one signs nothing any more.
+        /// Which kinds of the subscribed types it wants; null or empty: all. What is owed already stays owed.
+        #[schema(value_type = Option<Vec<String>>)]
+        events: Nullable<Vec<String>>,
+        /// Only what was published with one of these tokens; null or empty: any.
+        #[schema(value_type = Option<Vec<i64>>)]
+        token_ids: Nullable<Vec<i64>>,
+        /// All headers of every request beside the server's own; null: none.
+        #[schema(value_type = Option<BTreeMap<String, String>>)]
+        headers: Nullable<BTreeMap<String, String>>,
+        /// Requests per second at most; null: as fast as the endpoint answers.
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 10000)]
+        rate_limit: Nullable<u32>,
+        /// Whether `media.completed` carries a download link, made when it is sent.
+        include_download: Option<bool>,
+        /// A certificate to show to the endpoint, PEM; null: none, and no key.
+        #[schema(value_type = Option<String>)]
+        client_certificate: Nullable<String>,
+        /// Its private key, PEM; null: none.
+        #[schema(value_type = Option<String>)]
+        client_key: Nullable<String>,
+        /// Certificate authorities that may vouch for the endpoint beside the public ones, PEM; null: none.
+        #[schema(value_type = Option<String>)]
+        ca_certificate: Nullable<String>,
+        /// Gives it a new secret; the old one signs beside it for a while.
         refresh_secret: Option<bool>,
-        /// Lifts a disable; what is owed is sent.
+        /// The secret before the newest one signs nothing any more, from now on.
+        expire_old_secret: Option<bool>,
+        /// Lifts a disable; what is owed is sent at once.
         re_enable: Option<bool>,
     }
 

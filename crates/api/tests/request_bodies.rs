@@ -77,6 +77,15 @@ async fn a_webhook_its_change_and_its_test() {
         is_transcoder_hooks: Some(true),
         is_viewer_connection_hooks: Some(true),
         filter: Some("cam".into()),
+        events: Some(vec!["media.completed".into()]),
+        token_ids: Some(vec![3]),
+        headers: Some([("x-tenant".to_owned(), "north".to_owned())].into()),
+        rate_limit: Some(10),
+        include_download: Some(true),
+        // See `webhook_members.rs`.
+        client_certificate: None,
+        client_key: None,
+        ca_certificate: None,
     };
     let made = bench.call("POST", "/api/webhooks", value(&new)).await.data();
     for (member, sent) in value(&new).as_object().unwrap() {
@@ -86,15 +95,22 @@ async fn a_webhook_its_change_and_its_test() {
         url: Some("https://b.example/".into()),
         is_feed_hooks: Some(false),
         filter: Some(None),
+        events: Some(None),
+        token_ids: Some(Some(vec![4])),
+        headers: Some(None),
+        rate_limit: Some(None),
+        include_download: Some(false),
         refresh_secret: Some(true),
+        expire_old_secret: Some(true),
         re_enable: Some(true),
         ..WebhookChange::default()
     };
     let changed = bench.call("PUT", "/api/webhooks/1", value(&change)).await.data();
     assert_ne!(changed["secret"], made["secret"]);
-    for member in ["url", "isFeedHooks", "filter"] {
+    for member in ["url", "isFeedHooks", "filter", "tokenIds", "rateLimit", "includeDownload"] {
         assert_eq!(changed[member], value(&change)[member], "{member}");
     }
+    assert_eq!((&changed["events"], &changed["headers"]), (&json!([]), &json!({})));
     let test =
         WebhookTest { stream_name: Some("s".into()), transcoder_name: Some("t".into()), webhook_id: Some(1) };
     bench.call("POST", "/api/webhooks/test/transcoder", value(&test)).await.data();

@@ -75,24 +75,43 @@ impl Database {
         .await
     }
 
-    /// Stores every member of a webhook that exists. With a new URL, or when it was disabled and no
-    /// longer is, everything it is owed is due at once.
+    /// Changes a webhook as `change` says, and returns it. Nothing can happen to it between the two: `change`
+    /// sees it as it is, suspended say, and keeps what it does not touch. With a new URL, when it is enabled
+    /// thereby, and with `drain`, everything it is owed is due at once.
     ///
-    /// Errors: [`DatabaseError::NotFound`].
-    pub async fn replace_webhook(&self, new: Webhook, now: Timestamp) -> Result<()> {
-        let id = new.id;
-        let renewed = self.write(move |tx| {
-            let old = webhook(tx, new.id)?.ok_or(DatabaseError::NotFound)?;
+    /// Errors: [`DatabaseError::NotFound`]; inside, those of `change`, after which nothing has changed.
+    pub async fn update_webhook<E: Send + 'static>(
+        &self,
+        id: WebhookId,
+        drain: bool,
+        now: Timestamp,
+        change: impl FnOnce(&mut Webhook) -> Result<(), E> + Send + 'static,
+    ) -> Result<Result<Webhook, E>> {
+        let changed = self.write(move |tx| {
+            let old = webhook(tx, id)?.ok_or(DatabaseError::NotFound)?;
+            let mut new = old.clone();
+            if let Err(refused) = change(&mut new) {
+                return Ok(Err(refused));
+            }
+            new.id = id;
             store(tx, &new)?;
             let enabled = old.disabled.is_some() && new.disabled.is_none();
-            let renewed = enabled || old.url != new.url;
+            let renewed = enabled || drain || old.url != new.url;
             if renewed {
-                health::forget(tx, new.id)?;
+                health::forget(tx, id)?;
                 tx.wake_sender();
             }
-            Ok(renewed)
+            Ok(Ok((new, renewed)))
         });
-        if renewed.await? { self.make_due(id, now).await } else { Ok(()) }
+        match changed.await? {
+            Ok((webhook, renewed)) => {
+                if renewed {
+                    self.make_due(id, now).await?;
+                }
+                Ok(Ok(webhook))
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 
     /// Stops sending to a webhook; what it is owed is held.

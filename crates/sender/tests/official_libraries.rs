@@ -149,10 +149,11 @@ async fn while_a_secret_is_changed_the_old_and_the_new_one_are_believed() {
     let house = House::new().await;
     let mut endpoint = Endpoint::answering(200).await;
     let id = house.webhook(endpoint.url()).await;
-    let mut webhook = house.database.webhook(id).await.unwrap().unwrap();
-    let until = now().plus(Duration::from_secs(3600));
-    webhook.previous_secret = Some(PreviousSecret { secret: OLD_SECRET.into(), until });
-    house.database.replace_webhook(webhook, now()).await.unwrap();
+    let old_secret = async |until| {
+        let previous = PreviousSecret { secret: OLD_SECRET.into(), until };
+        house.change(id, |webhook| webhook.previous_secret = Some(previous)).await;
+    };
+    old_secret(now().plus(Duration::from_secs(3600))).await;
     for subject in subjects() {
         house.emit(&subject).await;
     }
@@ -160,9 +161,7 @@ async fn while_a_secret_is_changed_the_old_and_the_new_one_are_believed() {
     let requests = endpoint.take(subjects().len()).await;
 
     // Later, the old secret's time is over.
-    let mut webhook = house.database.webhook(id).await.unwrap().unwrap();
-    webhook.previous_secret = Some(PreviousSecret { secret: OLD_SECRET.into(), until: now() });
-    house.database.replace_webhook(webhook, now()).await.unwrap();
+    old_secret(now()).await;
     house.emit("later").await;
     let later = Case::of("after the change", &endpoint.next().await);
     running.stop().await;

@@ -73,9 +73,7 @@ async fn a_webhook_with_an_unreadable_secret_says_so() {
     let house = House::new().await;
     let mut endpoint = Endpoint::answering(200).await;
     let id = house.webhook(endpoint.url()).await;
-    let mut webhook = house.database.webhook(id).await.unwrap().unwrap();
-    webhook.secret = "not base64!".into();
-    house.database.replace_webhook(webhook, now()).await.unwrap();
+    house.change(id, |webhook| webhook.secret = "not base64!".into()).await;
     house.emit("feed").await;
     let running = house.send(config("0s"));
     let deliveries = house.deliveries_once(id, |deliveries| !deliveries[0].attempts.is_empty()).await;

@@ -1,8 +1,10 @@
 //! Reads single values out of JSON and out of query text. The errors are the words after
 //! "The value is not valid: ".
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
-use mediahooks_model::Timestamp;
+use mediahooks_model::{EventKind, Timestamp};
 use serde_json::Value;
 
 /// A type that a member of a JSON body can have.
@@ -116,6 +118,23 @@ impl<T: FromJson> FromJson for Vec<T> {
             object @ Value::Object(_) => Ok(vec![T::from_json(object)?]),
             _ => Err(expected("an array")),
         }
+    }
+}
+
+impl FromJson for EventKind {
+    fn from_json(value: Value) -> Result<Self, String> {
+        EventKind::parse(&String::from_json(value)?).ok_or_else(|| {
+            let kinds = EventKind::ALL.map(|kind| kind.to_string());
+            expected(&format!("only {}", kinds.join(", ")))
+        })
+    }
+}
+
+impl FromJson for BTreeMap<String, String> {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let members = serde_json::Map::from_json(value)?.into_iter();
+        let texts = members.map(|(name, value)| Ok((name, String::from_json(value)?)));
+        texts.collect::<Result<_, String>>().map_err(|_| expected("an object of texts"))
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn find(app: &App, segment: &Segment) -> Result<Webhook> {
     responses((status = 200, body = Success<WebhookView>), (status = 400, body = Fail)))]
 pub(crate) async fn create(State(app): State<App>, JsonBody(body): JsonBody) -> Result<Success<WebhookView>> {
     let webhook = edit::create(body, &app.config.target_policy)?;
-    Ok(Success::new(WebhookView::new(&app.database.create_webhook(webhook).await?)))
+    Ok(Success::new(WebhookView::new(&app.database.create_webhook(webhook).await?, now())))
 }
 
 /// Lists webhooks in the order they were added.
@@ -48,7 +48,8 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Suc
     let desc = query.one(&["isDescending", "is_descending"]).unwrap_or(false);
     query.finish()?;
     let webhooks = app.database.webhooks(starting_id, u32::try_from(count).unwrap_or(1), desc).await?;
-    Ok(Success::new(webhooks.iter().map(WebhookView::new).collect()))
+    let now = now();
+    Ok(Success::new(webhooks.iter().map(|webhook| WebhookView::new(webhook, now)).collect()))
 }
 
 /// Shows a webhook.
@@ -56,10 +57,13 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Suc
     params(("webhookId" = i64, Path)),
     responses((status = 200, body = Success<WebhookView>), (status = 400, body = Fail)))]
 pub(crate) async fn read(State(app): State<App>, id: Segment) -> Result<Success<WebhookView>> {
-    Ok(Success::new(WebhookView::new(&find(&app, &id).await?)))
+    Ok(Success::new(WebhookView::new(&find(&app, &id).await?, now())))
 }
 
-/// Changes a webhook. `refreshSecret` gives it a new secret, `reEnable` lifts a disable.
+/// Changes a webhook: the members that are given, and no other.
+///
+/// `refreshSecret` gives it a new secret; the old one signs beside it until `previousSecretExpiresOn`, or, with
+/// `expireOldSecret`, not at all. `reEnable` and a new `url` lift a disable and send everything owed at once.
 #[utoipa::path(put, path = "/api/webhooks/{webhookId}", tag = "Webhooks",
     params(("webhookId" = i64, Path)), request_body = WebhookChange,
     responses((status = 200, body = Success<WebhookView>), (status = 400, body = Fail)))]
@@ -68,11 +72,15 @@ pub(crate) async fn update(
     id: Segment,
     JsonBody(body): JsonBody,
 ) -> Result<Success<WebhookView>> {
-    let _one_at_a_time = app.edits.lock().await;
-    let webhook = edit::update(body, find(&app, &id).await?, &app.config.target_policy)?;
-    match app.database.replace_webhook(webhook.clone(), now()).await {
-        Ok(()) => Ok(Success::new(WebhookView::new(&webhook))),
-        Err(DatabaseError::NotFound) => Err(no_webhook(webhook.id)),
+    let id = WebhookId(id.number("webhookId")?);
+    let edit = edit::update(body, &app.config.target_policy)?;
+    let (now, grace) = (now(), app.config.secret_grace);
+    let drain = edit.re_enable;
+    let changed =
+        app.database.update_webhook(id, drain, now, move |webhook| edit.apply(webhook, now, grace)).await;
+    match changed {
+        Ok(webhook) => Ok(Success::new(WebhookView::new(&webhook?, now))),
+        Err(DatabaseError::NotFound) => Err(no_webhook(id)),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -79,6 +80,7 @@ impl Bench {
             account: account.clone(),
             limits: Limits::default(),
             target_policy: TargetPolicy::default(),
+            secret_grace: Duration::from_secs(24 * 3600),
             storage_check: Arc::new(|| Box::pin(async { Ok(()) })),
             download_key: [7; 32],
             metrics: Arc::new(|| "mediahooks_up 1\n".to_owned()),

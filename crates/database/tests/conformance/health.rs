@@ -4,7 +4,7 @@ use mediahooks_database::{
     ClaimedDelivery, Delivery, DeliveryState, HealthChange, Settled, Settlement, WebhookHealth,
 };
 use mediahooks_model::webhook::Disabled;
-use mediahooks_model::{Timestamp, Webhook, WebhookId};
+use mediahooks_model::{Timestamp, WebhookId};
 
 use crate::support::*;
 
@@ -62,15 +62,13 @@ async fn a_suspended_webhook_is_probed_with_what_was_not_attempted_for_longest()
 #[tokio::test]
 async fn what_somebody_else_did_to_a_webhook_stands() {
     let (fresh, id) = Fresh::with_webhook().await;
-    let mut stored = fresh.db.webhook(id).await.unwrap().unwrap();
     // Disabled in the meantime.
     fresh.settle_with(vec![], change(id, until(1), None), at(0)).await;
     fresh.settle_with(vec![], change(id, until(1), until(2)), at(0)).await;
     assert_eq!(fresh.disabled(id).await, None);
     assert_eq!(fresh.db.webhook_health().await.unwrap(), []);
     // Moved in the meantime.
-    stored.url = "https://b.example/".into();
-    fresh.db.replace_webhook(stored, at(1)).await.unwrap();
+    fresh.change(id, at(1), |webhook| webhook.url = "https://b.example/".into()).await;
     fresh.settle_with(vec![], change(id, None, until(2)), at(2)).await;
     assert_eq!(fresh.disabled(id).await, None);
     // Removed in the meantime.
@@ -89,11 +87,9 @@ async fn health_is_kept_until_the_webhook_is_enabled_moved_or_removed() {
         assert_eq!(fresh.db.webhook_health().await.unwrap(), [(id, health)]);
     };
     learn().await;
-    let stored = fresh.db.webhook(id).await.unwrap().unwrap();
-    fresh.db.replace_webhook(stored.clone(), at(3)).await.unwrap();
+    fresh.change(id, at(3), |webhook| webhook.filter = None).await;
     assert_eq!(fresh.db.webhook_health().await.unwrap().len(), 1);
-    let enabled = Webhook { disabled: None, ..stored };
-    fresh.db.replace_webhook(enabled.clone(), at(3)).await.unwrap();
+    fresh.change(id, at(3), |webhook| webhook.disabled = None).await;
     assert_eq!(fresh.db.webhook_health().await.unwrap(), []);
     learn().await;
     fresh.db.delete_webhook(id).await.unwrap();

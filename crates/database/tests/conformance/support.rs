@@ -1,5 +1,6 @@
 //! A fresh database, and short ways to say what to store in it.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -40,6 +41,20 @@ impl Fresh {
         let fresh = Fresh::open().await;
         let id = fresh.db.create_webhook(webhook("https://a.example/")).await.unwrap().id;
         (fresh, id)
+    }
+
+    /// Changes a webhook in a way that is not refused.
+    pub async fn change(
+        &self,
+        id: WebhookId,
+        now: Timestamp,
+        change: impl FnOnce(&mut Webhook) + Send + 'static,
+    ) -> Webhook {
+        let change = move |webhook: &mut Webhook| -> Result<(), Infallible> {
+            change(webhook);
+            Ok(())
+        };
+        self.db.update_webhook(id, false, now, change).await.unwrap().unwrap()
     }
 
     pub fn path(&self) -> PathBuf {

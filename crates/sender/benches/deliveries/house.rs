@@ -1,5 +1,6 @@
 //! A server's database with its webhooks, assets that change, and a sender.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,11 +73,14 @@ impl House {
     /// The database at `path`, whose only webhook gets `receiver`'s URL and is enabled.
     pub async fn open(path: &Path, receiver: &Receiver) -> Self {
         let database = Database::open(path, Options::default()).unwrap();
-        let [mut webhook]: [Webhook; 1] =
-            database.webhooks(None, 2, false).await.unwrap().try_into().unwrap();
-        webhook.url = receiver.url(0);
-        webhook.disabled = None;
-        database.replace_webhook(webhook, now()).await.unwrap();
+        let [webhook]: [Webhook; 1] = database.webhooks(None, 2, false).await.unwrap().try_into().unwrap();
+        let url = receiver.url(0);
+        let enable = move |webhook: &mut Webhook| {
+            webhook.url = url;
+            webhook.disabled = None;
+            Ok::<_, Infallible>(())
+        };
+        database.update_webhook(webhook.id, false, now(), enable).await.unwrap().unwrap();
         Self { database, load: Load::OneEach(1), _dir: None }
     }
 

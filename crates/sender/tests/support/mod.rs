@@ -3,6 +3,7 @@
 
 mod endpoint;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -69,6 +70,15 @@ impl House {
         let subscriptions = Subscriptions { is_feed_hooks: true, ..Subscriptions::default() };
         let webhook = Webhook::new(url, SECRET, subscriptions);
         self.database.create_webhook(webhook).await.unwrap().id
+    }
+
+    /// Changes a webhook.
+    pub async fn change(&self, id: WebhookId, change: impl FnOnce(&mut Webhook) + Send + 'static) {
+        let change = move |webhook: &mut Webhook| -> Result<(), Infallible> {
+            change(webhook);
+            Ok(())
+        };
+        self.database.update_webhook(id, false, now(), change).await.unwrap().unwrap();
     }
 
     /// Something happened to `subject`; returns the event's id as webhooks carry it.

@@ -11,6 +11,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use mediahooks_delivery::{RetryPolicy, TargetPolicy};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub webhook_in_flight_per_webhook: u32,
     /// Attempts in flight in all.
     pub webhook_in_flight_max: u32,
+    /// How long a webhook's secret signs beside the one that replaced it.
+    pub webhook_secret_grace: Span,
     /// How long a download link works.
     pub download_ttl: Span,
     /// Shortest clip.
@@ -113,6 +116,7 @@ impl Default for Settings {
             webhook_timeout: Span(sender.deadline),
             webhook_in_flight_per_webhook: sender.per_webhook,
             webhook_in_flight_max: sender.total,
+            webhook_secret_grace: Span(Duration::from_secs(24 * 3600)),
             download_ttl: Span(limits.download_ttl),
             clip_min: Span(limits.clip_min),
             clip_max: Span(limits.clip_max),

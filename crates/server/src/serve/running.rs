@@ -105,6 +105,7 @@ impl Running {
             account: account.clone(),
             limits: settings.limits(),
             target_policy: TargetPolicy::new(settings.webhook_allow.clone()),
+            secret_grace: settings.webhook_secret_grace.0,
             storage_check: storage_check(storage),
             download_key: database.server_key("download", rand::random()).await?,
             metrics: metrics::text(),
