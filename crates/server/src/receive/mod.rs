@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use clap::Args;
 use mediahooks_receiver::extract::Rejection;
-use mediahooks_receiver::{MediaEventKind, Payload, SeenIds, VerifiedEvent, Verifier};
+use mediahooks_receiver::{Event, MediaEventKind, Order, Payload, Place, SeenIds, VerifiedEvent, Verifier};
 use tokio::net::TcpListener;
 
 use crate::cli::print;
@@ -60,6 +60,9 @@ pub struct ReceiveArgs {
     secret: Option<String>,
 }
 
+/// Assets and feeds whose order is watched; the one not heard of for longest is forgotten.
+const SUBJECTS_MAX: usize = 10_000;
+
 const AFTER_HELP: &str = "\
 With --download a hook is answered only after it is written down in the directory; the file follows in the \
 background, is tried until it is there, and goes on where it stopped, also after a restart.";
@@ -69,6 +72,7 @@ struct App {
     verifier: Verifier,
     style: Style,
     seen: Seen,
+    order: Arc<Mutex<Order>>,
 }
 
 /// What was handled before.
@@ -103,7 +107,8 @@ pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
     };
     let address = listener.local_addr()?;
     print(&format!("Receiving webhooks at http://{address}/\n{}\n", hook::titles(style)))?;
-    let app = App { verifier, style, seen };
+    let order = Arc::new(Mutex::new(Order::new(SUBJECTS_MAX)));
+    let app = App { verifier, style, seen, order };
     let router = Router::new().route("/", post(receive)).route("/{*path}", post(receive)).with_state(app);
     tokio::select! {
         outcome = axum::serve(listener, router) => Ok(outcome?),
@@ -132,6 +137,10 @@ async fn receive(State(app): State<App>, request: Result<VerifiedEvent, Rejectio
     match app.accept(&hook).await {
         Ok(Accepted::New) => {
             app.say(&hook::line(app.style, received, &hook.verified, &hook.event));
+            let mut order = app.order.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(notice) = notice(&mut order, &hook.event) {
+                app.say(&app.style.paint(Tone::Busy, &format!("              {notice}")));
+            }
             StatusCode::OK.into_response()
         }
         Ok(Accepted::Repeat) => {
@@ -166,6 +175,25 @@ impl App {
             }
             Seen::Journal(downloads) => downloads.accept(hook.key, completed_asset(hook)).await,
         }
+    }
+}
+
+/// Records an event and says what is odd about its order. What came before this receiver was started, or
+/// before the webhook was added, is not missed.
+fn notice(order: &mut Order, event: &Event) -> Option<String> {
+    let place = order.place(event);
+    order.record(event);
+    match place {
+        Place::AfterHole { missing } if *missing.start() == 1 => None,
+        Place::AfterHole { missing } => {
+            let (first, last) = missing.into_inner();
+            Some(match last - first {
+                0 => format!("its event {first} is missing"),
+                _ => format!("its events {first} to {last} are missing"),
+            })
+        }
+        Place::Overtaken => Some("something newer of it was received before".to_owned()),
+        Place::Next | Place::Repeat => None,
     }
 }
 
@@ -204,6 +232,20 @@ mod tests {
         headers.insert("x-millicast-signature", signature.parse().unwrap());
         let verified = verifier(&args).unwrap().verify(&headers, br#"{"type":"media"}"#, SystemTime::now());
         verified.map(|verified| verified.scheme)
+    }
+
+    #[test]
+    fn what_is_missing_or_overtaken_is_said() {
+        let mut order = Order::new(10);
+        let mut said = |seq: u64| {
+            let data = format!(r#"{{"mediaAssetId":"a","type":"clip","seq":{seq}}}"#);
+            let body = format!(r#"{{"type":"media","event":"completed","data":{data}}}"#);
+            notice(&mut order, &Event::from_json(body.as_bytes()).unwrap()).unwrap_or_default()
+        };
+        assert_eq!([said(3), said(4)], ["", ""]);
+        assert_eq!(said(6), "its event 5 is missing");
+        assert_eq!(said(9), "its events 7 to 8 are missing");
+        assert_eq!(said(5), "something newer of it was received before");
     }
 
     #[test]
