@@ -5,6 +5,7 @@
 
 mod cli;
 mod config;
+mod conformance;
 mod demo;
 mod output;
 mod receive;

@@ -12,6 +12,7 @@ async fn help_texts() {
         &["serve"],
         &["demo"],
         &["receive"],
+        &["conformance-receiver"],
         &["check"],
         &["token"],
         &["token", "create"],

@@ -11,7 +11,7 @@ mod webhook;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, receive, serve};
+use crate::{conformance, demo, receive, serve};
 
 pub use remote::print;
 pub use token::publish_text;
@@ -32,6 +32,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Receive webhooks: verify and print them, and fetch every finished file.
     Receive(receive::ReceiveArgs),
+    /// Misbehave on purpose: a hostile endpoint to try webhook senders on.
+    ConformanceReceiver(conformance::ConformanceArgs),
     /// Verify a data directory: every row's bytes are there and can be read.
     Check(check::CheckArgs),
     /// Publish tokens: who may broadcast which stream.
@@ -53,6 +55,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Receive(args) => receive::run(args).await,
+            Command::ConformanceReceiver(args) => conformance::run(args).await,
             Command::Check(args) => check::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Webhook(args) => webhook::run(args).await,

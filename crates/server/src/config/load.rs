@@ -278,6 +278,7 @@ mod tests {
             complaint("", &[("MEDIAHOOKS_WEBHOOK_ALLOW", "127.0.0.0/8,lan")]),
             complaint("", &[("MEDIAHOOKS_RTMP_CONNECTIONS_MAX", "-1")]),
             complaint("", &[("MEDIAHOOKS_PUBLIC_URL", "media.example.com")]),
+            complaint("", &[("MEDIAHOOKS_WEBHOOK_PROXY", "socks5://user:password@proxy")]),
         ];
         insta::assert_snapshot!(said.join("\n"));
     }

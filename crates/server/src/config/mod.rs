@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use mediahooks_delivery::{RetryPolicy, TargetPolicy};
 use mediahooks_ingest::rtmp::RtmpSettings;
 use mediahooks_model::Limits;
-use mediahooks_sender::SenderConfig;
+use mediahooks_sender::{Proxy, SenderConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -63,6 +63,9 @@ pub struct Settings {
     /// Private networks that webhooks may reach all the same.
     #[serde(deserialize_with = "value::networks")]
     pub webhook_allow: Vec<IpNet>,
+    /// Through what webhooks are sent; absent: nothing in between.
+    #[serde(with = "value::optional_proxy")]
+    pub webhook_proxy: Option<Proxy>,
     /// The delay before each attempt of a delivery.
     pub webhook_retry_schedule: RetryPolicy,
     /// The whole of one attempt, from name resolution to the last byte of the answer.
@@ -112,6 +115,7 @@ impl Default for Settings {
             log_format: LogFormat::Human,
             log: "info".into(),
             webhook_allow: Vec::new(),
+            webhook_proxy: None,
             webhook_retry_schedule: RetryPolicy::default(),
             webhook_timeout: Span(sender.deadline),
             webhook_in_flight_per_webhook: sender.per_webhook,
@@ -150,6 +154,7 @@ impl Settings {
         SenderConfig {
             retry: self.webhook_retry_schedule.clone(),
             targets: TargetPolicy::new(self.webhook_allow.clone()),
+            proxy: self.webhook_proxy.clone(),
             deadline: self.webhook_timeout.0,
             per_webhook: self.webhook_in_flight_per_webhook,
             total: self.webhook_in_flight_max,

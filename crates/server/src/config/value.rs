@@ -180,6 +180,23 @@ pub mod optional_url {
     }
 }
 
+/// The URL of a proxy, or the empty text for none.
+pub mod optional_proxy {
+    use mediahooks_sender::Proxy;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    /// Writes nothing as the empty text, which a TOML file can hold.
+    pub fn serialize<S: Serializer>(proxy: &Option<Proxy>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(proxy.as_ref().map_or("", Proxy::as_str))
+    }
+
+    /// Takes `http` only. The text stays out of the error: it may hold a password.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Proxy>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.trim().is_empty() { Ok(None) } else { text.parse().map(Some).map_err(de::Error::custom) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
