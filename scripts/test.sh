@@ -45,7 +45,12 @@ tests() {
 
 # The receiver library is published: each of its features has to compile alone.
 receiver_features() {
-    local features
+    local features tree
+    tree=$(cargo tree --locked --offline -p mediahooks-receiver --edges normal --all-features) || return 1
+    if grep --invert-match mediahooks-receiver <<< "$tree" | grep --quiet mediahooks; then
+        echo 'the receiver library depends on another crate of ours, without which it could not be published' >&2
+        return 1
+    fi
     for features in '' axum download fake-sender; do
         cargo clippy --locked --quiet -p mediahooks-receiver --lib --no-default-features --features "$features" -- -D warnings ||
             return 1
