@@ -2,8 +2,9 @@
 //!
 //! What always holds: of one webhook and subject at most the oldest unsettled delivery is pending,
 //! the others wait; a delivery is attempted by whoever holds its lease, and each attempt number is
-//! recorded once. A lease that ran out is a due delivery again: `next_us` is its end.
+//! recorded once. Leases live in [`crate::queue`]: claiming writes nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,30 +13,27 @@ use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook, WebhookId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::outbox::number;
+use crate::queue::{After, Lease, Queue, Turn};
 use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
-    Attempt, ClaimedDelivery, Database, DatabaseError, Delivery, DeliveryState, HealthChange, Result,
+    Attempt, ClaimedDelivery, Database, DatabaseError, Delivery, DeliveryState, HealthChange, Result, Room,
     Settled, Settlement, Timings, health, webhooks,
 };
 
-/// Due deliveries of a webhook.
-pub(crate) const OLDEST_DUE: &str =
-    "SELECT next_us, id FROM delivery WHERE webhook = ?1 AND state = 1 AND next_us <= ?2
-     ORDER BY next_us, id LIMIT ?3";
+/// Pending deliveries of a webhook that are due from a moment on, as they fall due. Read as far as needed.
+pub(crate) const PENDING: &str = "SELECT next_us, id FROM delivery
+     WHERE webhook = ?1 AND state = 1 AND next_us >= ?2 ORDER BY next_us, id";
 
-/// What a disabled endpoint is probed with: whatever was not attempted for longest, due or not.
-pub(crate) const PROBE: &str =
-    "SELECT next_us, id FROM delivery WHERE webhook = ?1 AND state = 1 AND lease_owner IS NULL
-     ORDER BY next_us, id LIMIT 1";
+/// Whether a webhook has anything pending.
+pub(crate) const OWED: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND state = 1 LIMIT 1";
 
-/// When a webhook's first delivery is due.
-pub(crate) const FIRST_DUE: &str =
-    "SELECT next_us FROM delivery WHERE webhook = ?1 AND state = 1 ORDER BY next_us LIMIT 1";
+/// When a webhook is asked for again that has no room though nothing of it is leased.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A page of a webhook's delivery log.
 pub(crate) const LOG: &str = "SELECT d.id, e.id, e.kind, d.subject, e.timestamp_us, d.state,
-     CASE WHEN d.lease_owner IS NULL THEN d.next_us END
+     d.next_us
      FROM delivery d JOIN event e ON e.seq = d.event
      WHERE d.webhook = ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3";
 
@@ -46,12 +44,12 @@ pub(crate) const PROMOTE: &str = "UPDATE delivery SET state = 1, next_us = ?3 WH
 /// What is owed of events that happened before a moment.
 pub(crate) const OVERDUE: &str = "SELECT d.id, d.webhook, d.subject, d.state = 1
      FROM event e JOIN delivery d ON d.event = e.seq
-     WHERE e.timestamp_us < ?1 AND d.state <= 1 AND d.lease_owner IS NULL
-     ORDER BY e.timestamp_us LIMIT ?2";
+     WHERE e.timestamp_us < ?1 AND d.state <= 1 ORDER BY e.timestamp_us";
 
-/// Gives up the leases of an owner.
-pub(crate) const RELEASE: &str =
-    "UPDATE delivery SET lease_owner = NULL, next_us = ?2 WHERE lease_owner = ?1";
+/// Stores what an attempt came to, unless its number was recorded before.
+pub(crate) const RECORD: &str = "UPDATE delivery
+     SET state = ?2, next_us = ?3, attempts = ?4, settled_us = ?5, probes = probes + ?6
+     WHERE id = ?1 AND attempts = ?4 - 1 AND state = 1 RETURNING webhook, subject";
 
 /// What a claimed delivery says.
 pub(crate) const TAKE: &str = "SELECT d.attempts, e.id, e.timestamp_us, e.kind, e.body, d.probes,
@@ -60,35 +58,26 @@ pub(crate) const TAKE: &str = "SELECT d.attempts, e.id, e.timestamp_us, e.kind, 
 
 impl Database {
     /// Leases due deliveries to `owner` for `lease`: at most `total`, oldest first per webhook, taking
-    /// turns between webhooks, none of a disabled one. `room` says how many more each webhook may have in
-    /// flight; of one whose suspension is over, one is leased at most, due or not, to find out whether its
-    /// endpoint is back.
+    /// turns between webhooks, none of a disabled one. `room` says how many more of a webhook may be leased,
+    /// of which so many are; it is asked on the writer's thread, once per turn. Of a webhook whose suspension is over,
+    /// one is leased at most, due or not, to find out whether its endpoint is back.
+    ///
+    /// Nothing is written: after a crash nothing is leased.
     pub async fn claim_deliveries(
         &self,
         owner: &str,
         now: Timestamp,
         lease: Duration,
-        room: impl Fn(&Arc<Webhook>) -> u32 + Send + 'static,
+        room: impl Fn(&Arc<Webhook>, u32) -> Room + Send + 'static,
         total: u32,
     ) -> Result<Vec<ClaimedDelivery>> {
-        let owner = owner.to_owned();
-        self.write(move |tx| {
-            let mut due = Vec::new();
-            let webhooks = tx.webhooks()?;
-            for webhook in webhooks.iter().filter(|webhook| is_enabled(webhook, now)) {
-                due.extend(oldest_due(tx, webhook, now, room(webhook).min(total))?);
-            }
-            // Turn by turn; within a turn whoever has waited longest.
-            due.sort_unstable_by_key(|due| (due.turn, due.since, due.id));
-            due.truncate(total as usize);
-            due.into_iter().map(|due| take(tx, due, &owner, now.plus(lease))).collect()
-        })
-        .await
+        let claim = Claim { owner: owner.into(), now, until: now.plus(lease), room, total };
+        self.write(move |tx| claim.carry_out(tx)).await
     }
 
-    /// Records attempts, what follows from them, and what they told about their endpoints. One whose lease `owner` lost to another, or whose
-    /// number was recorded before, is ignored. The next event of a subject becomes due when the one
-    /// before it is delivered or exhausted.
+    /// Records attempts, what follows from them, and what they told about their endpoints. One whose lease
+    /// `owner` lost to another, or whose number was recorded before, is ignored. The next event of a subject
+    /// becomes due when the one before it is delivered or exhausted.
     pub async fn settle(
         &self,
         settlements: Vec<Settlement>,
@@ -113,39 +102,17 @@ impl Database {
         Ok(())
     }
 
-    /// When there will be something to claim, if nothing changes until then: a delivery is due, its
-    /// lease has run out, or the suspension of its webhook has. Never before `now`. `counts` says which
-    /// webhooks to look at.
-    pub async fn next_due(
-        &self,
-        now: Timestamp,
-        counts: impl Fn(&Webhook) -> bool + Send + 'static,
-    ) -> Result<Option<Timestamp>> {
-        self.read(move |tx| {
-            let mut earliest = None;
-            for webhook in webhooks::all(tx)?.into_iter().filter(|webhook| counts(webhook)) {
-                let due = match webhook.disabled {
-                    Some(Disabled { until: None, .. }) => None,
-                    Some(Disabled { until: Some(until), .. }) => {
-                        first_due(tx, PROBE, webhook.id)?.map(|_| until.max(now))
-                    }
-                    None => first_due(tx, FIRST_DUE, webhook.id)?.map(|due| due.max(now)),
-                };
-                earliest = earliest.into_iter().chain(due).min();
-            }
-            Ok(earliest)
-        })
-        .await
+    /// When there will be something to claim, as far as claims and commits have found out: a delivery is due,
+    /// its lease has run out, or the suspension of its webhook has. Never before `now`; early at worst, and then
+    /// the claim that finds nothing puts it right.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let writer = self.inner.writer.as_ref()?;
+        writer.queue().next().map(|at| at.max(now))
     }
 
     /// Whether any delivery is being attempted.
-    pub async fn has_leases(&self) -> Result<bool> {
-        self.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE lease_owner IS NOT NULL)")?;
-            Ok(statement.query_row([], |row| row.get(0))?)
-        })
-        .await
+    pub fn has_leases(&self) -> bool {
+        self.inner.writer.as_ref().is_some_and(|writer| writer.queue().has_leases())
     }
 
     /// A page of a webhook's delivery log, newest first, before the delivery given.
@@ -155,7 +122,7 @@ impl Database {
         before: Option<DeliveryId>,
         limit: u32,
     ) -> Result<Vec<Delivery>> {
-        self.read(move |tx| {
+        let read = self.read(move |tx| {
             let mut statement = tx.prepare_cached(LOG)?;
             let before = before.unwrap_or(DeliveryId(i64::MAX));
             let rows = statement.query_map(params![Sql(webhook), Sql(before), limit], stored)?;
@@ -164,26 +131,52 @@ impl Database {
                 Ok(Delivery { attempts: attempts(tx, delivery.id)?, ..delivery })
             })
             .collect()
-        })
-        .await
+        });
+        let mut deliveries: Vec<Delivery> = read.await?;
+        if let Some(writer) = &self.inner.writer {
+            let queue = writer.queue();
+            for delivery in deliveries.iter_mut().filter(|delivery| queue.is_leased(delivery.id)) {
+                delivery.next_attempt = None;
+            }
+        }
+        Ok(deliveries)
     }
 
-    /// Gives up every lease of `owner`, at a clean shutdown and at the start after a crash: what it
-    /// had leased is due now.
-    pub async fn release_leases(&self, owner: &str, now: Timestamp) -> Result<()> {
+    /// Gives up every lease of `owner`, when it ends and when it begins anew: what it had leased may be
+    /// claimed again.
+    pub async fn release_leases(&self, owner: &str) -> Result<()> {
         let owner = owner.to_owned();
         self.write(move |tx| {
-            let released = tx.prepare_cached(RELEASE)?.execute(params![owner, Sql(now)])?;
-            if released > 0 {
-                tx.wake_sender();
-            }
+            tx.queue().release(&owner);
             Ok(())
         })
         .await
     }
 }
 
-/// A delivery that may be claimed.
+/// Tells the queue whom something is owed, if its memory is less than what is stored.
+pub(crate) fn look_at_all(connection: &Connection, queue: &mut Queue) -> Result<()> {
+    let mut owed = connection.prepare_cached(OWED)?;
+    for webhook in webhooks::ids(connection)? {
+        if owed.exists([Sql(webhook)])? {
+            queue.look(webhook, Timestamp::EPOCH);
+            queue.renew(webhook);
+        }
+    }
+    queue.set_sure(true);
+    Ok(())
+}
+
+/// A claim, about to be carried out.
+struct Claim<F> {
+    owner: Arc<str>,
+    now: Timestamp,
+    until: Timestamp,
+    room: F,
+    total: u32,
+}
+
+/// A delivery that is to be leased.
 struct Due {
     /// How many of the same webhook come before it.
     turn: usize,
@@ -192,33 +185,96 @@ struct Due {
     webhook: Arc<Webhook>,
 }
 
-/// Whether a webhook may be sent to now.
-fn is_enabled(webhook: &Webhook, now: Timestamp) -> bool {
-    webhook.disabled.as_ref().is_none_or(|disabled| disabled.until.is_some_and(|until| until <= now))
-}
-
-fn oldest_due(tx: &Connection, webhook: &Arc<Webhook>, now: Timestamp, room: u32) -> Result<Vec<Due>> {
-    if room == 0 {
-        return Ok(Vec::new());
+impl<F: Fn(&Arc<Webhook>, u32) -> Room> Claim<F> {
+    fn carry_out(&self, tx: &Writing<'_>) -> Result<Vec<ClaimedDelivery>> {
+        // Whose turn it is while this fails is not in the queue.
+        tx.queue().set_sure(false);
+        tx.queue().advance(self.now);
+        let mut claimed: HashMap<WebhookId, usize> = HashMap::new();
+        let mut due = Vec::new();
+        let mut left = self.total;
+        loop {
+            let turns = tx.queue().turns();
+            if left == 0 || turns == 0 {
+                break;
+            }
+            // Everybody's turn comes, and the fewer they are the more each gets.
+            let share = (left / u32::try_from(turns).unwrap_or(u32::MAX)).max(1);
+            for _ in 0..turns {
+                let Some(turn) = tx.queue().next_turn() else { break };
+                let (taken, after) = self.take_turn(tx, turn, share.min(left))?;
+                left = left.saturating_sub(u32::try_from(taken.len()).unwrap_or(u32::MAX));
+                let before = claimed.entry(turn.webhook).or_default();
+                for (webhook, since, id) in taken {
+                    due.push(Due { turn: *before, since, id, webhook });
+                    *before += 1;
+                }
+                tx.queue().put_back(turn.webhook, after, self.now);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        // Turn by turn; within a turn whoever has waited longest.
+        due.sort_unstable_by_key(|due| (due.turn, due.since, due.id));
+        let claimed = due.into_iter().map(|due| take(tx, due)).collect::<Result<_>>()?;
+        tx.queue().set_sure(true);
+        Ok(claimed)
     }
-    let due = |row: &Row<'_>| Ok((row.get::<_, Sql<_>>(0)?.0, row.get::<_, Sql<_>>(1)?.0));
-    let mut statement = tx.prepare_cached(if webhook.disabled.is_some() { PROBE } else { OLDEST_DUE })?;
-    let rows = match webhook.disabled {
-        Some(_) => statement.query_map([Sql(webhook.id)], due)?,
-        None => statement.query_map(params![Sql(webhook.id), Sql(now), room], due)?,
-    };
-    rows.enumerate()
-        .map(|(turn, row)| {
-            let (since, id) = row?;
-            Ok(Due { turn, since, id, webhook: webhook.clone() })
-        })
-        .collect()
+
+    /// Leases what one webhook may get now, at most `share`; also says when its turn comes again.
+    fn take_turn(&self, tx: &Writing<'_>, turn: Turn, share: u32) -> Result<(Vec<Chosen>, After)> {
+        let nothing = |after| Ok((Vec::new(), after));
+        let Some(webhook) = webhooks::kept(tx, turn.webhook)? else { return nothing(After::Nothing) };
+        let probe = match &webhook.disabled {
+            None => false,
+            Some(Disabled { until: Some(until), .. }) if *until <= self.now => true,
+            Some(Disabled { until, .. }) => return nothing(After::Full(*until)),
+        };
+        let Room { more, at } = (self.room)(&webhook, turn.leased);
+        let more = if probe { more.min(1u32.saturating_sub(turn.leased)) } else { more };
+        if more == 0 {
+            let ask_again = || (turn.leased == 0).then(|| self.now.plus(ASK_AGAIN));
+            return nothing(After::Full(at.or_else(ask_again)));
+        }
+        self.lease(tx, &webhook, turn, more.min(share), probe)
+    }
+
+    fn lease(
+        &self,
+        tx: &Writing<'_>,
+        webhook: &Arc<Webhook>,
+        turn: Turn,
+        most: u32,
+        probe: bool,
+    ) -> Result<(Vec<Chosen>, After)> {
+        let from = if probe { Timestamp::EPOCH } else { turn.from };
+        let mut statement = tx.prepare_cached(PENDING)?;
+        let mut rows = statement.query(params![Sql(webhook.id), Sql(from)])?;
+        let mut chosen = Vec::new();
+        let mut queue = tx.queue();
+        while let Some(row) = rows.next()? {
+            let (Sql(since), Sql(id)): (Sql<Timestamp>, Sql<DeliveryId>) = (row.get(0)?, row.get(1)?);
+            if queue.is_leased(id) {
+                continue;
+            }
+            if (since > self.now && !probe) || chosen.len() == most as usize {
+                return Ok((chosen, After::Due(since)));
+            }
+            let (owner, until) = (self.owner.clone(), self.until);
+            queue.set(id, Some(Lease { owner, webhook: webhook.id, until, over: false }));
+            chosen.push((webhook.clone(), since, id));
+        }
+        Ok((chosen, After::Nothing))
+    }
 }
 
-fn take(tx: &Connection, due: Due, owner: &str, until: Timestamp) -> Result<ClaimedDelivery> {
+/// A delivery that was leased in a turn, and when it fell due.
+type Chosen = (Arc<Webhook>, Timestamp, DeliveryId);
+
+/// Reads what a leased delivery says.
+fn take(tx: &Connection, due: Due) -> Result<ClaimedDelivery> {
     let Due { id, webhook, .. } = due;
-    tx.prepare_cached("UPDATE delivery SET lease_owner = ?2, next_us = ?3 WHERE id = ?1")?
-        .execute(params![Sql(id), owner, Sql(until)])?;
     let mut statement = tx.prepare_cached(TAKE)?;
     let claimed = statement.query_row([Sql(id)], |row| {
         Ok(ClaimedDelivery {
@@ -238,48 +294,45 @@ fn take(tx: &Connection, due: Due, owner: &str, until: Timestamp) -> Result<Clai
 
 fn settle(tx: &Writing<'_>, settlement: &Settlement, owner: &str, now: Timestamp) -> Result<()> {
     let Settlement { id, attempt, probe, settled } = settlement;
-    let held: Option<(Sql<WebhookId>, String)> = tx
-        .prepare_cached(
-            "SELECT webhook, subject FROM delivery
-             WHERE id = ?1 AND lease_owner = ?2 AND attempts = ?3 - 1 AND state = 1",
-        )?
-        .query_row(params![Sql(*id), owner, attempt.number], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((Sql(webhook), subject)) = held else {
-        tracing::debug!(delivery = %id, attempt = attempt.number, "an attempt without its lease is not recorded");
+    let unheld = || tracing::debug!(delivery = %id, attempt = attempt.number, "an attempt without its lease is not recorded");
+    if tx.queue().lease(*id).is_none_or(|lease| &*lease.owner != owner) {
+        unheld();
         return Ok(());
-    };
-    record(tx, *id, attempt)?;
+    }
     let (state, next) = match settled {
         Settled::Delivered => (DeliveryState::Delivered, None),
         Settled::Exhausted => (DeliveryState::Exhausted, None),
         Settled::Retry { at } => (DeliveryState::Pending, Some(*at)),
     };
     let over = next.is_none();
-    tx.prepare_cached(
-        "UPDATE delivery SET state = ?2, next_us = ?3, lease_owner = NULL, attempts = ?4, settled_us = ?5,
-             probes = probes + ?6
-         WHERE id = ?1",
-    )?
-    .execute(params![
-        Sql(*id),
-        number(state),
-        next.map(Sql),
-        attempt.number,
-        over.then_some(Sql(now)),
-        probe,
-    ])?;
+    let recorded: Option<(Sql<WebhookId>, String)> = tx
+        .prepare_cached(RECORD)?
+        .query_row(
+            params![Sql(*id), number(state), next.map(Sql), attempt.number, over.then_some(Sql(now)), probe,],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let Some((Sql(webhook), subject)) = recorded else {
+        unheld();
+        return Ok(());
+    };
+    record(tx, *id, attempt)?;
+    if let Some(at) = next {
+        tx.queue().look(webhook, at);
+    }
+    tx.queue().set(*id, None);
     if over { promote(tx, webhook, &subject, now) } else { Ok(()) }
 }
 
 /// Gives up at most `limit` deliveries whose event is older than `before`; returns how many.
 pub(crate) fn expire(tx: &Writing<'_>, before: Timestamp, now: Timestamp, limit: u32) -> Result<usize> {
     let mut statement = tx.prepare_cached(OVERDUE)?;
-    let rows = statement.query_map(params![Sql(before), limit], |row| {
+    let rows = statement.query_map([Sql(before)], |row| {
         let (Sql(id), Sql(webhook)) = (row.get::<_, Sql<DeliveryId>>(0)?, row.get::<_, Sql<WebhookId>>(1)?);
         Ok((id, webhook, row.get::<_, String>(2)?, row.get::<_, bool>(3)?))
     })?;
-    let overdue: Vec<_> = rows.collect::<Result<_, _>>()?;
+    let unleased = rows.filter(|row| !row.as_ref().is_ok_and(|(id, ..)| tx.queue().is_leased(*id)));
+    let overdue: Vec<_> = unleased.take(limit as usize).collect::<Result<_, _>>()?;
     for (id, webhook, subject, was_head) in &overdue {
         tx.prepare_cached("UPDATE delivery SET state = ?2, next_us = NULL, settled_us = ?3 WHERE id = ?1")?
             .execute(params![Sql(*id), number(DeliveryState::Expired), Sql(now)])?;
@@ -315,17 +368,12 @@ fn record(tx: &Connection, id: DeliveryId, attempt: &Attempt) -> Result<()> {
 
 /// Makes the next delivery of a webhook and subject due, if there is one.
 fn promote(tx: &Writing<'_>, webhook: WebhookId, subject: &str, now: Timestamp) -> Result<()> {
-    let promoted =
-        tx.prepare_cached(PROMOTE)?.execute(params![Sql(webhook), subject, Sql(tx.first_attempt(now))])?;
+    let due = tx.first_attempt(now);
+    let promoted = tx.prepare_cached(PROMOTE)?.execute(params![Sql(webhook), subject, Sql(due)])?;
     if promoted > 0 {
-        tx.wake_sender();
+        tx.queue().look(webhook, due);
     }
     Ok(())
-}
-
-fn first_due(tx: &Connection, sql: &str, webhook: WebhookId) -> Result<Option<Timestamp>> {
-    let mut statement = tx.prepare_cached(sql)?;
-    Ok(statement.query_row([Sql(webhook)], |row| Ok(row.get::<_, Sql<_>>(0)?.0)).optional()?)
 }
 
 fn attempts(tx: &Connection, id: DeliveryId) -> Result<Vec<Attempt>> {

@@ -46,7 +46,8 @@ impl Database {
 
 /// Makes up to [`DUE_BATCH`] of what a webhook is owed due now; returns how many.
 fn make_due(tx: &Writing<'_>, webhook: WebhookId, now: Timestamp) -> Result<usize> {
-    tx.wake_sender();
+    tx.queue().look(webhook, now);
+    tx.queue().renew(webhook);
     Ok(tx.prepare_cached(webhooks::MAKE_DUE)?.execute(params![Sql(webhook), Sql(now), DUE_BATCH])?)
 }
 

@@ -16,6 +16,7 @@ mod outbox;
 #[cfg(test)]
 mod plans;
 mod prune;
+mod queue;
 mod readers;
 mod removal;
 mod schema;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mediahooks_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -136,12 +138,13 @@ impl Database {
         .await
     }
 
-    /// Changes whenever a commit made deliveries that may be due at once. Hold on to it and await
-    /// `changed()`: a change between two waits is not missed. That fails once the database is closed.
-    pub fn subscribe_committed(&self) -> watch::Receiver<u64> {
+    /// When there may be deliveries to claim: absent while there are none, in the past when there are some
+    /// now. Changes after the commit or the claim that changes it. Waiting for a change fails once the
+    /// database is closed.
+    pub fn subscribe_due(&self) -> watch::Receiver<Option<Timestamp>> {
         match &self.inner.writer {
             Some(writer) => writer.subscribe(),
-            None => watch::channel(0).1,
+            None => watch::channel(None).1,
         }
     }
 

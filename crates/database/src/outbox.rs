@@ -67,7 +67,9 @@ fn owe(tx: &Writing<'_>, webhook: WebhookId, event: i64, subject: &str, now: Tim
         "INSERT INTO delivery (webhook, event, subject, state, next_us, attempts) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
     )?
     .execute(params![Sql(webhook), event, subject, number(state), due])?;
-    tx.wake_sender();
+    if !behind {
+        tx.queue().look(webhook, tx.first_attempt(now));
+    }
     Ok(())
 }
 

@@ -44,14 +44,13 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 fn nothing_hot_reads_a_whole_table_or_sorts_it() {
     check(
         &[
-            deliveries::OLDEST_DUE,
-            deliveries::PROBE,
+            deliveries::PENDING,
             deliveries::OVERDUE,
-            deliveries::FIRST_DUE,
+            deliveries::OWED,
             deliveries::TAKE,
             deliveries::LOG,
             deliveries::PROMOTE,
-            deliveries::RELEASE,
+            deliveries::RECORD,
             webhooks::FORGET,
             webhooks::MAKE_DUE,
             webhooks::REMOVED_BUT_OWED,

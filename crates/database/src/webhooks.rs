@@ -39,7 +39,7 @@ pub(crate) const REMOVED_BUT_OWED: &str = "WITH RECURSIVE owed (webhook) AS (
 /// Makes what a webhook is owed due, except what is being attempted.
 pub(crate) const MAKE_DUE: &str = "UPDATE delivery SET next_us = ?2 WHERE id IN
      (SELECT id FROM delivery
-     WHERE webhook = ?1 AND state = 1 AND next_us > ?2 AND lease_owner IS NULL LIMIT ?3)";
+     WHERE webhook = ?1 AND state = 1 AND next_us > ?2 LIMIT ?3)";
 
 impl Database {
     /// Stores a new webhook under a number of its own; the `id` it came with is ignored.
@@ -99,7 +99,6 @@ impl Database {
             let renewed = enabled || drain || old.url != new.url;
             if renewed {
                 health::forget(tx, id)?;
-                tx.wake_sender();
             }
             Ok(Ok((new, renewed)))
         });
@@ -128,7 +127,7 @@ impl Database {
     pub async fn delete_webhook(&self, id: WebhookId) -> Result<bool> {
         let found = self
             .write(move |tx| {
-                tx.webhooks_changed();
+                tx.webhook_changed(id);
                 health::forget(tx, id)?;
                 Ok(tx.prepare_cached("DELETE FROM webhook WHERE id = ?1")?.execute([Sql(id)])? > 0)
             })
@@ -151,6 +150,13 @@ pub(crate) fn kept(tx: &Writing<'_>, id: WebhookId) -> Result<Option<Arc<Webhook
     Ok(webhooks.binary_search_by_key(&id, |webhook| webhook.id).ok().map(|at| webhooks[at].clone()))
 }
 
+/// The numbers of all webhooks.
+pub(crate) fn ids(tx: &Connection) -> Result<Vec<WebhookId>> {
+    let mut statement = tx.prepare_cached("SELECT id FROM webhook ORDER BY id")?;
+    let rows = statement.query_map([], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Every webhook, oldest first.
 pub(crate) fn all(tx: &Connection) -> Result<Vec<Webhook>> {
     let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM webhook ORDER BY id"))?;
@@ -166,7 +172,7 @@ pub(crate) fn disable(tx: &Writing<'_>, id: WebhookId, disabled: Option<&Disable
             "UPDATE webhook SET disabled = ?2, disabled_until_us = ?3, disabled_reason = ?4 WHERE id = ?1",
         )?
         .execute(params![Sql(id), disabled.is_some(), until.flatten().map(Sql), reason.flatten()])?;
-    tx.webhooks_changed();
+    tx.webhook_changed(id);
     Ok(changed > 0)
 }
 
@@ -215,7 +221,7 @@ fn store(tx: &Writing<'_>, webhook: &Webhook) -> Result<()> {
         disabled.and_then(|disabled| disabled.until).map(Sql),
         disabled.and_then(|disabled| disabled.reason.as_ref()),
     ])?;
-    tx.webhooks_changed();
+    tx.webhook_changed(webhook.id);
     Ok(())
 }
 

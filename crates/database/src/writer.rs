@@ -11,16 +11,17 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mediahooks_model::{EventKind, Timestamp, Webhook};
+use mediahooks_model::{EventKind, Timestamp, Webhook, WebhookId};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{DatabaseError, Result};
-use crate::{telemetry, webhooks};
+use crate::queue::Queue;
+use crate::{deliveries, telemetry, webhooks};
 
 /// Operations of one transaction at most, so that the first one does not wait for a whole queue.
 const BATCH_MAX: usize = 256;
@@ -39,7 +40,7 @@ pub(crate) struct Writing<'a> {
     connection: &'a Connection,
     webhooks: &'a RefCell<Option<Webhooks>>,
     webhooks_changed: Cell<bool>,
-    wakes: Cell<bool>,
+    queue: &'a Mutex<Queue>,
     events: RefCell<Vec<EventKind>>,
     first_attempt_after: Duration,
 }
@@ -60,19 +61,20 @@ impl Writing<'_> {
     }
 
     /// Has to be called after a webhook was written.
-    pub(crate) fn webhooks_changed(&self) {
+    pub(crate) fn webhook_changed(&self, id: WebhookId) {
         self.webhooks_changed.set(true);
         self.webhooks.take();
+        self.queue().renew(id);
+    }
+
+    /// Who attempts what, and which webhook has something due. Held for moments.
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the first attempt of a delivery that may begin at `now` is due.
     pub(crate) fn first_attempt(&self, now: Timestamp) -> Timestamp {
         now.plus(self.first_attempt_after)
-    }
-
-    /// Tells subscribers, once this is durable, that deliveries may be due.
-    pub(crate) fn wake_sender(&self) {
-        self.wakes.set(true);
     }
 
     /// Tells followers of events, once this is durable, that there is one more.
@@ -157,9 +159,10 @@ enum Message {
 /// Handle of the writer thread. Dropping it lets the thread finish its queue and waits for it.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    queue: Option<mpsc::Sender<Message>>,
+    work: Option<mpsc::Sender<Message>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    committed: watch::Receiver<u64>,
+    due: watch::Receiver<Option<Timestamp>>,
+    queue: Arc<Mutex<Queue>>,
     events: watch::Receiver<u64>,
     counters: Arc<Counters>,
 }
@@ -177,17 +180,25 @@ impl Writer {
         first_attempt_after: Duration,
     ) -> Result<Writer> {
         let (sender, receiver) = mpsc::channel(queue.max(1));
-        let (wake, committed) = watch::channel(0);
+        let queue = Arc::new(Mutex::new(Queue::default()));
+        let (wake, due) = watch::channel(None);
         let (told, events) = watch::channel(0);
         let counters = Arc::new(Counters::default());
         let webhooks = RefCell::default();
-        let mut worker =
-            Worker { connection, wake, told, webhooks, counters: counters.clone(), first_attempt_after };
+        let mut worker = Worker {
+            connection,
+            wake,
+            told,
+            queue: queue.clone(),
+            webhooks,
+            counters: counters.clone(),
+            first_attempt_after,
+        };
         let thread = std::thread::Builder::new()
             .name("database-writer".into())
             .spawn(move || worker.serve(receiver))
             .map_err(|error| DatabaseError::unavailable("start the database writer", error))?;
-        Ok(Writer { queue: Some(sender), thread: Mutex::new(Some(thread)), committed, events, counters })
+        Ok(Writer { work: Some(sender), thread: Mutex::new(Some(thread)), due, queue, events, counters })
     }
 
     pub(crate) async fn run<R: Send + 'static>(
@@ -210,12 +221,16 @@ impl Writer {
     }
 
     async fn send(&self, message: Message) -> Result<()> {
-        let queue = self.queue.as_ref().ok_or(DatabaseError::Closed)?;
-        queue.send(message).await.map_err(|_| DatabaseError::Closed)
+        let work = self.work.as_ref().ok_or(DatabaseError::Closed)?;
+        work.send(message).await.map_err(|_| DatabaseError::Closed)
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.committed.clone()
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.due.clone()
+    }
+
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn subscribe_events(&self) -> watch::Receiver<u64> {
@@ -232,7 +247,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.queue.take());
+        drop(self.work.take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The file must be closed before whoever drops the database can open it again.
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -244,8 +259,9 @@ impl Drop for Writer {
 /// What lives on the writer thread.
 struct Worker {
     connection: Connection,
-    wake: watch::Sender<u64>,
+    wake: watch::Sender<Option<Timestamp>>,
     told: watch::Sender<u64>,
+    queue: Arc<Mutex<Queue>>,
     /// As of the running operation; absent before they are first asked for, and after each change.
     webhooks: RefCell<Option<Webhooks>>,
     counters: Arc<Counters>,
@@ -283,19 +299,18 @@ impl Worker {
             return;
         }
         self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let (lost, wakes, events) = match self.transact(batch) {
-            Ok((wakes, events)) => (None, wakes, events),
+        let (lost, events) = match self.transact(batch) {
+            Ok(events) => (None, events),
             Err(error) => {
                 // A full disk ends the transaction by itself, and then there is nothing to roll back.
                 let _ = self.connection.execute_batch("ROLLBACK");
                 self.webhooks.take();
+                self.queue().lost();
                 tracing::error!(error = %error, operations = batch.len(), "a database commit failed");
-                (Some(error), false, Vec::new())
+                (Some(error), Vec::new())
             }
         };
-        if wakes {
-            self.wake.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.tell_due();
         if !events.is_empty() {
             self.told.send_modify(|count| *count = count.wrapping_add(events.len() as u64));
             events.into_iter().for_each(telemetry::event_committed);
@@ -305,24 +320,26 @@ impl Worker {
         }
     }
 
-    /// Returns whether deliveries may be due, and the events that became durable.
-    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<(bool, Vec<EventKind>)> {
+    /// Returns the events that became durable.
+    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<Vec<EventKind>> {
         let run = |sql| self.connection.prepare_cached(sql)?.execute([]);
         run("BEGIN IMMEDIATE")?;
-        let mut wakes = false;
+        if !self.queue().is_sure() {
+            deliveries::look_at_all(&self.connection, &mut self.queue())?;
+        }
         let mut events = Vec::new();
         for job in batch {
             run("SAVEPOINT operation")?;
+            let mark = self.queue().mark();
             let tx = Writing {
                 connection: &self.connection,
                 webhooks: &self.webhooks,
                 webhooks_changed: Cell::new(false),
-                wakes: Cell::new(false),
+                queue: &self.queue,
                 events: RefCell::default(),
                 first_attempt_after: self.first_attempt_after,
             };
             if job.run(&tx) == Kept::Yes {
-                wakes |= tx.wakes.get();
                 events.append(&mut tx.events.borrow_mut());
             } else if self.connection.is_autocommit() {
                 return Err(DatabaseError::unavailable(
@@ -334,12 +351,24 @@ impl Worker {
                 if tx.webhooks_changed.get() {
                     self.webhooks.take();
                 }
+                self.queue().undo(mark);
             }
             run("RELEASE operation")?;
         }
         run("COMMIT")?;
+        self.queue().keep();
         self.counters.transactions.fetch_add(1, Ordering::Relaxed);
-        Ok((wakes, events))
+        Ok(events)
+    }
+
+    /// Tells subscribers when something may be due, if that has changed.
+    fn tell_due(&self) {
+        let next = self.queue().next();
+        self.wake.send_if_modified(|told| std::mem::replace(told, next) != next);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -355,7 +384,8 @@ mod tests {
     use super::*;
 
     fn table() -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
+        let mut connection = Connection::open_in_memory().unwrap();
+        crate::schema::migrate(&mut connection).unwrap();
         connection.execute_batch("CREATE TABLE t (n BIGINT PRIMARY KEY)").unwrap();
         connection
     }
@@ -444,16 +474,14 @@ mod tests {
 
     #[tokio::test]
     async fn kept_webhooks_are_those_that_are_stored() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        crate::schema::migrate(&mut connection).unwrap();
-        let writer = Arc::new(Writer::start(connection, 16, Duration::ZERO).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
         let add = |tx: &Writing<'_>| {
             tx.execute(
                 "INSERT INTO webhook (url, secret, subscriptions, disabled)
                  VALUES ('', '', '{\"isFeedHooks\":true}', 0)",
                 [],
             )?;
-            tx.webhooks_changed();
+            tx.webhook_changed(WebhookId(tx.last_insert_rowid()));
             Ok(tx.webhooks()?.len())
         };
         let kept = async || writer.run(|tx| Ok(tx.webhooks()?.len())).await.unwrap();
@@ -479,7 +507,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_an_error_that_a_retry_can_cure() {
         let connection = table();
-        connection.execute_batch("CREATE TABLE big (b BLOB); PRAGMA max_page_count = 16;").unwrap();
+        connection.execute_batch("CREATE TABLE big (b BLOB); PRAGMA max_page_count = 200;").unwrap();
         let writer = Arc::new(Writer::start(connection, 16, Duration::ZERO).unwrap());
         let fill =
             |tx: &Writing<'_>| Ok(tx.execute("INSERT INTO big VALUES (zeroblob(1000000))", []).map(drop)?);

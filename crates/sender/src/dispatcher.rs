@@ -1,16 +1,16 @@
 //! Claims what is due and starts attempts.
 //!
-//! One loop; it wakes when a commit made something due, when a slot was given back, when the database
-//! says that something falls due, and every few seconds for what no signal tells (a clock that was set,
-//! a row that another tool changed). The database hands out only the oldest unsettled delivery of each
+//! One loop; it wakes when the database says that something is due, when a slot was given back, when the
+//! moment comes at which something falls due, and every few seconds in case that the clock was set. The database hands out only the oldest unsettled delivery of each
 //! webhook and subject, so order is its to keep; which endpoint gets how much is decided by `slots`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{ClaimedDelivery, Database, DatabaseError};
+use mediahooks_database::{ClaimedDelivery, Database, DatabaseError, Room};
 use mediahooks_model::{Timestamp, Webhook};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,11 +26,11 @@ use crate::transport::Transport;
 /// The longest time without looking for what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The same when something is due that was not claimed, though there is room for it: its record is on its way.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
 /// The pause after a claim that failed.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// When there may be something to claim.
+type Due = watch::Receiver<Option<Timestamp>>;
 
 /// The loop and its state.
 pub(crate) struct Dispatcher<T> {
@@ -96,15 +96,14 @@ impl<T: Transport> Dispatcher<T> {
 
     async fn remember(&self) -> Result<(), DatabaseError> {
         self.endpoints.remember(self.database.webhook_health().await?);
-        self.database.release_leases(&self.owner, self.clock.now()).await
+        self.database.release_leases(&self.owner).await
     }
 
     async fn dispatch(&mut self, shutdown: &CancellationToken) {
-        let mut committed = self.database.subscribe_committed();
+        let mut due = self.database.subscribe_due();
         while !shutdown.is_cancelled() {
-            committed.mark_unchanged();
-            let wait = match self.claim_all().await {
-                Ok(claimed) => self.until_due(claimed).await,
+            let wait = match self.claim_all(&mut due).await {
+                Ok(wait) => wait,
                 Err(DatabaseError::Closed) => {
                     return tracing::debug!("the database is closed: no more webhooks are sent");
                 }
@@ -115,58 +114,43 @@ impl<T: Transport> Dispatcher<T> {
             };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                changed = committed.changed() => if changed.is_err() { return },
+                changed = due.changed() => if changed.is_err() { return },
                 Some(settled) = self.settled.recv() => self.free(settled),
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Starts an attempt of everything due that there are slots for; returns the time it was due by.
-    async fn claim_all(&mut self) -> Result<Timestamp, DatabaseError> {
-        let mut now = self.clock.now();
+    /// Starts an attempt of everything due that there are slots for; returns how long nothing else falls due,
+    /// as far as is known.
+    async fn claim_all(&mut self, due: &mut Due) -> Result<Duration, DatabaseError> {
         while let Some(offer) = self.slots.offer() {
+            let now = self.clock.now();
+            match *due.borrow_and_update() {
+                None => break,
+                // Rounded up: a timer that fires a moment early finds nothing and looks again at once.
+                Some(at) if at > now => return Ok((at.since(now) + Duration::from_millis(1)).min(LOOK_EVERY)),
+                Some(_) => {}
+            }
             let room = self.room(offer.per_webhook_max, now);
             let claimed =
                 self.database.claim_deliveries(&self.owner, now, self.lease, room, offer.total).await?;
-            let more = u32::try_from(claimed.len()).is_ok_and(|claimed| claimed == offer.total);
             claimed.into_iter().for_each(|delivery| self.start(delivery));
-            if !more {
-                break;
-            }
-            now = self.clock.now();
         }
-        Ok(now)
+        Ok(LOOK_EVERY)
     }
 
     /// How many more requests may be made to each webhook.
-    fn room(&self, in_flight_max: u32, now: Timestamp) -> impl Fn(&Arc<Webhook>) -> u32 + Send + 'static {
-        let (endpoints, busy) = (self.endpoints.clone(), self.slots.busy());
-        move |webhook| {
-            let in_flight = busy.get(&webhook.id).copied().unwrap_or(0);
-            endpoints.room(webhook, in_flight, now).min(in_flight_max.saturating_sub(in_flight))
-        }
-    }
-
-    /// How long there is nothing to claim, as far as is known, after all that was due by `claimed` was claimed.
-    async fn until_due(&self, claimed: Timestamp) -> Duration {
-        // Whoever has no room gets some when an attempt ends, which is told, or with time.
-        let (endpoints, busy) = (self.endpoints.clone(), self.slots.busy());
-        let has_room = move |webhook: &Webhook| {
-            let in_flight = busy.get(&webhook.id).copied().unwrap_or(0);
-            endpoints.has_room(webhook.id, in_flight, claimed)
-        };
-        match self.database.next_due(claimed, has_room).await {
-            Ok(Some(due)) if due <= claimed => LOOK_AGAIN,
-            Ok(due) => match due.into_iter().chain(self.endpoints.more_room_at(claimed)).min() {
-                // Rounded up: a timer that fires a moment early finds nothing and looks again at once.
-                Some(at) => (at.since(self.clock.now()) + Duration::from_millis(1)).min(LOOK_EVERY),
-                None => LOOK_EVERY,
-            },
-            Err(error) => {
-                tracing::warn!(%error, "the time of the next due webhook cannot be read");
-                PAUSE
-            }
+    fn room(
+        &self,
+        in_flight_max: u32,
+        now: Timestamp,
+    ) -> impl Fn(&Arc<Webhook>, u32) -> Room + Send + 'static {
+        let endpoints = self.endpoints.clone();
+        move |webhook, in_flight| {
+            let room = endpoints.room(webhook, in_flight, now);
+            let more = room.requests.min(in_flight_max.saturating_sub(in_flight));
+            Room { more, at: room.more_at }
         }
     }
 

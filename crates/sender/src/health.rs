@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mediahooks_database::{ClaimedDelivery, HealthChange, WebhookHealth};
-use mediahooks_delivery::{Ended, Health, HealthPolicy, Outcome, Pace, RetryPolicy, Verdict};
+use mediahooks_delivery::{Ended, Health, HealthPolicy, Outcome, Pace, RetryPolicy, Room, Verdict};
 use mediahooks_model::webhook::Disabled;
 use mediahooks_model::{Timestamp, Webhook, WebhookId};
 
@@ -59,29 +59,11 @@ impl Endpoints {
     }
 
     /// How many more requests may be made to a webhook, as it is in the database now.
-    pub(crate) fn room(&self, webhook: &Arc<Webhook>, in_flight: u32, now: Timestamp) -> u32 {
+    pub(crate) fn room(&self, webhook: &Arc<Webhook>, in_flight: u32, now: Timestamp) -> Room {
         let mut known = self.known();
         let endpoint = known.entry(webhook.id).or_default();
         endpoint.look(webhook);
-        endpoint.pace.room(&endpoint.health, self.per_webhook, webhook.rate_limit, in_flight, now).requests
-    }
-
-    /// The same for one that may have changed since it was read.
-    pub(crate) fn has_room(&self, webhook: WebhookId, in_flight: u32, now: Timestamp) -> bool {
-        let mut known = self.known();
-        let Some(endpoint) = known.get_mut(&webhook) else { return true };
-        let limit = endpoint.webhook.as_deref().and_then(|webhook| webhook.rate_limit);
-        endpoint.pace.room(&endpoint.health, self.per_webhook, limit, in_flight, now).requests > 0
-    }
-
-    /// When there will be more room for somebody though nothing else happens, after `now`.
-    pub(crate) fn more_room_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let mut known = self.known();
-        let waits = known.values_mut().filter_map(|endpoint| {
-            let limit = endpoint.webhook.as_deref().and_then(|webhook| webhook.rate_limit);
-            endpoint.pace.room(&endpoint.health, self.per_webhook, limit, 0, now).more_at
-        });
-        waits.filter(|at| *at > now).min()
+        endpoint.pace.room(&endpoint.health, self.per_webhook, webhook.rate_limit, in_flight, now)
     }
 
     /// A request to it was started.

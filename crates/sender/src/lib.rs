@@ -109,7 +109,7 @@ impl<T: Transport> Sender<T> {
         let dispatcher = Dispatcher::new(database.clone(), &config, endpoints, attempter, settled);
         tokio::join!(dispatcher.run(shutdown), settler.run());
         // After a failure here the leases run out by themselves.
-        if let Err(error) = database.release_leases(&config.owner, clock.now()).await {
+        if let Err(error) = database.release_leases(&config.owner).await {
             tracing::debug!(%error, "leases were not given up at shutdown");
         }
     }

@@ -75,7 +75,8 @@ impl Slots {
     }
 
     /// How many each webhook has in flight.
-    pub(crate) fn busy(&self) -> HashMap<WebhookId, u32> {
+    #[cfg(test)]
+    fn busy(&self) -> HashMap<WebhookId, u32> {
         self.busy.clone()
     }
 }

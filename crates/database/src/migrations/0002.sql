@@ -57,3 +57,9 @@ CREATE TABLE event_horizon (
     seq               BIGINT NOT NULL
 );
 INSERT INTO event_horizon (one, seq) VALUES (1, 0);
+
+-- Deliveries: leases are no longer stored -----------------------------------------------------------
+
+UPDATE delivery SET next_us = 0 WHERE lease_owner IS NOT NULL;
+DROP INDEX delivery_leased;
+ALTER TABLE delivery DROP COLUMN lease_owner;

@@ -48,6 +48,15 @@ impl std::fmt::Debug for ClaimedDelivery {
     }
 }
 
+/// How many more deliveries of a webhook may be leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// So many.
+    pub more: u32,
+    /// When there may be more though nothing else happens. Absent: when one that is leased is recorded.
+    pub at: Option<Timestamp>,
+}
+
 /// The record of an attempt. Refused silently when the lease was lost to somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {

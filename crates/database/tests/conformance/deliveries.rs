@@ -80,7 +80,7 @@ async fn an_attempt_without_its_lease_is_not_recorded() {
     // The lease runs out and another takes over.
     let later = at(0).plus(MINUTE);
     assert_eq!(fresh.claim(later.plus_micros(-1)).await, []);
-    let other = fresh.db.claim_deliveries("other", later, MINUTE, |_| 9, 9).await.unwrap();
+    let other = fresh.db.claim_deliveries("other", later, MINUTE, |_, _| room(9), 9).await.unwrap();
     assert_eq!((other[0].id, other[0].attempt), (mine[0].id, 1));
     fresh.settle(&mine[0], Settled::Delivered, later).await;
     assert_eq!(attempts().await, 0);
@@ -89,7 +89,7 @@ async fn an_attempt_without_its_lease_is_not_recorded() {
     fresh.db.settle(vec![retry.clone(), retry.clone()], vec![], "other", later).await.unwrap();
     assert_eq!(attempts().await, 1);
     // The same owner again, but with the attempt it has reported already.
-    let again = fresh.db.claim_deliveries("other", later, MINUTE, |_| 9, 9).await.unwrap();
+    let again = fresh.db.claim_deliveries("other", later, MINUTE, |_, _| room(9), 9).await.unwrap();
     assert_eq!(again[0].attempt, 2);
     fresh.db.settle(vec![retry], vec![], "other", later).await.unwrap();
     assert_eq!(attempts().await, 1);
@@ -97,7 +97,7 @@ async fn an_attempt_without_its_lease_is_not_recorded() {
     let late = later.plus(MINUTE).plus(MINUTE);
     fresh.db.settle(vec![settlement(&again[0], Settled::Delivered)], vec![], "other", late).await.unwrap();
     assert_eq!(attempts().await, 2);
-    assert_eq!(fresh.db.next_due(late, |_| true).await.unwrap(), None);
+    assert_eq!(fresh.db.next_due(late), None);
 }
 
 #[tokio::test]
@@ -106,16 +106,57 @@ async fn webhooks_take_turns_and_keep_to_their_share() {
     fresh.db.commit((1..=5).map(clip).collect(), at(0)).await.unwrap();
     let idle = fresh.db.create_webhook(webhook("https://b.example/")).await.unwrap().id;
     fresh.db.commit((6..=9).map(clip).collect(), at(1)).await.unwrap();
-    let claim = async |of_busy, of_idle, total| {
-        let room = move |webhook: &Arc<Webhook>| if webhook.id == busy { of_busy } else { of_idle };
-        let claimed = fresh.db.claim_deliveries("me", at(2), MINUTE, room, total).await.unwrap();
+    let claim = async |seconds: i64, of_busy: u32, of_idle: u32, total| {
+        let room = move |webhook: &Arc<Webhook>, leased: u32| {
+            let most = if webhook.id == busy { of_busy } else { of_idle };
+            room(most.saturating_sub(leased))
+        };
+        let claimed = fresh.db.claim_deliveries("me", at(seconds * 1000), MINUTE, room, total).await.unwrap();
         claimed.into_iter().map(|one| one.webhook.id).collect::<Vec<_>>()
     };
-    assert_eq!(claim(9, 9, 0).await, []);
-    assert_eq!(claim(0, 2, 9).await, [idle, idle]);
-    assert_eq!(claim(7, 9, 4).await, [busy, idle, busy, idle]);
-    assert_eq!(claim(1, 0, 9).await, [busy]);
-    assert_eq!(claim(100, 100, 100).await, [busy; 6], "nothing is claimed twice");
+    assert_eq!(claim(1, 9, 9, 0).await, []);
+    assert_eq!(claim(2, 0, 2, 2).await, [idle, idle]);
+    assert_eq!(claim(3, 7, 9, 4).await, [busy, idle, busy, idle]);
+    assert_eq!(claim(4, 3, 0, 9).await, [busy]);
+    // Full: until one that is leased is recorded.
+    assert_eq!(claim(5, 100, 100, 100).await, []);
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_twice_and_a_record_makes_room() {
+    let (fresh, _) = Fresh::with_webhook().await;
+    fresh.db.commit((1..=5).map(clip).collect(), at(0)).await.unwrap();
+    let claim = async |ms, most: u32| {
+        let room = move |_: &Arc<Webhook>, leased: u32| room(most.saturating_sub(leased));
+        fresh.db.claim_deliveries("me", at(ms), MINUTE, room, 100).await.unwrap()
+    };
+    let first = claim(1, 2).await;
+    assert_eq!(first.len(), 2);
+    assert_eq!(claim(2, 2).await, []);
+    assert_eq!(fresh.db.next_due(at(2)), Some(at(1).plus(MINUTE)), "nothing to look for before that");
+    fresh.settle(&first[0], Settled::Delivered, at(3)).await;
+    assert_eq!(fresh.db.next_due(at(3)), Some(at(3)));
+    let second = claim(4, 2).await;
+    assert_eq!(second.len(), 1);
+    assert!(!first.contains(&second[0]));
+    fresh.settle(&first[1], Settled::Retry { at: at(5) }, at(5)).await;
+    let rest = claim(6, 9).await;
+    assert_eq!((rest.len(), rest[2].id, rest[2].attempt), (3, first[1].id, 2));
+    assert_eq!(claim(7, 9).await, []);
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_claim_and_a_crash_gives_up_every_lease() {
+    let (fresh, _) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1), clip(2), step(2, fail())], at(0)).await.unwrap();
+    let claimed = fresh.claim(at(0)).await;
+    fresh.settle(&claimed[0], Settled::Delivered, at(1)).await;
+    let fresh = fresh.reopen();
+    let again = fresh.claim(at(2)).await;
+    assert_eq!(again, claimed[1..], "not what was recorded, and in order");
+    // Recorded by the process before this one, as it were.
+    fresh.settle(&claimed[0], Settled::Retry { at: at(3) }, at(3)).await;
+    assert_eq!(fresh.claim(at(9)).await, []);
 }
 
 #[tokio::test]
@@ -123,42 +164,47 @@ async fn leases_can_be_given_up() {
     let (fresh, _) = Fresh::with_webhook().await;
     fresh.db.commit(vec![clip(1)], at(0)).await.unwrap();
     let claimed = fresh.claim(at(0)).await;
-    fresh.db.release_leases("other", at(1)).await.unwrap();
+    fresh.db.release_leases("other").await.unwrap();
     assert_eq!(fresh.claim(at(1)).await, []);
-    fresh.db.release_leases("me", at(1)).await.unwrap();
-    assert_eq!(fresh.db.next_due(at(1), |_| true).await.unwrap(), Some(at(1)));
+    fresh.db.release_leases("me").await.unwrap();
+    assert_eq!(fresh.db.next_due(at(1)), Some(at(1)));
     assert_eq!(fresh.claim(at(1)).await, claimed);
 }
 
 #[tokio::test]
 async fn the_next_due_moment_is_the_earliest_of_all_webhooks() {
     let (fresh, _) = Fresh::with_webhook().await;
-    assert_eq!(fresh.db.next_due(at(0), |_| true).await.unwrap(), None);
+    assert_eq!(fresh.db.next_due(at(0)), None);
     fresh.db.commit(vec![clip(1), clip(2)], at(5)).await.unwrap();
-    assert_eq!(fresh.db.next_due(at(5), |_| true).await.unwrap(), Some(at(5)));
-    assert_eq!(fresh.db.next_due(at(7), |_| true).await.unwrap(), Some(at(7)), "never before now");
+    assert_eq!(fresh.db.next_due(at(5)), Some(at(5)));
+    assert_eq!(fresh.db.next_due(at(7)), Some(at(7)), "never before now");
     let claimed = fresh.claim(at(5)).await;
-    assert_eq!(fresh.db.next_due(at(5), |_| true).await.unwrap(), Some(at(5).plus(MINUTE)));
+    assert_eq!(fresh.db.next_due(at(5)), Some(at(5).plus(MINUTE)));
     fresh.settle(&claimed[0], Settled::Retry { at: at(900) }, at(6)).await;
-    assert_eq!(fresh.db.next_due(at(6), |_| true).await.unwrap(), Some(at(900)));
+    assert_eq!(fresh.db.next_due(at(6)), Some(at(900)));
 }
 
 #[tokio::test]
-async fn the_sender_is_woken_by_what_it_has_to_send_and_nothing_else() {
+async fn the_sender_is_told_when_there_is_something_to_send() {
     let (fresh, id) = Fresh::with_webhook().await;
-    let mut woken = fresh.db.subscribe_committed();
-    woken.mark_unchanged();
+    let mut due = fresh.db.subscribe_due();
+    due.mark_unchanged();
     fresh.db.ping().await.unwrap();
     fresh.db.commit(timeline_with(1, 0).split_off(1), at(0)).await.unwrap_err();
-    assert!(!woken.has_changed().unwrap());
+    assert!(!due.has_changed().unwrap());
     fresh.db.commit(vec![clip(1), step(1, finish())], at(0)).await.unwrap();
-    woken.changed().await.unwrap();
+    due.changed().await.unwrap();
+    assert_eq!(*due.borrow_and_update(), Some(at(0)));
     let claimed = fresh.claim(at(0)).await;
-    assert!(!woken.has_changed().unwrap());
+    assert_eq!(*due.borrow_and_update(), Some(at(0).plus(MINUTE)), "the lease");
     fresh.settle(&claimed[0], Settled::Delivered, at(1)).await;
-    assert!(woken.has_changed().unwrap(), "the next one of the same asset is due");
-    woken.mark_unchanged();
+    assert_eq!(*due.borrow_and_update(), Some(at(1)), "the next one of the same asset");
+    let claimed = fresh.claim(at(1)).await;
+    fresh.settle(&claimed[0], Settled::Retry { at: at(70) }, at(2)).await;
+    assert_eq!(*due.borrow_and_update(), Some(at(70)));
     assert!(fresh.db.delete_webhook(id).await.unwrap());
-    fresh.db.commit(vec![clip(2)], at(2)).await.unwrap();
-    assert!(!woken.has_changed().unwrap(), "nobody wants to be told");
+    assert_eq!(fresh.claim(at(70)).await, []);
+    assert_eq!(*due.borrow_and_update(), None);
+    fresh.db.commit(vec![clip(2)], at(71)).await.unwrap();
+    assert_eq!(*due.borrow_and_update(), None, "nobody wants to be told");
 }

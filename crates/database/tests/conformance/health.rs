@@ -40,7 +40,7 @@ async fn a_suspended_webhook_is_probed_with_what_was_not_attempted_for_longest()
     fresh.settle_with(retries, change(id, None, until(100)), at(2)).await;
     assert_eq!(fresh.disabled(id).await, until(100));
     assert_eq!(fresh.claim(at(99)).await, []);
-    assert_eq!(fresh.db.next_due(at(2), |_| true).await.unwrap(), Some(at(100)));
+    assert_eq!(fresh.db.next_due(at(2)), Some(at(100)));
 
     // One, though none is due and there is room for more.
     let probe = fresh.claim(at(100)).await;
@@ -101,9 +101,9 @@ async fn deliveries_that_are_held_for_too_long_are_given_up_and_shown() {
     let (fresh, id) = Fresh::with_webhook().await;
     fresh.db.commit(vec![clip(1), clip(2), clip(3)], at(0)).await.unwrap();
     fresh.db.commit(vec![step(1, fail()), step(2, fail())], at(500)).await.unwrap();
-    let claimed = fresh.db.claim_deliveries("me", at(500), MINUTE, |_| 1, 1).await.unwrap();
+    let claimed = fresh.db.claim_deliveries("me", at(500), MINUTE, |_, _| room(1), 1).await.unwrap();
     fresh.settle(&claimed[0], Settled::Retry { at: at(90_000) }, at(500)).await;
-    let leased = fresh.db.claim_deliveries("me", at(500), MINUTE, |_| 1, 1).await.unwrap();
+    let leased = fresh.db.claim_deliveries("me", at(500), MINUTE, |_, _| room(1), 1).await.unwrap();
 
     // In batches of one, of all that happened before 400, except what is being attempted.
     assert_eq!(fresh.db.expire_deliveries(at(400), at(1000), 1).await.unwrap(), 2);

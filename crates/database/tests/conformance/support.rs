@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use mediahooks_database::{
-    Asset, AssetChange, Attempt, Change, ClaimedDelivery, Database, Feed, NewAsset, Options, Recipe, Run,
-    Segment, Settled, Settlement, Timeline, Timings,
+    Asset, AssetChange, Attempt, Change, ClaimedDelivery, Database, Feed, NewAsset, Options, Recipe, Room,
+    Run, Segment, Settled, Settlement, Timeline, Timings,
 };
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::webhook::Subscriptions;
@@ -57,19 +57,32 @@ impl Fresh {
         self.db.update_webhook(id, false, now, change).await.unwrap().unwrap()
     }
 
+    /// As the next process finds it.
+    pub fn reopen(self) -> Fresh {
+        let Fresh { db, dir } = self;
+        drop(db);
+        let db = Database::open(&dir.path().join("mediahooks.db"), Options::default()).unwrap();
+        Fresh { db, dir }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("mediahooks.db")
     }
 
     /// Claims everything that is due for the owner `me`, with a lease of a minute.
     pub async fn claim(&self, now: Timestamp) -> Vec<ClaimedDelivery> {
-        self.db.claim_deliveries("me", now, MINUTE, |_| 100, 100).await.unwrap()
+        self.db.claim_deliveries("me", now, MINUTE, |_, _| room(100), 100).await.unwrap()
     }
 
     /// Records that an attempt of `me` ended so.
     pub async fn settle(&self, claimed: &ClaimedDelivery, settled: Settled, now: Timestamp) {
         self.db.settle(vec![settlement(claimed, settled)], vec![], "me", now).await.unwrap();
     }
+}
+
+/// Room for so many more.
+pub fn room(more: u32) -> Room {
+    Room { more, at: None }
 }
 
 pub const MINUTE: Duration = Duration::from_secs(60);

@@ -181,10 +181,8 @@ async fn nothing_due(database: &Database, deadline: Instant) {
     loop {
         let now = human::now();
         let left = deadline.saturating_duration_since(Instant::now());
-        let due = database.next_due(now, |_| true).await;
-        let is_due = matches!(due, Ok(Some(due)) if due.since(now) < left);
-        let under_way = database.has_leases().await.unwrap_or(false);
-        if left.is_zero() || !(is_due || under_way) {
+        let is_due = database.next_due(now).is_some_and(|due| due.since(now) < left);
+        if left.is_zero() || !(is_due || database.has_leases()) {
             return;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
