@@ -142,6 +142,23 @@ impl Database {
         Ok(deliveries)
     }
 
+    /// Gives up leases of `owner` that it makes no attempt under: they may be claimed again.
+    pub async fn return_leases(&self, owner: &str, ids: Vec<DeliveryId>) -> Result<()> {
+        let owner = owner.to_owned();
+        self.write(move |tx| {
+            let mut queue = tx.queue();
+            for id in ids {
+                let lease = queue.lease(id).filter(|lease| *lease.owner == *owner);
+                if let Some(webhook) = lease.map(|lease| lease.webhook) {
+                    queue.set(id, None);
+                    queue.look(webhook, Timestamp::EPOCH);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Gives up every lease of `owner`, when it ends and when it begins anew: what it had leased may be
     /// claimed again.
     pub async fn release_leases(&self, owner: &str) -> Result<()> {

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_model::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 pub use account::ApiSecret;
@@ -70,6 +70,11 @@ impl Default for Options {
     }
 }
 
+/// One thread has the connection that writes: it needs no lock of the engine's.
+const WRITER: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
+    .union(OpenFlags::SQLITE_OPEN_CREATE)
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
 /// The database of one server. Clones share it; the last one dropped ends the writer thread.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -94,7 +99,8 @@ impl Database {
     /// [`DatabaseError::NewerSchema`] when a newer version of this program wrote it.
     pub fn open(path: &Path, options: Options) -> Result<Database> {
         let lock = lock_exclusively(path)?;
-        let mut connection = Connection::open(path).map_err(|error| DatabaseError::from(error).at(path))?;
+        let mut connection =
+            Connection::open_with_flags(path, WRITER).map_err(|error| DatabaseError::from(error).at(path))?;
         schema::configure(&connection)?;
         schema::migrate(&mut connection)?;
         let writer = Writer::start(connection, options.queue, options.first_attempt_after)?;
@@ -148,7 +154,7 @@ impl Database {
         }
     }
 
-    /// Changes whenever events became durable, as [`Database::subscribe_committed`] does for deliveries.
+    /// Changes whenever events became durable, as [`Database::subscribe_due`] does for deliveries.
     pub fn subscribe_events(&self) -> watch::Receiver<u64> {
         match &self.inner.writer {
             Some(writer) => writer.subscribe_events(),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::error::{DatabaseError, Result};
@@ -22,8 +23,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sets up the connection that writes.
 pub(crate) fn configure(connection: &Connection) -> Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    configure_statements(connection)?;
     // FULL: in WAL mode NORMAL would leave the newest commits to the page cache.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
@@ -38,10 +38,17 @@ pub(crate) fn configure(connection: &Connection) -> Result<()> {
 
 /// Sets up a connection that reads.
 pub(crate) fn configure_reader(connection: &Connection) -> Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    configure_statements(connection)?;
     connection
         .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
+    Ok(())
+}
+
+fn configure_statements(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // Otherwise many statements are parsed anew whenever their parameters change, to plan by the values.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

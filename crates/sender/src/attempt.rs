@@ -1,9 +1,11 @@
 //! One attempt: sign, send, hand in what it came to.
 //!
-//! Started by the dispatcher for a delivery it has leased. What always holds: every attempt that is not
-//! cut by the end of the process hands in exactly one record.
+//! Started by the dispatcher for a delivery it has leased; the task of an attempt goes on with whatever is to be
+//! sent next. What always holds: every attempt that is not cut by the end of the process hands in exactly one
+//! record.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use mediahooks_database::{Attempt, ClaimedDelivery};
@@ -14,6 +16,8 @@ use mediahooks_model::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use crate::keys::Keys;
+use crate::lanes::SharedLanes;
 use crate::surroundings::Clock;
 use crate::transport::{Exchanged, Transport};
 
@@ -21,6 +25,8 @@ use crate::transport::{Exchanged, Transport};
 pub(crate) struct Attempter<T> {
     pub(crate) transport: T,
     pub(crate) clock: Clock,
+    pub(crate) keys: Mutex<Keys>,
+    pub(crate) lanes: Arc<SharedLanes>,
     /// To the settler.
     pub(crate) finished: UnboundedSender<Finished>,
 }
@@ -36,9 +42,20 @@ pub(crate) struct Finished {
 }
 
 impl<T: Transport> Attempter<T> {
-    /// Makes the attempt that `delivery` asks for.
-    pub(crate) async fn attempt(&self, delivery: ClaimedDelivery, key: Result<SigningKey, InvalidSecret>) {
+    /// Makes the attempt that `first` asks for, and others in its slot for as long as there are any.
+    pub(crate) async fn work(&self, first: ClaimedDelivery) {
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            let webhook = delivery.webhook.id;
+            let well = self.attempt(delivery).await;
+            next = self.lanes.ended(webhook, well, self.clock.now());
+        }
+    }
+
+    /// Makes one attempt; whether the endpoint took it, or nothing is known of it.
+    async fn attempt(&self, delivery: ClaimedDelivery) -> bool {
         let (started, begin) = (self.clock.now(), Instant::now());
+        let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&delivery.webhook, started);
         let sending = send(&self.transport, &delivery, key, started);
         // An attempt that were to vanish would hold its slot, and its webhook's others, for ever.
         let exchanged = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| {
@@ -58,8 +75,10 @@ impl<T: Transport> Attempter<T> {
             response,
         };
         let outcome = Outcome { result, duration: took };
+        let well = stale || outcome.delivered();
         // The settler is gone only when everything is dropped at once.
         let _ = self.finished.send(Finished { delivery, outcome, stale, attempt });
+        well
     }
 }
 

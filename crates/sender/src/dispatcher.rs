@@ -1,15 +1,14 @@
 //! Claims what is due and starts attempts.
 //!
-//! One loop; it wakes when the database says that something is due, when a slot was given back, when the
-//! moment comes at which something falls due, and every few seconds in case that the clock was set. The database hands out only the oldest unsettled delivery of each
-//! webhook and subject, so order is its to keep; which endpoint gets how much is decided by `slots`.
+//! One loop; it wakes when the database says that something is due, when there is room
+//! again, when the moment comes at which something falls due, and every few seconds in case that the clock was set. The database hands out only the oldest unsettled delivery of each
+//! webhook and subject, so order is its to keep; which endpoint gets how much is decided by `lanes`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{ClaimedDelivery, Database, DatabaseError, Room};
+use mediahooks_database::{Database, DatabaseError, Room};
 use mediahooks_model::{Timestamp, Webhook};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Attempter;
 use crate::config::SenderConfig;
 use crate::health::Endpoints;
-use crate::keys::Keys;
-use crate::settle::Settled;
-use crate::slots::Slots;
+use crate::lanes::SharedLanes;
 use crate::surroundings::Clock;
 use crate::transport::Transport;
 
 /// The longest time without looking for what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Deliveries claimed at once at most, so that nobody who writes waits for long.
+const CLAIM_MAX: u32 = 256;
 
 /// The pause after a claim that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -39,12 +39,12 @@ pub(crate) struct Dispatcher<T> {
     owner: String,
     lease: Duration,
     grace: Duration,
-    slots: Slots,
+    /// How long after its claim a delivery may still be attempted within its lease.
+    start_within: Duration,
+    lanes: Arc<SharedLanes>,
     endpoints: Arc<Endpoints>,
-    keys: Keys,
     attempter: Arc<Attempter<T>>,
     attempts: JoinSet<()>,
-    settled: UnboundedReceiver<Settled>,
 }
 
 impl<T: Transport> Dispatcher<T> {
@@ -53,7 +53,6 @@ impl<T: Transport> Dispatcher<T> {
         config: &SenderConfig,
         endpoints: Arc<Endpoints>,
         attempter: Attempter<T>,
-        settled: UnboundedReceiver<Settled>,
     ) -> Self {
         Self {
             database,
@@ -61,12 +60,11 @@ impl<T: Transport> Dispatcher<T> {
             owner: config.owner.clone(),
             lease: config.lease,
             grace: config.grace,
-            slots: Slots::new(config.per_webhook, config.total),
+            start_within: config.lease.saturating_sub(config.deadline),
+            lanes: attempter.lanes.clone(),
             endpoints,
-            keys: Keys::default(),
             attempter: Arc::new(attempter),
             attempts: JoinSet::new(),
-            settled,
         }
     }
 
@@ -75,6 +73,7 @@ impl<T: Transport> Dispatcher<T> {
         if shutdown.run_until_cancelled(self.take_over()).await.is_some() {
             self.dispatch(&shutdown).await;
         }
+        self.lanes.lock().close();
         let ended = async { while self.attempts.join_next().await.is_some() {} };
         if tokio::time::timeout(self.grace, ended).await.is_err() {
             let cut = self.attempts.len();
@@ -115,61 +114,61 @@ impl<T: Transport> Dispatcher<T> {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 changed = due.changed() => if changed.is_err() { return },
-                Some(settled) = self.settled.recv() => self.free(settled),
+                () = self.lanes.changed.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Starts an attempt of everything due that there are slots for; returns how long nothing else falls due,
-    /// as far as is known.
+    /// Claims everything due that there is room for, and starts what may be started; returns how long nothing
+    /// else falls due, as far as is known.
     async fn claim_all(&mut self, due: &mut Due) -> Result<Duration, DatabaseError> {
-        while let Some(offer) = self.slots.offer() {
+        loop {
+            self.start_all();
+            let (room, returned) = {
+                let mut lanes = self.lanes.lock();
+                (lanes.room(), lanes.take_returned())
+            };
+            if !returned.is_empty() {
+                self.database.return_leases(&self.owner, returned).await?;
+            }
             let now = self.clock.now();
             match *due.borrow_and_update() {
-                None => break,
                 // Rounded up: a timer that fires a moment early finds nothing and looks again at once.
                 Some(at) if at > now => return Ok((at.since(now) + Duration::from_millis(1)).min(LOOK_EVERY)),
-                Some(_) => {}
+                Some(_) if room > 0 => {}
+                _ => return Ok(LOOK_EVERY),
             }
-            let room = self.room(offer.per_webhook_max, now);
-            let claimed =
-                self.database.claim_deliveries(&self.owner, now, self.lease, room, offer.total).await?;
-            claimed.into_iter().for_each(|delivery| self.start(delivery));
+            let (most, room) = (room.min(CLAIM_MAX), self.room(room, now));
+            let claimed = self.database.claim_deliveries(&self.owner, now, self.lease, room, most).await?;
+            let start_by = now.plus(self.start_within);
+            let mut lanes = self.lanes.lock();
+            for delivery in claimed {
+                self.endpoints.claimed(delivery.webhook.id);
+                lanes.push(delivery, start_by);
+            }
         }
-        Ok(LOOK_EVERY)
     }
 
-    /// How many more requests may be made to each webhook.
-    fn room(
-        &self,
-        in_flight_max: u32,
-        now: Timestamp,
-    ) -> impl Fn(&Arc<Webhook>, u32) -> Room + Send + 'static {
+    /// Starts what there are slots for.
+    fn start_all(&mut self) {
+        while self.attempts.try_join_next().is_some() {}
+        let now = self.clock.now();
+        loop {
+            let Some(delivery) = self.lanes.lock().next(now) else { break };
+            let attempter = self.attempter.clone();
+            self.attempts.spawn(async move { attempter.work(delivery).await });
+        }
+    }
+
+    /// How many more deliveries of each webhook may be claimed.
+    fn room(&self, claimed_max: u32, now: Timestamp) -> impl Fn(&Arc<Webhook>, u32) -> Room + Send + 'static {
         let endpoints = self.endpoints.clone();
-        move |webhook, in_flight| {
-            let room = endpoints.room(webhook, in_flight, now);
-            let more = room.requests.min(in_flight_max.saturating_sub(in_flight));
+        move |webhook, claimed| {
+            let room = endpoints.room(webhook, claimed, now);
+            // As many as are left for all others.
+            let more = room.requests.min(claimed_max.saturating_sub(claimed));
             Room { more, at: room.more_at }
         }
-    }
-
-    fn start(&mut self, delivery: ClaimedDelivery) {
-        if !self.slots.take(delivery.id, delivery.attempt, delivery.webhook.id) {
-            return;
-        }
-        let key = self.keys.get(&delivery.webhook, self.clock.now());
-        self.endpoints.started(delivery.webhook.id);
-        let attempter = self.attempter.clone();
-        self.attempts.spawn(async move { attempter.attempt(delivery, key).await });
-    }
-
-    /// Gives back the slot of `settled` and of whatever else was settled with it.
-    fn free(&mut self, settled: Settled) {
-        self.slots.free(settled.delivery, settled.attempt);
-        while let Ok(settled) = self.settled.try_recv() {
-            self.slots.free(settled.delivery, settled.attempt);
-        }
-        while self.attempts.try_join_next().is_some() {}
     }
 }

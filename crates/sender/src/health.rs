@@ -13,6 +13,10 @@ use mediahooks_delivery::{Ended, Health, HealthPolicy, Outcome, Pace, RetryPolic
 use mediahooks_model::webhook::Disabled;
 use mediahooks_model::{Timestamp, Webhook, WebhookId};
 
+/// Deliveries that are claimed ahead of a quick endpoint, for each request that may be in flight to it: they
+/// wait for their turn and for the disk. Enough that it is not waited for transactions of some milliseconds.
+const AHEAD_PER_SLOT: u32 = 7;
+
 /// Every endpoint that anything is known of.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
@@ -30,6 +34,9 @@ struct Endpoint {
     stored: Option<Disabled>,
     health: Health,
     pace: Pace,
+    /// Deliveries that may be claimed beyond those that may be in flight: one more with each that is accepted,
+    /// none after one that fails, so that an endpoint that hangs keeps nothing claimed.
+    ahead: u32,
     /// Whether `health` is known here only.
     changed: bool,
 }
@@ -58,16 +65,18 @@ impl Endpoints {
         }
     }
 
-    /// How many more requests may be made to a webhook, as it is in the database now.
-    pub(crate) fn room(&self, webhook: &Arc<Webhook>, in_flight: u32, now: Timestamp) -> Room {
+    /// How many more deliveries of a webhook may be claimed, as it is in the database now.
+    pub(crate) fn room(&self, webhook: &Arc<Webhook>, claimed: u32, now: Timestamp) -> Room {
         let mut known = self.known();
         let endpoint = known.entry(webhook.id).or_default();
         endpoint.look(webhook);
-        endpoint.pace.room(&endpoint.health, self.per_webhook, webhook.rate_limit, in_flight, now)
+        // One with a rate limit is not claimed from faster than it may be sent to.
+        let ahead = if webhook.rate_limit.is_none() { endpoint.ahead } else { 0 };
+        endpoint.pace.room(&endpoint.health, self.per_webhook + ahead, webhook.rate_limit, claimed, now)
     }
 
-    /// A request to it was started.
-    pub(crate) fn started(&self, webhook: WebhookId) {
+    /// A delivery to it was claimed.
+    pub(crate) fn claimed(&self, webhook: WebhookId) {
         if let Some(endpoint) = self.known().get_mut(&webhook) {
             endpoint.pace.started();
         }
@@ -98,6 +107,8 @@ impl Endpoints {
         let before = endpoint.health.clone();
         let verdict = endpoint.health.judge(&self.retry, &self.health, ended, now, jitter);
         let delivered = verdict == Verdict::Delivered;
+        let ahead_max = self.per_webhook.saturating_mul(AHEAD_PER_SLOT);
+        endpoint.ahead = if delivered { (endpoint.ahead + 1).min(ahead_max) } else { 0 };
         endpoint.pace.ended(&endpoint.health, delivered, before.disabled.is_some(), self.per_webhook);
         // An endpoint that is well stays so with every success: that is nothing to write down.
         let still_well = delivered && before.failures == 0 && before.disabled.is_none();

@@ -9,7 +9,7 @@
 //! - `dispatcher`: claims what is due and starts attempts;
 //! - `attempt`: signs and sends;
 //! - `keys`: signing keys, prepared once;
-//! - `slots`: how many attempts may be in flight, and whose;
+//! - `lanes`: what is claimed, how many attempts may be in flight, and whose;
 //! - `exchange`: one HTTP request and its response;
 //! - `endpoint`, `pool`: an endpoint made ready, and its open connections;
 //! - `connect`, `tls`: from a host to a connection;
@@ -29,16 +29,16 @@ mod exchange;
 mod failure;
 mod health;
 mod keys;
+mod lanes;
 mod pool;
 pub mod resolver;
 mod settle;
-mod slots;
 pub mod surroundings;
 mod telemetry;
 mod tls;
 pub mod transport;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use mediahooks_database::Database;
 use tokio::sync::mpsc;
@@ -54,6 +54,7 @@ pub use transport::{Exchanged, Transport};
 use attempt::Attempter;
 use dispatcher::Dispatcher;
 use health::Endpoints;
+use lanes::SharedLanes;
 use settle::Settler;
 
 /// Sends what the database says is owed, until it is told to stop.
@@ -98,15 +99,21 @@ impl<T: Transport> Sender<T> {
     /// sent again by the next run of the same [`SenderConfig::owner`].
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { database, config, transport, clock, dice } = self;
-        // Neither queue grows past the slots: one entry per attempt in flight.
+        // Does not grow past what may be claimed.
         let (finished, to_settle) = mpsc::unbounded_channel();
-        let (free, settled) = mpsc::unbounded_channel();
+        let lanes = Arc::new(SharedLanes::new(config.per_webhook, config.total));
         let endpoints = Endpoints::new(config.retry.clone(), config.health.clone(), config.per_webhook);
         let endpoints = Arc::new(endpoints);
-        let settler =
-            Settler::new(database.clone(), &config, endpoints.clone(), (clock, dice), to_settle, free);
-        let attempter = Attempter { transport, clock, finished };
-        let dispatcher = Dispatcher::new(database.clone(), &config, endpoints, attempter, settled);
+        let settler = Settler::new(
+            database.clone(),
+            &config,
+            endpoints.clone(),
+            (clock, dice),
+            to_settle,
+            lanes.clone(),
+        );
+        let attempter = Attempter { transport, clock, keys: Mutex::default(), lanes, finished };
+        let dispatcher = Dispatcher::new(database.clone(), &config, endpoints, attempter);
         tokio::join!(dispatcher.run(shutdown), settler.run());
         // After a failure here the leases run out by themselves.
         if let Err(error) = database.release_leases(&config.owner).await {

@@ -1,8 +1,8 @@
 //! Decides what follows attempts, and writes both down.
 //!
 //! The dispatcher's attempts hand in what they came to; those that arrive while one write is on its way go
-//! together in the next. What always holds: a slot is given back only after its record is durable, or
-//! after it is certain that it cannot be written. Even then nothing is lost: a delivery without a record
+//! together in the next. What always holds: an attempt counts as claimed until its record is durable, or it is
+//! certain that it cannot be written. Even then nothing is lost: a delivery without a record
 //! is due again when its lease runs out.
 
 use std::collections::BTreeSet;
@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use mediahooks_database::{Attempt, ClaimedDelivery, Database, DatabaseError, HealthChange, Settlement};
 use mediahooks_delivery::Verdict;
-use mediahooks_model::{DeliveryId, WebhookId};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use mediahooks_model::WebhookId;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::attempt::Finished;
 use crate::config::SenderConfig;
 use crate::health::{Endpoints, Judged};
+use crate::lanes::SharedLanes;
 use crate::surroundings::{Clock, Dice};
 use crate::telemetry;
 
@@ -25,13 +26,6 @@ const BATCH_MAX: usize = 256;
 
 /// The pause after a write that failed.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// An attempt whose record is written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settled {
-    pub(crate) delivery: DeliveryId,
-    pub(crate) attempt: u32,
-}
 
 /// Where records are written: the database, for one owner of leases.
 pub(crate) trait Ledger {
@@ -60,7 +54,7 @@ impl Ledger for Leases {
     }
 }
 
-/// Takes finished attempts and gives their slots back.
+/// Takes finished attempts until their records are written.
 pub(crate) struct Settler<L> {
     ledger: L,
     endpoints: Arc<Endpoints>,
@@ -70,7 +64,7 @@ pub(crate) struct Settler<L> {
     /// Pauses that are made once no more attempts can come.
     last_pauses: u32,
     finished: UnboundedReceiver<Finished>,
-    free: UnboundedSender<Settled>,
+    lanes: Arc<SharedLanes>,
 }
 
 /// Records that are written together.
@@ -88,11 +82,11 @@ impl Settler<Leases> {
         endpoints: Arc<Endpoints>,
         (clock, dice): (Clock, Dice),
         finished: UnboundedReceiver<Finished>,
-        free: UnboundedSender<Settled>,
+        lanes: Arc<SharedLanes>,
     ) -> Self {
         let ledger = Leases { database, owner: config.owner.clone(), clock };
         let last_pauses = u32::try_from(config.grace.as_secs()).unwrap_or(u32::MAX);
-        Self { ledger, endpoints, clock, dice, pause: PAUSE, last_pauses, finished, free }
+        Self { ledger, endpoints, clock, dice, pause: PAUSE, last_pauses, finished, lanes }
     }
 }
 
@@ -104,11 +98,8 @@ impl<L: Ledger> Settler<L> {
             finished.drain(..).for_each(|finished| self.judge(finished, &mut batch));
             self.write(&mut batch).await;
             batch.webhooks.clear();
-            for settlement in batch.settlements.drain(..) {
-                let settled = Settled { delivery: settlement.id, attempt: settlement.attempt.number };
-                // At shutdown nobody waits for slots any more.
-                let _ = self.free.send(settled);
-            }
+            let recorded = batch.settlements.drain(..);
+            self.lanes.recorded(recorded.map(|settlement| (settlement.id, settlement.attempt.number)));
         }
     }
 
@@ -214,7 +205,7 @@ mod tests {
     use mediahooks_database::Timings;
     use mediahooks_delivery::{AttemptResult, HealthPolicy, Outcome, RetryPolicy};
     use mediahooks_model::webhook::Subscriptions;
-    use mediahooks_model::{EventId, Timestamp, Webhook};
+    use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -276,11 +267,15 @@ mod tests {
         Finished { delivery, outcome: Outcome { result, duration: Duration::ZERO }, stale: false, attempt }
     }
 
-    /// Settles deliveries 1 to 3, handed in before the settler runs; returns the slots given back.
-    async fn settle_three(ledger: &Scripted) -> Vec<i64> {
+    /// Settles deliveries 1 to 3, handed in before the settler runs; all of them are let go.
+    async fn settle_three(ledger: &Scripted) {
         let (finished, to_settle) = mpsc::unbounded_channel();
-        let (free, mut freed) = mpsc::unbounded_channel();
-        (1..=3).for_each(|id| finished.send(self::finished(id)).unwrap());
+        let lanes = Arc::new(SharedLanes::new(16, 16));
+        let room = lanes.lock().room();
+        for id in 1..=3 {
+            lanes.lock().push(self::finished(id).delivery, Timestamp::EPOCH);
+            finished.send(self::finished(id)).unwrap();
+        }
         drop(finished);
         let endpoints = Arc::new(Endpoints::new(RetryPolicy::default(), HealthPolicy::default(), 16));
         let settler = Settler {
@@ -291,20 +286,16 @@ mod tests {
             pause: Duration::ZERO,
             last_pauses: 3,
             finished: to_settle,
-            free,
+            lanes: lanes.clone(),
         };
         settler.run().await;
-        let mut ids = Vec::new();
-        while let Some(settled) = freed.recv().await {
-            ids.push(settled.delivery.0);
-        }
-        ids
+        assert_eq!(lanes.lock().room(), room);
     }
 
     #[tokio::test]
     async fn what_is_finished_together_is_written_together() {
         let ledger = Scripted::default();
-        assert_eq!(settle_three(&ledger).await, [1, 2, 3]);
+        settle_three(&ledger).await;
         assert_eq!(*ledger.written.lock().unwrap(), [[1, 2, 3]]);
     }
 
@@ -312,7 +303,7 @@ mod tests {
     async fn a_failing_disk_is_waited_for() {
         let ledger =
             Scripted { failures: Mutex::new(vec![unavailable(), unavailable()]), ..Scripted::default() };
-        assert_eq!(settle_three(&ledger).await, [1, 2, 3]);
+        settle_three(&ledger).await;
         assert_eq!(*ledger.written.lock().unwrap(), [[1, 2, 3]]);
     }
 
@@ -327,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn one_record_that_cannot_be_written_costs_no_other() {
         let ledger = Scripted { poison: Some(DeliveryId(2)), ..Scripted::default() };
-        assert_eq!(settle_three(&ledger).await, [1, 2, 3]);
+        settle_three(&ledger).await;
         assert_eq!(*ledger.written.lock().unwrap(), [[1], [3]]);
     }
 }
