@@ -1,7 +1,7 @@
 //! A publisher that can send whatever breaks recorders, the same every time.
 //!
 //! A broadcast is a list of FLV [`Tag`]s with the moment each is sent, which a test may bend at will:
-//! [`Source`] makes regular ones, [`recorded`] those of a real encoder. [`push`] hands them to a sink on a
+//! [`Source`] makes regular ones, [`recorded`] those of a real encoder. [`Simulated`] hands them to a sink on a
 //! [`SimulatedClock`], hours in a moment; [`send`] sends them over RTMP. Either way they pass through the
 //! product's own demuxer.
 
