@@ -197,7 +197,7 @@ fn members(value: &Value, at: &str, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn sample_bodies_have_the_members_that_are_sent() {
+fn sample_and_fake_bodies_have_the_members_that_are_sent() {
     use mediahooks_model::event::{FeedEvent, FeedFacts, MediaEvent, MediaFacts, feed_event, media_event};
     use mediahooks_model::*;
 
@@ -251,6 +251,13 @@ fn sample_bodies_have_the_members_that_are_sent() {
     for event in [FeedEvent::Started, FeedEvent::Ended] {
         members(&serde_json::from_str(&feed_event(id, event, at, &feed).body).unwrap(), "feeds", &mut sent);
     }
+    let mut faked = BTreeSet::new();
+    for event in [fake::completed_clip("a"), fake::errored_recording("a"), fake::feed_started("f")] {
+        let body = serde_json::from_str(&event.to_json().unwrap()).unwrap();
+        members(&body, &event.type_name, &mut faked);
+    }
+    assert!(faked.is_subset(&sent), "{:?}", faked.difference(&sent).collect::<Vec<_>>());
+
     let mut shown = BTreeSet::new();
     for sample in blocks(PAGE, "json") {
         let sample: Value = serde_json::from_str(&sample).unwrap();
