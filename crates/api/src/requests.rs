@@ -198,12 +198,23 @@ bodies! {
 
     /// Asks for clips.
     NewClip {
-        /// From when on.
-        #[schema(required, value_type = String, format = DateTime)]
+        /// From when on; required unless `last` or `next` is given.
+        #[schema(value_type = Option<String>, format = DateTime)]
         start_time: Option<Timestamp>,
         /// Up to when; default: when the request arrived.
         #[schema(value_type = Option<String>, format = DateTime)]
         stop_time: Option<Timestamp>,
+        /// The last so many seconds by the server's clock, in place of `startTime`. Ours.
+        #[schema(minimum = 0)]
+        last: Option<f64>,
+        /// And the next so many seconds, in place of `stopTime`. Ours.
+        #[schema(minimum = 0)]
+        next: Option<f64>,
+        /// What becomes of reconnects and other breaks: `split` (default; a clip per stretch), `collapse` (one
+        /// clip without them), `hold` (one clip that shows the last picture meanwhile) or `refuse`. Ours.
+        gaps: Option<String>,
+        /// `frame` (default; exact, with an edit list) or `keyframe` (from the key frame before, without). Ours.
+        cut: Option<String>,
         /// Of which stream.
         #[schema(required, min_length = 1, max_length = 128)]
         stream_name: Option<String>,

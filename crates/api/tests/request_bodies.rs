@@ -129,11 +129,14 @@ async fn a_clip_and_its_change() {
         source_id: Some("cam1".into()),
         simulcast_id: Some(None),
         priority: None,
+        gaps: Some("collapse".into()),
+        cut: Some("keyframe".into()),
         name: Some("n".into()),
         expiration: Some("2100-01-01T00:00:00Z".parse().unwrap()),
         target_format: Some("mp4".into()),
         media_distribution_id: Some("d".into()),
         custom_path: Some("p".into()),
+        ..NewClip::default()
     };
     let made = bench.call("POST", "/api/v3/media/assets", value(&clip)).await.data()[0].clone();
     for member in ["name", "expiration", "mediaDistributionId", "customPath"] {

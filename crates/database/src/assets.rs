@@ -5,17 +5,17 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use crate::sql::Sql;
-use crate::{Asset, AssetQuery, AssetSort, Conflict, Database, DatabaseError, KeptReply, Recipe, Result};
+use crate::{Asset, AssetQuery, AssetSort, Conflict, Database, DatabaseError, KeptReply, RecipePart, Result};
 
-/// An asset with its recipe, in the order [`stored`] reads.
+/// An asset without its recipe, in the order [`stored`] reads.
 pub(crate) const SELECT: &str = "SELECT a.id, a.asset_type, a.status, a.metadata, a.reason, a.marked_us,
      a.feed, a.token, a.stream_name, a.source_id, a.simulcast_id, a.priority, a.start_us, a.stop_us, a.name,
-     a.created_us, a.expiration_us, a.media_distribution_id, a.custom_path,
-     r.timeline, r.run, r.first_segment, r.last_segment, r.start_us, r.stop_us
- FROM asset a LEFT JOIN recipe r ON r.asset = a.id";
+     a.created_us, a.expiration_us, a.media_distribution_id, a.custom_path, a.request, a.gaps, a.cut
+ FROM asset a";
 
-/// Where the recipe begins in [`SELECT`].
-const RECIPE: usize = 19;
+/// The parts of a recipe, in the order [`part`] reads.
+pub(crate) const PARTS: &str = "SELECT timeline, run, first_segment, last_segment, start_us, stop_us
+ FROM recipe WHERE asset = ?1 ORDER BY part";
 
 /// Assets whose time is over.
 pub(crate) const EXPIRING: &str =
@@ -38,7 +38,7 @@ impl Database {
             let (sql, values) = list(&query);
             let mut statement = tx.prepare_cached(&sql)?;
             let rows = statement.query_map(params_from_iter(values), stored)?;
-            rows.map(|row| row?).collect()
+            rows.map(|row| with_recipe(tx, row??)).collect()
         })
         .await
     }
@@ -96,7 +96,7 @@ impl Database {
             let sql = format!("{SELECT} WHERE a.status = 'processing' ORDER BY a.created_us, a.id");
             let mut statement = tx.prepare_cached(&sql)?;
             let rows = statement.query_map([], stored)?;
-            rows.map(|row| row?).collect()
+            rows.map(|row| with_recipe(tx, row??)).collect()
         })
         .await
     }
@@ -125,7 +125,16 @@ impl Database {
 /// The asset of this id, with its recipe.
 pub(crate) fn asset(tx: &Connection, id: MediaAssetId) -> Result<Option<Asset>> {
     let mut statement = tx.prepare_cached(&format!("{SELECT} WHERE a.id = ?1"))?;
-    statement.query_row([Sql(id)], stored).optional()?.transpose()
+    let found = statement.query_row([Sql(id)], stored).optional()?.transpose()?;
+    found.map(|asset| with_recipe(tx, asset)).transpose()
+}
+
+/// Fills in the recipe of an asset.
+fn with_recipe(tx: &Connection, mut asset: Asset) -> Result<Asset> {
+    let mut statement = tx.prepare_cached(PARTS)?;
+    let parts = statement.query_map([Sql(asset.id)], |row| part(row, 0))?;
+    asset.recipe = parts.collect::<Result<_, _>>()?;
+    Ok(asset)
 }
 
 /// Refuses a custom path that another asset has.
@@ -161,16 +170,16 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Asset>> {
         expiration: optional(row, 16)?,
         media_distribution_id: row.get(17)?,
         custom_path: row.get(18)?,
-        recipe: match row.get::<_, Option<Vec<u8>>>(RECIPE)? {
-            Some(_) => Some(recipe(row, RECIPE)?),
-            None => None,
-        },
+        request: optional(row, 19)?,
+        gaps: row.get::<_, Sql<_>>(20)?.0,
+        cut: row.get::<_, Sql<_>>(21)?.0,
+        recipe: Vec::new(),
     }))
 }
 
-/// Reads a recipe whose first column is at `at`.
-pub(crate) fn recipe(row: &Row<'_>, at: usize) -> rusqlite::Result<Recipe> {
-    Ok(Recipe {
+/// Reads a part of a recipe whose first column is at `at`.
+pub(crate) fn part(row: &Row<'_>, at: usize) -> rusqlite::Result<RecipePart> {
+    Ok(RecipePart {
         timeline: row.get::<_, Sql<_>>(at)?.0,
         run: row.get(at + 1)?,
         first: row.get::<_, Sql<_>>(at + 2)?.0,
@@ -221,6 +230,7 @@ fn list(query: &AssetQuery) -> (String, Vec<Value>) {
     any_of("a.simulcast_id", query.simulcast_id.iter().map(text).collect());
     any_of("a.token", query.token.iter().map(|token| Value::from(token.0)).collect());
     any_of("a.priority", query.priority.iter().map(|rank| Value::from(i64::from(*rank))).collect());
+    any_of("a.request", query.request.iter().map(|id| Value::from(id.0.as_bytes().to_vec())).collect());
     let column = match query.sort {
         AssetSort::StartTime => "a.start_us",
         AssetSort::StopTime => "a.stop_us",

@@ -11,8 +11,8 @@ use crate::account::account;
 use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
-    Asset, Change, Database, DatabaseError, Feed, KeptReply, Result, Run, Segment, Timeline, outbox, steps,
-    timelines,
+    Asset, Change, Database, DatabaseError, Feed, KeptReply, Result, Run, Segment, Timeline, clip_requests,
+    outbox, steps, timelines,
 };
 
 impl Database {
@@ -46,6 +46,8 @@ fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asse
         Change::CreateAsset(new) => return steps::create(tx, new.asset, now).map(Some),
         Change::StepAsset(change) => return steps::step(tx, *change, now).map(Some),
         Change::KeepReply(reply) => keep_reply(tx, &reply)?,
+        Change::OpenClipRequest(open) => clip_requests::open(tx, &open)?,
+        Change::CloseClipRequest(id) => clip_requests::close(tx, id)?,
         Change::Emit(event) => outbox::record(tx, &event, now)?,
         Change::EmitTo(webhook, event) => outbox::record_for(tx, &event, webhook, now)?,
     }
@@ -55,9 +57,9 @@ fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asse
 fn start_feed(tx: &Writing<'_>, feed: &Feed, now: Timestamp) -> Result<()> {
     let time = event_time(feed.started, None);
     tx.prepare_cached(
-        "INSERT INTO feed (id, token, stream_name, source_id, simulcast_id, priority, remote, started_us,
-             ended_us, last_event_us, event_count)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1)",
+        "INSERT INTO feed (id, token, stream_name, source_id, simulcast_id, priority, target_kbps, remote,
+             started_us, ended_us, last_event_us, event_count)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)",
     )?
     .execute(params![
         Sql(feed.id),
@@ -66,6 +68,7 @@ fn start_feed(tx: &Writing<'_>, feed: &Feed, now: Timestamp) -> Result<()> {
         feed.source_id,
         feed.simulcast_id,
         feed.priority,
+        feed.target_kbps,
         Sql(feed.remote),
         Sql(feed.started),
         feed.ended.map(Sql),

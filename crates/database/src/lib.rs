@@ -7,6 +7,7 @@
 
 mod account;
 mod assets;
+mod clip_requests;
 mod commit;
 mod deliveries;
 mod error;

@@ -58,6 +58,8 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             events::BEHIND,
             events::YOUNG,
             timelines::SYNC_SEGMENT,
+            timelines::MEAN_BITRATE,
+            assets::PARTS,
             assets::EXPIRING,
             assets::DELETING,
             removal::FREED,

@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::sql::Sql;
 use crate::writer::Writing;
-use crate::{Database, DatabaseError, FreedRange, Recipe, Result, assets, timelines};
+use crate::{Database, DatabaseError, FreedRange, RecipePart, Result, assets, timelines};
 
 /// Notes of freed ranges, in order.
 pub(crate) const FREED: &str =
@@ -65,31 +65,47 @@ impl Database {
 fn remove_piece(tx: &Writing<'_>, id: MediaAssetId, now: Timestamp, batch: u32) -> Result<bool> {
     let asset = assets::asset(tx, id)?.ok_or(DatabaseError::NotFound)?;
     let step = asset.state.step(asset.asset_type, AssetInput::Remove, now)?;
-    let Some(recipe) = asset.recipe else {
+    let Some(part) = asset.recipe.first() else {
         store_removed(tx, id, &step.next)?;
         return Ok(true);
     };
-    let Some(rest) = first_after(tx, &recipe, batch)? else {
-        store_removed(tx, id, &step.next)?;
-        release(tx, &recipe)?;
-        return Ok(true);
+    let Some(rest) = first_after(tx, part, batch)? else {
+        let is_last = asset.recipe.len() == 1;
+        if is_last {
+            store_removed(tx, id, &step.next)?;
+        } else {
+            forget_first_part(tx, id)?;
+        }
+        release(tx, part)?;
+        return Ok(is_last);
     };
-    tx.prepare_cached("UPDATE recipe SET first_segment = ?2 WHERE asset = ?1")?
-        .execute(params![Sql(id), Sql(rest)])?;
-    free_uncovered(tx, recipe.timeline, (recipe.first, rest - 1))?;
+    tx.prepare_cached(
+        "UPDATE recipe SET first_segment = ?2
+         WHERE asset = ?1 AND part = (SELECT min(part) FROM recipe WHERE asset = ?1)",
+    )?
+    .execute(params![Sql(id), Sql(rest)])?;
+    free_uncovered(tx, part.timeline, (part.first, rest - 1))?;
     Ok(false)
 }
 
-/// The segment of a recipe that comes `batch` after its first; absent when it has no more than that.
-fn first_after(tx: &Writing<'_>, recipe: &Recipe, batch: u32) -> Result<Option<u64>> {
+fn forget_first_part(tx: &Writing<'_>, id: MediaAssetId) -> Result<()> {
+    tx.prepare_cached(
+        "DELETE FROM recipe WHERE asset = ?1 AND part = (SELECT min(part) FROM recipe WHERE asset = ?1)",
+    )?
+    .execute([Sql(id)])?;
+    Ok(())
+}
+
+/// The segment of a part that comes `batch` after its first; absent when it has no more than that.
+fn first_after(tx: &Writing<'_>, part: &RecipePart, batch: u32) -> Result<Option<u64>> {
     let found: Option<Sql<u64>> = tx
         .prepare_cached(
             "SELECT sequence FROM segment WHERE timeline = ?1 AND sequence >= ?2
              ORDER BY sequence LIMIT 1 OFFSET ?3",
         )?
-        .query_row(params![Sql(recipe.timeline), Sql(recipe.first), batch], |row| row.get(0))
+        .query_row(params![Sql(part.timeline), Sql(part.first), batch], |row| row.get(0))
         .optional()?;
-    Ok(found.map(|found| found.0).filter(|found| recipe.last.is_none_or(|last| *found <= last)))
+    Ok(found.map(|found| found.0).filter(|found| part.last.is_none_or(|last| *found <= last)))
 }
 
 /// The row stays as a tombstone; its custom path becomes free for others.
@@ -100,11 +116,11 @@ fn store_removed(tx: &Writing<'_>, id: MediaAssetId, state: &AssetState) -> Resu
     Ok(())
 }
 
-/// Removes what no recipe covers after `removed` is gone.
+/// Removes what no recipe covers after the part `removed` is gone.
 ///
 /// While the feed is live, only what `removed` covered: newer segments may be about to get their
 /// recipe. Afterwards the whole timeline is swept, so that nothing a narrowed recipe let go stays.
-fn release(tx: &Writing<'_>, removed: &Recipe) -> Result<()> {
+fn release(tx: &Writing<'_>, removed: &RecipePart) -> Result<()> {
     let timeline = removed.timeline;
     let over = is_over(tx, timeline)?;
     let within = if over { (0, u64::MAX) } else { (removed.first, removed.last.unwrap_or(u64::MAX)) };

@@ -138,4 +138,37 @@ mod tests {
         assert_eq!(counts("feed"), [1, 2]);
         assert_eq!(counts("asset"), [1, 2, 2, 3, 0]);
     }
+
+    #[test]
+    fn what_version_1_stored_is_there_in_later_ones() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        configure(&connection).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE schema_version (version BIGINT NOT NULL);
+                 INSERT INTO schema_version VALUES (1);
+                 INSERT INTO feed (id, token, stream_name, remote, started_us, last_event_us)
+                     VALUES (x'02', 1, 'stage', '::1', 0, 0);
+                 INSERT INTO timeline VALUES (x'03', x'02', 0);
+                 INSERT INTO asset (id, asset_type, status, feed, stream_name, start_us, created_us)
+                     VALUES (x'01', 'clip', 'processing', x'02', 'stage', 0, 0);
+                 INSERT INTO recipe VALUES (x'01', x'03', 0, 4, 7, 10, NULL);",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let part: (u32, i64, i64, Option<i64>) = connection
+            .query_row("SELECT part, first_segment, last_segment, stop_us FROM recipe", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .unwrap();
+        assert_eq!(part, (0, 4, 7, None));
+        let modes: (String, String) = connection
+            .query_row("SELECT gaps, cut FROM asset", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(modes, ("split".into(), "frame".into()));
+        connection.execute("DELETE FROM asset", []).unwrap();
+        let left: u32 = connection.query_row("SELECT count(*) FROM recipe", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0, "a recipe goes with its asset");
+    }
 }

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use mediahooks_model::{
-    AssetStatus, AssetType, DeliveryId, EventId, FeedId, MediaAssetId, StreamName, TimelineId, Timestamp,
-    TokenId, WebhookId,
+    AssetStatus, AssetType, ClipRequestId, CutMode, DeliveryId, EventId, FeedId, GapMode, MediaAssetId,
+    StreamName, TimelineId, Timestamp, TokenId, WebhookId,
 };
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
@@ -44,11 +44,14 @@ stored! {
     FeedId: |id| id.0.as_bytes().as_slice(), |column| uuid(column).map(FeedId);
     MediaAssetId: |id| id.0.as_bytes().as_slice(), |column| uuid(column).map(MediaAssetId);
     TimelineId: |id| id.0.as_bytes().as_slice(), |column| uuid(column).map(TimelineId);
+    ClipRequestId: |id| id.0.as_bytes().as_slice(), |column| uuid(column).map(ClipRequestId);
     EventId: |id| id.0.as_bytes().as_slice(), |column| uuid(column).map(EventId);
     StreamName: |name| name.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
     IpAddr: |address| address.to_string(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
     AssetType: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
     AssetStatus: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
+    GapMode: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
+    CutMode: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
     u64: |number| i64::try_from(*number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
         |column| column.as_i64().and_then(|number| u64::try_from(number).map_err(|_| FromSqlError::OutOfRange(number)));
     Value: |json| json.to_string(),

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::account::account;
 use crate::sql::Sql;
 use crate::writer::Writing;
-use crate::{Asset, AssetChange, Conflict, DatabaseError, Recipe, Result, assets, outbox};
+use crate::{Asset, AssetChange, Conflict, DatabaseError, RecipePart, Result, assets, outbox};
 
 /// Stores a new asset with its first event, if its type has any.
 pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Result<Asset> {
@@ -20,9 +20,9 @@ pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Resu
     assets::check_path_is_free(tx, asset.id, asset.custom_path.as_deref())?;
     tx.prepare_cached(
         "INSERT INTO asset (id, asset_type, status, feed, token, stream_name, source_id, simulcast_id, priority,
-             start_us, stop_us, name, created_us, expiration_us, media_distribution_id, custom_path, last_event_us,
-             event_count)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+             start_us, stop_us, name, created_us, expiration_us, media_distribution_id, custom_path, request,
+             gaps, cut, last_event_us, event_count)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
     )?
     .execute(params![
         Sql(asset.id),
@@ -41,12 +41,13 @@ pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Resu
         asset.expiration.map(Sql),
         asset.media_distribution_id,
         asset.custom_path,
+        asset.request.map(Sql),
+        Sql(asset.gaps),
+        Sql(asset.cut),
         time.map(Sql),
         i64::from(time.is_some()),
     ])?;
-    if let Some(recipe) = &asset.recipe {
-        put_recipe(tx, &asset, recipe)?;
-    }
+    put_recipe(tx, &asset, &asset.recipe)?;
     if let (Some(event), Some(time)) = (step.event, time) {
         tell_asset(tx, event, &asset, (time, 1), now)?;
     }
@@ -65,8 +66,9 @@ pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Res
     asset.stop_time = change.stop_time.or(asset.stop_time);
     asset.expiration = change.expiration.or(asset.expiration);
     if let Some(recipe) = change.recipe {
+        tx.prepare_cached("DELETE FROM recipe WHERE asset = ?1")?.execute([Sql(asset.id)])?;
         put_recipe(tx, &asset, &recipe)?;
-        asset.recipe = Some(recipe);
+        asset.recipe = recipe;
     }
     if let AssetState::Error { .. } = asset.state {
         close_recipe(tx, &mut asset)?;
@@ -92,7 +94,7 @@ fn close_recipe(tx: &Writing<'_>, asset: &mut Asset) -> Result<()> {
          WHERE asset = ?1 AND last_segment IS NULL",
     )?
     .execute([Sql(asset.id)])?;
-    asset.recipe = assets::asset(tx, asset.id)?.and_then(|stored| stored.recipe);
+    asset.recipe = assets::asset(tx, asset.id)?.map(|stored| stored.recipe).unwrap_or_default();
     Ok(())
 }
 
@@ -126,38 +128,39 @@ fn store_state(tx: &Writing<'_>, asset: &Asset) -> Result<()> {
     Ok(())
 }
 
-fn put_recipe(tx: &Writing<'_>, asset: &Asset, recipe: &Recipe) -> Result<()> {
-    check_media_is_there(tx, asset.asset_type, recipe)?;
-    tx.prepare_cached(
-        "INSERT INTO recipe (asset, timeline, run, first_segment, last_segment, start_us, stop_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (asset) DO UPDATE SET timeline = excluded.timeline, run = excluded.run,
-             first_segment = excluded.first_segment, last_segment = excluded.last_segment,
-             start_us = excluded.start_us, stop_us = excluded.stop_us",
-    )?
-    .execute(params![
-        Sql(asset.id),
-        Sql(recipe.timeline),
-        recipe.run,
-        Sql(recipe.first),
-        recipe.last.map(Sql),
-        recipe.start_us,
-        recipe.stop_us,
-    ])?;
+/// Stores the parts of a recipe of which none is stored.
+fn put_recipe(tx: &Writing<'_>, asset: &Asset, recipe: &[RecipePart]) -> Result<()> {
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO recipe (asset, part, timeline, run, first_segment, last_segment, start_us, stop_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for (number, part) in (0u32..).zip(recipe) {
+        check_media_is_there(tx, asset.asset_type, part)?;
+        statement.execute(params![
+            Sql(asset.id),
+            number,
+            Sql(part.timeline),
+            part.run,
+            Sql(part.first),
+            part.last.map(Sql),
+            part.start_us,
+            part.stop_us,
+        ])?;
+    }
     Ok(())
 }
 
-/// A closed recipe has every segment it names, all of its run (a timeline may show several). An open
+/// A closed part has every segment it names, all of its run (a timeline may show several). An open
 /// one has every segment from `first` to the newest; `first` itself may still be to come.
-fn check_media_is_there(tx: &Writing<'_>, asset_type: AssetType, recipe: &Recipe) -> Result<()> {
+fn check_media_is_there(tx: &Writing<'_>, asset_type: AssetType, part: &RecipePart) -> Result<()> {
     let newest: Option<Sql<u64>> = tx
         .prepare_cached("SELECT sequence FROM segment WHERE timeline = ?1 ORDER BY sequence DESC LIMIT 1")?
-        .query_row([Sql(recipe.timeline)], |row| row.get(0))
+        .query_row([Sql(part.timeline)], |row| row.get(0))
         .optional()?;
-    let last = recipe.last.or(newest.map(|newest| newest.0));
+    let last = part.last.or(newest.map(|newest| newest.0));
     let wanted = match last {
-        Some(last) if last >= recipe.first => last - recipe.first + 1,
-        _ if recipe.last.is_none() => return Ok(()),
+        Some(last) if last >= part.first => last - part.first + 1,
+        _ if part.last.is_none() => return Ok(()),
         _ => return Err(Conflict::MediaGone.into()),
     };
     let (stored, of_run): (Sql<u64>, Sql<u64>) = tx
@@ -165,10 +168,10 @@ fn check_media_is_there(tx: &Writing<'_>, asset_type: AssetType, recipe: &Recipe
             "SELECT count(*), count(CASE WHEN run = ?4 THEN 1 END) FROM segment
              WHERE timeline = ?1 AND sequence BETWEEN ?2 AND ?3",
         )?
-        .query_row(params![Sql(recipe.timeline), Sql(recipe.first), last.map(Sql), recipe.run], |row| {
+        .query_row(params![Sql(part.timeline), Sql(part.first), last.map(Sql), part.run], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    let one_run = recipe.last.is_some() && asset_type != AssetType::Timeline;
+    let one_run = part.last.is_some() && asset_type != AssetType::Timeline;
     let whole = stored.0 == wanted && (!one_run || of_run.0 == wanted);
     if whole { Ok(()) } else { Err(Conflict::MediaGone.into()) }
 }
@@ -192,6 +195,7 @@ fn tell_asset(
         account: &account(tx)?,
         asset: asset.id,
         asset_type: asset.asset_type,
+        request: asset.request,
         token: asset.token,
         stream_name: &asset.stream_name,
         // A clip's hooks tell when it was requested, a recording's when it began.

@@ -9,7 +9,9 @@ use crate::{
     TimelineQuery, assets,
 };
 
-const FEED: &str = "f.id, f.token, f.stream_name, f.source_id, f.simulcast_id, f.priority, f.remote, f.started_us, f.ended_us";
+const FEED: &str =
+    "f.id, f.token, f.stream_name, f.source_id, f.simulcast_id, f.priority, f.target_kbps, f.remote,
+     f.started_us, f.ended_us";
 
 /// Every column of a segment, in the order [`stored_segment`] reads.
 pub(crate) const SEGMENT: &str =
@@ -22,6 +24,11 @@ pub(crate) const SEGMENTS_IN: &str =
      FROM segment
      WHERE timeline = ?1 AND wall_end_us > ?2 AND wall_start_us < ?3 AND (?4 IS NULL OR run = ?4)
      ORDER BY sequence";
+
+/// Bytes and microseconds of segments that hold media of a span of wall clock.
+pub(crate) const MEAN_BITRATE: &str =
+    "SELECT coalesce(sum(len_bytes), 0), coalesce(sum(wall_end_us - wall_start_us), 0)
+     FROM segment WHERE timeline = ?1 AND wall_end_us > ?2 AND wall_start_us < ?3";
 
 /// The nearest segment, going back, that decoding can begin with.
 pub(crate) const SYNC_SEGMENT: &str = "SELECT sequence FROM segment
@@ -94,7 +101,7 @@ impl Database {
                 |row| {
                     Ok(ClippableTimeline {
                         asset: row.get::<_, Sql<_>>(6)?.0,
-                        recipe: assets::recipe(row, 0)?,
+                        part: assets::part(row, 0)?,
                         feed: stored_feed(row, 7)?,
                     })
                 },
@@ -182,6 +189,20 @@ impl Database {
         .await
     }
 
+    /// Mean bitrate of what a timeline holds of `from..to` (wall clock), in kbit/s; 0 when that is nothing.
+    pub async fn mean_kbps(&self, timeline: TimelineId, from: Timestamp, to: Timestamp) -> Result<u64> {
+        self.read(move |tx| {
+            let mut statement = tx.prepare_cached(MEAN_BITRATE)?;
+            let (bytes, us): (i64, i64) = statement
+                .query_row(params![Sql(timeline), Sql(from), Sql(to)], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            let kbps = i128::from(bytes) * 8000 / i128::from(us.max(1));
+            Ok(u64::try_from(kbps).unwrap_or(0))
+        })
+        .await
+    }
+
     /// Whether a chunk file holds any segment.
     pub async fn chunk_in_use(&self, timeline: TimelineId, chunk: u32) -> Result<bool> {
         self.read(move |tx| {
@@ -247,9 +268,10 @@ fn stored_feed(row: &Row<'_>, at: usize) -> rusqlite::Result<Feed> {
         source_id: row.get(at + 3)?,
         simulcast_id: row.get(at + 4)?,
         priority: row.get(at + 5)?,
-        remote: row.get::<_, Sql<_>>(at + 6)?.0,
-        started: row.get::<_, Sql<_>>(at + 7)?.0,
-        ended: row.get::<_, Option<Sql<_>>>(at + 8)?.map(|ended| ended.0),
+        target_kbps: row.get(at + 6)?,
+        remote: row.get::<_, Sql<_>>(at + 7)?.0,
+        started: row.get::<_, Sql<_>>(at + 8)?.0,
+        ended: row.get::<_, Option<Sql<_>>>(at + 9)?.map(|ended| ended.0),
     })
 }
 

@@ -5,7 +5,7 @@ use rusqlite::params;
 use uuid::Uuid;
 
 use crate::sql::Sql;
-use crate::{ChunkExtent, Database, Recipe, Result, Segment, assets, timelines};
+use crate::{ChunkExtent, Database, RecipePart, Result, Segment, assets, timelines};
 
 impl Database {
     /// What every chunk file has to hold. A file that is not listed holds nothing that is needed.
@@ -56,21 +56,24 @@ impl Database {
         .await
     }
 
-    /// A page of all recipes, ordered by asset, after the one given.
-    pub async fn recipes_after(
+    /// A page of the parts of all recipes, ordered by asset and number, after the one given.
+    pub async fn recipe_parts_after(
         &self,
-        after: Option<MediaAssetId>,
+        after: Option<(MediaAssetId, u32)>,
         limit: u32,
-    ) -> Result<Vec<(MediaAssetId, Recipe)>> {
+    ) -> Result<Vec<(MediaAssetId, u32, RecipePart)>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(
-                "SELECT asset, timeline, run, first_segment, last_segment, start_us, stop_us FROM recipe
-                 WHERE asset > ?1 ORDER BY asset LIMIT ?2",
+                "SELECT asset, part, timeline, run, first_segment, last_segment, start_us, stop_us FROM recipe
+                 WHERE (asset, part) > (?1, ?2) ORDER BY asset, part LIMIT ?3",
             )?;
             // An empty key comes before every id.
-            let after = after.map_or(Vec::new(), |id| id.0.as_bytes().to_vec());
-            let rows = statement.query_map(params![after, limit], |row| {
-                Ok((row.get::<_, Sql<_>>(0)?.0, assets::recipe(row, 1)?))
+            let (asset, part) = match after {
+                Some((id, part)) => (id.0.as_bytes().to_vec(), i64::from(part)),
+                None => (Vec::new(), -1),
+            };
+            let rows = statement.query_map(params![asset, part, limit], |row| {
+                Ok((row.get::<_, Sql<_>>(0)?.0, row.get(1)?, assets::part(row, 2)?))
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })

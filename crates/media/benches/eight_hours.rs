@@ -54,7 +54,10 @@ fn main() {
 
 fn lay_out(video: &TrackConfig, audio: &TrackConfig) -> VirtualMp4 {
     let whole = Edit { empty: 0, media_time: 6000, duration: 8 * 3600 * 90_000 };
-    let tracks = [MovieTrack { config: video, edit: whole }, MovieTrack { config: audio, edit: whole }];
+    let tracks = [
+        MovieTrack { configs: std::slice::from_ref(video), edit: whole },
+        MovieTrack { configs: std::slice::from_ref(audio), edit: whole },
+    ];
     let mut builder = MovieBuilder::new(&tracks, 0).expect("a movie");
     for segment in 0..SEGMENTS {
         let frames: Vec<_> = (0..FRAMES_PER_SEGMENT).map(frame).collect();
@@ -62,7 +65,7 @@ fn lay_out(video: &TrackConfig, audio: &TrackConfig) -> VirtualMp4 {
         let media: u64 = frames.iter().map(|frame| u64::from(frame.size)).sum();
         let chunks = [(0, 4096, &frames), (1, 4096 + media, &packets)];
         for (track, offset, samples) in chunks {
-            builder.push(&Chunk { track, source: segment, offset, samples }).expect("a chunk");
+            builder.push(&Chunk { track, config: 0, source: segment, offset, samples }).expect("a chunk");
         }
     }
     builder.finish().expect("a movie")

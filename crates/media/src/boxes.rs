@@ -23,7 +23,8 @@ use crate::{
 /// A track up to its sample tables.
 pub(crate) struct TrackHeader<'a> {
     pub(crate) track_id: u32,
-    pub(crate) config: &'a TrackConfig,
+    /// Never empty; the first one stands for what all have in common.
+    pub(crate) configs: &'a [TrackConfig],
     pub(crate) created: Mp4FileTime,
     /// In ticks of [`MOVIE_TIMESCALE`], after edits.
     pub(crate) movie_duration: u64,
@@ -108,9 +109,10 @@ pub(crate) fn append_track(
     header: TrackHeader<'_>,
     tables: impl FnOnce(&mut Vec<u8>) -> Result<(), MuxError>,
 ) -> Result<(), MuxError> {
-    let kind = header.config.kind;
+    let first = header.configs.first().ok_or(MuxError::Empty { what: "a track without a configuration" })?;
+    let kind = first.kind;
     container(out, *b"trak", |out| {
-        append(out, &track_header(&header)?)?;
+        append(out, &track_header(&header, kind)?)?;
         if !header.edits.is_empty() {
             append(
                 out,
@@ -123,7 +125,7 @@ pub(crate) fn append_track(
                 &MdhdBox {
                     creation_time: header.created,
                     modification_time: header.created,
-                    timescale: timescale(header.config.timescale)?,
+                    timescale: timescale(first.timescale)?,
                     duration: header.media_duration,
                     language: LanguageCode::UNDEFINED,
                 },
@@ -133,7 +135,8 @@ pub(crate) fn append_track(
                 append_media_header(out, kind)?;
                 append(out, &DinfBox::LOCAL_FILE)?;
                 container(out, *b"stbl", |out| {
-                    append(out, &StsdBox { entries: vec![header.config.codec.sample_entry()?] })?;
+                    let entries = header.configs.iter().map(|config| config.codec.sample_entry());
+                    append(out, &StsdBox { entries: entries.collect::<Result<_, _>>()? })?;
                     tables(out)
                 })
             })
@@ -145,8 +148,15 @@ pub(crate) fn overflow(field: &'static str, value: u64, max: u64) -> MuxError {
     MuxError::Overflow { field, value, max }
 }
 
-fn track_header(header: &TrackHeader<'_>) -> Result<TkhdBox, MuxError> {
-    let (width, height) = display_size(header.config)?;
+fn track_header(header: &TrackHeader<'_>, kind: TrackKind) -> Result<TkhdBox, MuxError> {
+    // Pictures of another size are scaled to it (§8.3.2): the largest loses none.
+    let largest = header.configs.iter().max_by_key(|config| {
+        config.codec.dimensions().map_or(0, |(width, height)| u64::from(width) * u64::from(height))
+    });
+    let (width, height) = match largest {
+        Some(config) => display_size(config)?,
+        None => (Fixed::new(0, 0), Fixed::new(0, 0)),
+    };
     Ok(TkhdBox {
         flag_track_enabled: true,
         flag_track_in_movie: true,
@@ -158,7 +168,7 @@ fn track_header(header: &TrackHeader<'_>) -> Result<TkhdBox, MuxError> {
         duration: header.movie_duration,
         layer: TkhdBox::DEFAULT_LAYER,
         alternate_group: TkhdBox::DEFAULT_ALTERNATE_GROUP,
-        volume: match header.config.kind {
+        volume: match kind {
             TrackKind::Video => TkhdBox::DEFAULT_VIDEO_VOLUME,
             TrackKind::Audio => TkhdBox::DEFAULT_AUDIO_VOLUME,
         },

@@ -83,6 +83,14 @@ pub enum MuxError {
         /// Number of tracks.
         tracks: usize,
     },
+    /// A chunk names a configuration that its track does not have.
+    #[error("a chunk is decoded with configuration {config}, but its track has {configs}")]
+    NoSuchConfig {
+        /// Index that the chunk carries.
+        config: usize,
+        /// Number of configurations.
+        configs: usize,
+    },
     /// A track has a timescale of zero.
     #[error("a track has a timescale of 0 ticks per second")]
     NoTimescale,

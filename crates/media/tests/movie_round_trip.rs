@@ -35,8 +35,8 @@ fn frame(duration: u32, size: u32, cts_offset: i32, is_sync: bool) -> SampleInfo
 
 /// A movie of one track and one chunk.
 fn single(config: &TrackConfig, edit: Edit, samples: &[SampleInfo]) -> VirtualMp4 {
-    let chunks = [Chunk { track: 0, source: 0, offset: 0, samples }];
-    let tracks = [MovieTrack { config, edit }];
+    let chunks = [Chunk { track: 0, config: 0, source: 0, offset: 0, samples }];
+    let tracks = [MovieTrack { configs: std::slice::from_ref(config), edit }];
     layout(Movie { tracks: &tracks, chunks: &chunks, created_unix_s: 0 }).expect("a movie")
 }
 
@@ -120,10 +120,10 @@ proptest! {
         for (source, (video, audio, skipped)) in (0..).zip(&segments) {
             let media: u64 = video.iter().map(|sample| u64::from(sample.size)).sum();
             let offset = *skipped as u64;
-            chunks.push(Chunk { track: 0, source, offset, samples: video });
-            chunks.push(Chunk { track: 1, source, offset: offset + media, samples: audio });
+            chunks.push(Chunk { track: 0, config: 0, source, offset, samples: video });
+            chunks.push(Chunk { track: 1, config: 0, source, offset: offset + media, samples: audio });
         }
-        let tracks = configs.each_ref().map(|config| MovieTrack { config, edit: WHOLE });
+        let tracks = configs.each_ref().map(|config| MovieTrack { configs: std::slice::from_ref(config), edit: WHOLE });
         let result = layout(Movie { tracks: &tracks, chunks: &chunks, created_unix_s: 0 });
         if expected.iter().any(|(samples, _)| samples.is_empty()) {
             prop_assert!(matches!(result, Err(MuxError::Empty { .. })), "a track without samples is refused");
@@ -235,12 +235,14 @@ fn long_movies_use_wide_fields() {
 fn big_movies_use_wide_offsets_and_a_wide_mdat() {
     const GIB: u32 = 1 << 30;
     let config = video();
-    let tracks = [MovieTrack { config: &config, edit: WHOLE }];
+    let tracks = [MovieTrack { configs: std::slice::from_ref(&config), edit: WHOLE }];
     let samples = [frame(3000, GIB, 0, true)];
     let movie = |count: u32| {
         let mut builder = MovieBuilder::new(&tracks, 0).expect("a movie");
         for source in 0..count {
-            builder.push(&Chunk { track: 0, source, offset: 16, samples: &samples }).expect("a chunk");
+            builder
+                .push(&Chunk { track: 0, config: 0, source, offset: 16, samples: &samples })
+                .expect("a chunk");
         }
         builder.finish().expect("a movie")
     };
@@ -259,9 +261,9 @@ fn big_movies_use_wide_offsets_and_a_wide_mdat() {
 #[test]
 fn chunks_that_continue_each_other_are_one_extent() {
     let config = video();
-    let tracks = [MovieTrack { config: &config, edit: WHOLE }];
+    let tracks = [MovieTrack { configs: std::slice::from_ref(&config), edit: WHOLE }];
     let samples = [frame(3000, 100, 0, true), frame(3000, 50, 0, false)];
-    let chunk = |source, offset| Chunk { track: 0, source, offset, samples: &samples };
+    let chunk = |source, offset| Chunk { track: 0, config: 0, source, offset, samples: &samples };
     let chunks = [chunk(1, 0), chunk(1, 150), chunk(1, 301), chunk(2, 451)];
     let movie = layout(Movie { tracks: &tracks, chunks: &chunks, created_unix_s: 0 }).expect("a movie");
     let extents: Vec<_> =
@@ -270,15 +272,57 @@ fn chunks_that_continue_each_other_are_one_extent() {
 }
 
 #[test]
+fn a_configuration_that_changes_on_the_way_is_another_sample_entry() {
+    let smaller = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
+    let codec = CodecConfig::h264(hex::decode(smaller).expect("hexadecimal").into()).expect("a record");
+    let configs = [TrackConfig { codec, ..video() }, video()];
+    let tracks = [MovieTrack { configs: &configs, edit: WHOLE }];
+    let samples = [frame(3000, 100, 0, true), frame(3000, 50, 0, false)];
+    let chunk = |config, source| Chunk { track: 0, config, source, offset: 0, samples: &samples };
+    let chunks = [chunk(0, 0), chunk(0, 1), chunk(1, 2), chunk(1, 3), chunk(0, 4)];
+    let moov = moov(&layout(Movie { tracks: &tracks, chunks: &chunks, created_unix_s: 0 }).expect("a movie"));
+    let stbl = &moov.trak[0].mdia.minf.stbl;
+    let sizes: Vec<_> = stbl
+        .stsd
+        .codecs
+        .iter()
+        .map(|codec| match codec {
+            mp4_atom::Codec::Avc1(avc1) => (avc1.visual.width, avc1.visual.height),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let entries: Vec<_> = stbl
+        .stsc
+        .entries
+        .iter()
+        .map(|entry| (entry.first_chunk, entry.samples_per_chunk, entry.sample_description_index))
+        .collect();
+    assert_eq!(entries, [(1, 2, 1), (3, 2, 2), (5, 2, 1)]);
+    let dimensions = configs.map(|config| config.codec.dimensions().expect("a size"));
+    assert_eq!(sizes, dimensions.map(|(width, height)| (width as u16, height as u16)));
+    // The track is as large as the largest of its pictures.
+    let largest = dimensions.into_iter().max().expect("two");
+    assert_eq!(u32::from(moov.trak[0].tkhd.width.integer()), largest.0);
+}
+
+#[test]
 fn what_cannot_be_a_movie_is_refused() {
     let config = video();
-    let edit =
-        |media_time| [MovieTrack { config: &config, edit: Edit { empty: 0, media_time, duration: 1 } }];
+    let edit = |media_time| {
+        [MovieTrack {
+            configs: std::slice::from_ref(&config),
+            edit: Edit { empty: 0, media_time, duration: 1 },
+        }]
+    };
     assert!(matches!(MovieBuilder::new(&[], 0), Err(MuxError::Empty { .. })));
     assert!(matches!(MovieBuilder::new(&edit(-1), 0), Err(MuxError::NegativeTime { .. })));
     let tracks = edit(0);
     let mut builder = MovieBuilder::new(&tracks, 0).expect("a movie");
-    let stray = Chunk { track: 1, source: 0, offset: 0, samples: &[] };
+    let stray = Chunk { track: 1, config: 0, source: 0, offset: 0, samples: &[] };
     assert_eq!(builder.push(&stray), Err(MuxError::NoSuchTrack { track: 1, tracks: 1 }));
+    let stray = Chunk { track: 0, config: 1, source: 0, offset: 0, samples: &[] };
+    assert_eq!(builder.push(&stray), Err(MuxError::NoSuchConfig { config: 1, configs: 1 }));
+    let bare = [MovieTrack { configs: &[], edit: WHOLE }];
+    assert!(matches!(MovieBuilder::new(&bare, 0), Err(MuxError::Empty { .. })));
     assert!(matches!(builder.finish(), Err(MuxError::Empty { .. })));
 }

@@ -105,7 +105,7 @@ fn movie(
     edits: &[Edit],
 ) -> VirtualMp4 {
     let movie_tracks: Vec<_> = std::iter::zip(tracks, edits)
-        .map(|(track, edit)| MovieTrack { config: &track.config, edit: *edit })
+        .map(|(track, edit)| MovieTrack { configs: std::slice::from_ref(&track.config), edit: *edit })
         .collect();
     let mut chunks = Vec::new();
     for (source, contents) in (0..).zip(&fragments.contents) {
@@ -114,7 +114,13 @@ fn movie(
             let end = range.end.min(included[track].end).max(start);
             let infos = &tracks[track].infos;
             let skipped: u64 = infos[range.start..start].iter().map(|info| u64::from(info.size)).sum();
-            chunks.push(Chunk { track, source, offset: offset + skipped, samples: &infos[start..end] });
+            chunks.push(Chunk {
+                track,
+                config: 0,
+                source,
+                offset: offset + skipped,
+                samples: &infos[start..end],
+            });
         }
     }
     layout(Movie { tracks: &movie_tracks, chunks: &chunks, created_unix_s: 1_700_000_000 }).expect("a movie")

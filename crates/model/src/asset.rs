@@ -89,6 +89,13 @@ impl AssetStatus {
 #[error("`{0}` is not one of the known values")]
 pub struct UnknownWord(String);
 
+impl UnknownWord {
+    /// Tells the word, or its beginning.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.chars().take(64).collect())
+    }
+}
+
 /// Finds the wire word without regard to case, as clients of the hosted service may write it.
 macro_rules! read_word {
     ($name:ident $(, $alias:literal => $target:expr)*) => {
@@ -99,7 +106,7 @@ macro_rules! read_word {
                 Self::ALL
                     .into_iter()
                     .find(|value| value.as_str().eq_ignore_ascii_case(text))
-                    .ok_or_else(|| UnknownWord(text.chars().take(64).collect()))
+                    .ok_or_else(|| UnknownWord::new(text))
             }
         }
         impl fmt::Display for $name {

@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::asset::AssetType;
-use crate::ids::{AccountId, EventId, FeedId, MediaAssetId, StreamName, TokenId};
+use crate::ids::{AccountId, ClipRequestId, EventId, FeedId, MediaAssetId, StreamName, TokenId};
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
 
@@ -158,6 +158,8 @@ pub struct MediaFacts<'a> {
     pub asset: MediaAssetId,
     /// Recording or clip.
     pub asset_type: AssetType,
+    /// The request that a clip came of.
+    pub request: Option<ClipRequestId>,
     /// The token that published the source.
     pub token: Option<TokenId>,
     /// The stream it comes from.
@@ -187,6 +189,8 @@ struct Body<T> {
 struct MediaData<'a> {
     media_asset_id: MediaAssetId,
     r#type: AssetType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<ClipRequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<TokenId>,
     stream_name: &'a StreamName,
@@ -220,6 +224,7 @@ pub fn media_event(id: EventId, event: MediaEvent, timestamp: Timestamp, facts: 
     let data = MediaData {
         media_asset_id: facts.asset,
         r#type: facts.asset_type,
+        request_id: facts.request,
         token_id: facts.token,
         stream_name: facts.stream_name,
         stream_id: facts.account.stream_id(facts.stream_name),
@@ -353,6 +358,7 @@ mod tests {
             account: &account(),
             asset: MediaAssetId(Uuid::from_u128(7)),
             asset_type: AssetType::Clip,
+            request: Some(ClipRequestId(Uuid::from_u128(5))),
             token: Some(TokenId(3)),
             stream_name: &"auction".parse().unwrap(),
             start_time: Timestamp::from_millis(1_700_000_000_000),

@@ -168,6 +168,10 @@ uuid_id! {
     TimelineId, "", simple
 }
 uuid_id! {
+    /// One request for clips: the same in every asset that came of it.
+    ClipRequestId, "", simple
+}
+uuid_id! {
     /// An event. It is the `webhook-id` of every attempt to tell of it, so receivers dedupe by it.
     EventId, "evt_", simple
 }

@@ -5,6 +5,7 @@
 //! other crates depend on this one; it depends on none of them.
 
 pub mod asset;
+pub mod clip;
 pub mod event;
 pub mod ids;
 pub mod limits;
@@ -16,12 +17,14 @@ pub mod token;
 pub mod webhook;
 
 pub use asset::{AssetInput, AssetState, AssetStatus, AssetType, Refused, Step};
+pub use clip::{CutMode, GapMode};
 pub use event::{Event, EventKind, FeedEvent, MediaEvent};
 pub use ids::{
-    AccountId, DeliveryId, EventId, FeedId, MediaAssetId, StreamName, TimelineId, TokenId, WebhookId,
+    AccountId, ClipRequestId, DeliveryId, EventId, FeedId, MediaAssetId, StreamName, TimelineId, TokenId,
+    WebhookId,
 };
 pub use limits::Limits;
-pub use metadata::{Metadata, TrackMetadata};
+pub use metadata::{Gap, GapReason, Metadata, TrackMetadata};
 pub use publish::PublishParams;
 pub use rules::ExpirationRules;
 pub use time::Timestamp;

@@ -37,6 +37,46 @@ pub struct Metadata {
     /// has to begin at a sync sample. A player that ignores edit lists shows them. Ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_roll_ms: Option<u64>,
+    /// What is missing inside of it, in order. Ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+}
+
+/// A span of wall clock inside an asset of which nothing was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    /// When the last frame before it ends.
+    pub start_time: Timestamp,
+    /// When the first frame after it was received.
+    pub stop_time: Timestamp,
+    /// How long it lasted, in milliseconds.
+    pub duration_ms: u64,
+    /// What made it.
+    pub reason: GapReason,
+}
+
+/// What interrupts a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GapReason {
+    /// The publisher went and came back, or another one took over.
+    Reconnect,
+    /// The publisher's timestamps jumped.
+    TimestampJump,
+    /// The publisher changed its codec's configuration, such as the picture's size.
+    Configuration,
+}
+
+impl GapReason {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reconnect => "reconnect",
+            Self::TimestampJump => "timestampJump",
+            Self::Configuration => "configuration",
+        }
+    }
 }
 
 // Only the frame rate is a float, and it is never a NaN: it comes from a division by more than 0.

@@ -60,6 +60,7 @@ async fn open(shared: Arc<Shared>, request: PublishRequest) -> Result<Box<dyn Fe
         source_id: params.source_id.clone(),
         simulcast_id: params.simulcast_id.clone(),
         priority: params.priority.or(token.priority),
+        target_kbps: params.video_target_bitrate_kbps,
         remote: request.remote.ip().to_canonical(),
         started: clock.started(),
         ended: None,

@@ -2,9 +2,9 @@
 //!
 //! Reads only. Run it on the data directory of a stopped server, or on a copy.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mediahooks_database::{Database, Recipe, Segment};
+use mediahooks_database::{Database, RecipePart, Segment};
 use mediahooks_media::cmaf::parse_fragment;
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId};
 use mediahooks_storage::{ChunkReader, DiskStorage};
@@ -55,7 +55,7 @@ pub async fn check(
     Ok(check.report)
 }
 
-type Recipes = HashMap<TimelineId, Vec<(MediaAssetId, Recipe)>>;
+type Recipes = HashMap<TimelineId, Vec<(MediaAssetId, RecipePart)>>;
 
 struct Check<'a> {
     database: &'a Database,
@@ -73,11 +73,11 @@ impl Check<'_> {
         let mut recipes = Recipes::new();
         let mut after = None;
         loop {
-            let page = self.database.recipes_after(after, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(recipes) };
-            after = Some(*last);
-            for (asset, recipe) in page {
-                recipes.entry(recipe.timeline).or_default().push((asset, recipe));
+            let page = self.database.recipe_parts_after(after, PAGE).await?;
+            let Some((last, number, _)) = page.last() else { return Ok(recipes) };
+            after = Some((*last, *number));
+            for (asset, _, part) in page {
+                recipes.entry(part.timeline).or_default().push((asset, part));
             }
         }
     }
@@ -132,9 +132,8 @@ impl Check<'_> {
     }
 
     async fn files(&mut self, recipes: &Recipes) -> Result<(), RecorderError> {
-        let ordered: BTreeMap<MediaAssetId, &Recipe> =
-            recipes.values().flatten().map(|(asset, recipe)| (*asset, recipe)).collect();
-        for (id, recipe) in ordered {
+        let ordered: BTreeSet<MediaAssetId> = recipes.values().flatten().map(|(asset, _)| *asset).collect();
+        for id in ordered {
             let Some(asset) = self.database.asset(id).await? else {
                 self.problem(format!("a recipe belongs to asset {id}, which does not exist"));
                 continue;
@@ -145,7 +144,7 @@ impl Check<'_> {
                 continue;
             }
             self.report.files += 1;
-            match finish::prepare(self.database, recipe, asset.created).await {
+            match finish::prepare(self.database, &asset).await {
                 Err(error) => {
                     self.problem(format!("the file of asset {id} cannot be built: {}", chain(&error)))
                 }
@@ -188,8 +187,8 @@ impl Check<'_> {
 
 fn is_referred_to(segment: &Segment, recipes: &Recipes) -> bool {
     recipes.get(&segment.timeline).is_some_and(|recipes| {
-        recipes.iter().any(|(_, recipe)| {
-            segment.sequence >= recipe.first && recipe.last.is_none_or(|last| segment.sequence <= last)
+        recipes.iter().any(|(_, part)| {
+            segment.sequence >= part.first && part.last.is_none_or(|last| segment.sequence <= last)
         })
     })
 }

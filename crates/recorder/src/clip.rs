@@ -2,24 +2,25 @@
 //! soon as the rest of the range has been received.
 
 mod choose;
+mod plan;
 mod wait;
 
-pub(crate) use wait::close;
+pub(crate) use wait::resume;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{
-    Asset, Change, ClippableTimeline, Conflict, DatabaseError, Feed, KeptReply, NewAsset, Recipe,
-    TimelineQuery,
-};
+use mediahooks_database::{Asset, Change, Conflict, DatabaseError, KeptReply, NewAsset, OpenClipRequest};
 use mediahooks_model::{
-    AssetState, AssetStatus, AssetType, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId,
+    AssetState, AssetType, ClipRequestId, CutMode, GapMode, MediaAssetId, StreamName, Timestamp, TokenId,
 };
 use mediahooks_storage::StorageError;
-use mediahooks_timeline::plan::{RunRange, Span, plan};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+use self::choose::Group;
+use self::plan::PlannedClip;
+use self::wait::Watch;
 use crate::error::{ClipError, RecorderError};
 use crate::finish;
 use crate::state::Shared;
@@ -28,7 +29,7 @@ use crate::state::Shared;
 const SKEW_MAX: Duration = Duration::from_secs(10);
 
 /// What clip is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClipRequest {
     /// Of which stream.
     pub stream_name: StreamName,
@@ -41,9 +42,14 @@ pub struct ClipRequest {
     /// Only this source.
     pub source_id: Option<String>,
     /// Omitted: one clip per layer; `Some(None)`: only what was published without one; else this layer.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub simulcast_id: Option<Option<String>>,
     /// Only feeds of this rank.
     pub priority: Option<i32>,
+    /// What becomes of gaps.
+    pub gaps: GapMode,
+    /// Where it is cut.
+    pub cut: CutMode,
     /// A name for people.
     pub name: Option<String>,
     /// When to remove it; beats the account's rule.
@@ -55,7 +61,13 @@ pub struct ClipRequest {
     /// When the request arrived.
     pub received: Timestamp,
     /// Makes the request repeatable.
+    #[serde(skip)]
     pub idempotency: Option<Idempotency>,
+}
+
+/// A member that is there: null says something of its own.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// What makes a request repeatable without making a second clip.
@@ -67,19 +79,19 @@ pub struct Idempotency {
     pub fingerprint: [u8; 32],
 }
 
-/// A range that was planned: of which feed and what it is made of.
-struct PlannedClip {
-    feed: Feed,
-    recipe: Recipe,
-    /// Media that the range still lacks may come.
-    awaits: bool,
-}
-
 /// A clip about to be stored.
 struct NewClip {
     asset: Asset,
     /// The step that completes it; absent while its range is still being received.
     step: Option<Change>,
+}
+
+/// What a request makes.
+struct NewClips {
+    id: ClipRequestId,
+    clips: Vec<NewClip>,
+    /// Groups of which more may come.
+    open: Vec<Group>,
 }
 
 /// See [`crate::Recorder::create_clips`].
@@ -88,21 +100,24 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
         return Ok(replayed);
     }
     let stop = check_range(shared, &request)?;
-    let clips = plan_clips(shared, &request, stop).await?;
-    if clips.is_empty() {
+    let new = plan_clips(shared, &request, stop).await?;
+    if new.clips.is_empty() {
         // Told only now: the clock may have been set back since such a time was recorded.
         return Err(if is_future(&request) { ClipError::StartsInFuture } else { ClipError::NoTimelines });
     }
-    if request.custom_path.is_some() && clips.len() > 1 {
-        return Err(ClipError::CustomPathForSeveral { clips: clips.len() });
+    if request.custom_path.is_some() && new.clips.len() > 1 {
+        return Err(ClipError::CustomPathForSeveral { clips: new.clips.len() });
     }
     // On a task of its own: a client that hangs up must not leave a clip that nobody completes.
     let (storing, request) = (Arc::clone(shared), Arc::new(request));
     let asked = Arc::clone(&request);
     let stored = shared.clips.spawn(async move {
-        let stored = store(&storing, &asked, clips).await?;
-        for asset in stored.iter().filter(|asset| asset.state == AssetState::Processing) {
-            wait::complete_later(&storing, asset.clone(), stop);
+        let unfinished = new.clips.iter().filter(|clip| clip.step.is_none()).map(|clip| clip.asset.id);
+        let attending = storing.attended.enter(unfinished.collect());
+        let (id, groups) = (new.id, new.open.clone());
+        let stored = store(&storing, &asked, new).await?;
+        if !groups.is_empty() {
+            wait::follow(&storing, Watch { id, request: asked, stop, groups, _attending: attending });
         }
         Ok(stored)
     });
@@ -157,146 +172,85 @@ fn is_future(request: &ClipRequest) -> bool {
     request.start >= request.received.plus(SKEW_MAX)
 }
 
-/// Plans one clip per chosen feed and uninterrupted stretch of it. The files of those that are all
-/// there are laid out, so that they are stored complete; a stretch that shows nothing is no clip.
-async fn plan_clips(
-    shared: &Shared,
-    request: &ClipRequest,
-    stop: Timestamp,
-) -> Result<Vec<NewClip>, ClipError> {
-    let query = TimelineQuery {
-        stream_name: request.stream_name.to_string(),
-        token: request.token,
-        source_id: request.source_id.clone(),
-        simulcast_id: request.simulcast_id.clone(),
-        priority: request.priority,
-        before: Some(stop),
-        after: Some(request.start),
-    };
-    let timelines = shared.database.clippable_timelines(query).await?;
-    let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
-    let mut clips = Vec::new();
-    for timeline in choose::choose(timelines, request.start, stop) {
-        for planned in plan_timeline(shared, request, stop, &timeline).await? {
-            let asset = new_asset(request, stop, &planned, request.expiration.or(rule));
-            let step = if planned.awaits {
+/// Plans the clips of every source. The files of those that are all there are laid out, so that they are
+/// stored complete; one that shows nothing is no clip.
+async fn plan_clips(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> Result<NewClips, ClipError> {
+    let mut new = NewClips { id: ClipRequestId(Uuid::new_v4()), clips: Vec::new(), open: Vec::new() };
+    let is_to_come = request.stop.is_some_and(|stop| stop > shared.now());
+    for (group, stretches) in plan::stretches(shared, request, stop).await? {
+        if request.gaps == GapMode::Refuse && stretches.len() > 1 {
+            return Err(ClipError::Gaps { gaps: plan::gaps(&stretches) });
+        }
+        let is_open = is_to_come || stretches.iter().any(|stretch| stretch.is_growing);
+        let planned = plan::into_clips(stretches, request.gaps.joins());
+        let last = planned.len().saturating_sub(1);
+        for (position, clip) in planned.iter().enumerate() {
+            let awaits = clip.is_growing() || (is_open && request.gaps.joins() && position == last);
+            let Some(asset) = new_asset(shared, request, new.id, stop, clip).await? else { continue };
+            let step = if awaits {
                 None
             } else {
-                let Some(step) = finish::try_finish(shared, &asset, planned.recipe).await? else { continue };
+                let Some(step) = finish::try_finish(shared, &asset, clip.recipe()).await? else { continue };
                 Some(step)
             };
-            clips.push(NewClip { asset, step });
+            new.clips.push(NewClip { asset, step });
+        }
+        if is_open {
+            new.open.push(group);
         }
     }
-    Ok(clips)
+    Ok(new)
 }
 
-async fn plan_timeline(
+/// The asset of a planned clip.
+async fn new_asset(
     shared: &Shared,
     request: &ClipRequest,
+    id: ClipRequestId,
     stop: Timestamp,
-    timeline: &[ClippableTimeline],
-) -> Result<Vec<PlannedClip>, ClipError> {
-    let Some(first) = timeline.first() else { return Ok(Vec::new()) };
-    let id = first.recipe.timeline;
-    // What has been received is stored now, so that it need not be waited for.
-    let stored_until = shared.live.flush(first.feed.id, stop).await;
-    let spans = shared.database.segments_in(id, None, request.start, stop).await?;
-    let clippable = |sequence: u64| {
-        timeline
-            .iter()
-            .any(|part| sequence >= part.recipe.first && part.recipe.last.is_none_or(|last| sequence <= last))
-    };
-    let spans: Vec<Span> = spans
-        .iter()
-        .filter(|span| clippable(span.sequence))
-        .map(|span| Span {
-            sequence: span.sequence,
-            run: span.run,
-            media_start_us: span.media_start_us,
-            media_end_us: span.media_end_us,
-            wall_offset_us: span.wall_offset_us,
-        })
-        .collect();
-    let ranges = plan(&spans, request.start, stop);
-    let mut planned = Vec::new();
-    for (position, range) in ranges.iter().enumerate() {
-        let is_last = position + 1 == ranges.len();
-        let missing = is_last && stored_until.is_some_and(|until| until < stop);
-        let floor = timeline.iter().map(|part| part.recipe.first).filter(|first| *first <= range.first).max();
-        let mut recipe = recipe(shared, id, range, floor.unwrap_or(range.first)).await?;
-        let awaits = missing && request.stop.is_some();
-        if let (true, false, Some(until)) = (missing, awaits, stored_until) {
-            // "Up to now" is up to what is known to be all that was captured by then.
-            let short_us = stop.micros_since(until);
-            recipe.stop_us = recipe.stop_us.map(|stop_us| stop_us.saturating_sub(short_us));
+    clip: &PlannedClip,
+) -> Result<Option<Asset>, DatabaseError> {
+    let Some(feed) = clip.feed() else { return Ok(None) };
+    let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
+    let mut recipe = clip.recipe();
+    for (part, stretch) in recipe.iter_mut().zip(&clip.stretches) {
+        if stretch.is_growing {
+            part.last = None;
         }
-        if awaits {
-            recipe.last = None;
-        }
-        planned.push(PlannedClip { feed: first.feed.clone(), recipe, awaits });
     }
-    Ok(planned)
-}
-
-/// What a planned range is made of: from a segment that decoding can begin with, but nothing before
-/// `floor`, where the timeline asset begins. Of a segment that itself begins so, the group before is
-/// taken along: its first pictures may be shown before its sync sample and refer to that group. What
-/// turns out not to be needed is left out when the file is laid out.
-async fn recipe(
-    shared: &Shared,
-    timeline: TimelineId,
-    range: &RunRange,
-    floor: u64,
-) -> Result<Recipe, DatabaseError> {
-    let database = &shared.database;
-    let mut first =
-        database.sync_segment_at_or_before(timeline, range.run, range.first).await?.unwrap_or(range.first);
-    if first == range.first && first > floor {
-        first = database.sync_segment_at_or_before(timeline, range.run, first - 1).await?.unwrap_or(first);
-    }
-    Ok(Recipe {
-        timeline,
-        run: range.run,
-        first: first.max(floor.min(range.first)),
-        last: Some(range.last),
-        start_us: Some(range.start_us),
-        stop_us: Some(range.stop_us),
-    })
-}
-
-fn new_asset(
-    request: &ClipRequest,
-    stop: Timestamp,
-    planned: &PlannedClip,
-    expiration: Option<Timestamp>,
-) -> Asset {
-    Asset {
+    Ok(Some(Asset {
         id: MediaAssetId(Uuid::new_v4()),
         asset_type: AssetType::Clip,
         state: AssetState::Processing,
-        feed: planned.feed.id,
-        token: Some(planned.feed.token),
-        stream_name: planned.feed.stream_name.clone(),
-        source_id: planned.feed.source_id.clone(),
-        simulcast_id: planned.feed.simulcast_id.clone(),
-        priority: planned.feed.priority,
+        feed: feed.id,
+        token: Some(feed.token),
+        stream_name: feed.stream_name.clone(),
+        source_id: feed.source_id.clone(),
+        simulcast_id: feed.simulcast_id.clone(),
+        priority: feed.priority,
         start_time: request.start,
         stop_time: Some(stop),
         name: request.name.clone(),
         created: request.received,
-        expiration,
+        expiration: request.expiration.or(rule),
         media_distribution_id: request.media_distribution_id.clone(),
         custom_path: request.custom_path.clone(),
-        recipe: Some(planned.recipe.clone()),
-    }
+        request: Some(id),
+        gaps: request.gaps,
+        cut: request.cut,
+        recipe,
+    }))
 }
 
 /// Stores the clips with their events and the kept reply, all or nothing.
-async fn store(shared: &Shared, request: &ClipRequest, clips: Vec<NewClip>) -> Result<Vec<Asset>, ClipError> {
-    let ids: Vec<MediaAssetId> = clips.iter().map(|clip| clip.asset.id).collect();
-    let mut changes = Vec::with_capacity(2 * clips.len() + 1);
-    for clip in clips {
+async fn store(shared: &Shared, request: &ClipRequest, new: NewClips) -> Result<Vec<Asset>, ClipError> {
+    let ids: Vec<MediaAssetId> = new.clips.iter().map(|clip| clip.asset.id).collect();
+    let mut changes = Vec::with_capacity(2 * new.clips.len() + 2);
+    if !new.open.is_empty() {
+        let request = serde_json::to_string(request).map_err(|_| RecorderError::Unwritable)?;
+        changes.push(Change::OpenClipRequest(OpenClipRequest { id: new.id, request }));
+    }
+    for clip in new.clips {
         changes.push(Change::CreateAsset(Box::new(NewAsset { asset: clip.asset })));
         changes.extend(clip.step);
     }
@@ -318,18 +272,4 @@ async fn store(shared: &Shared, request: &ClipRequest, clips: Vec<NewClip>) -> R
     // Of one that was created and completed, the later word counts.
     let latest = |id: &MediaAssetId| stored.iter().rev().find(|asset| asset.id == *id).cloned();
     Ok(ids.iter().filter_map(latest).collect())
-}
-
-/// Completes a clip whose recipe is closed, or says in its state why it cannot be.
-pub(crate) async fn complete(shared: &Shared, asset: Asset) -> Result<Asset, RecorderError> {
-    let Some(recipe) = asset.recipe.clone() else { return Ok(asset) };
-    let change = finish::finish(shared, &asset, recipe).await?;
-    match shared.database.commit(vec![change], shared.now()).await {
-        Ok(stepped) => Ok(stepped.into_iter().next().unwrap_or(asset)),
-        // It was finished by somebody else: a sweep after a failure.
-        Err(DatabaseError::Refused(refused)) if refused.from != AssetStatus::Processing => {
-            Ok(shared.database.asset(asset.id).await?.unwrap_or(asset))
-        }
-        Err(error) => Err(error.into()),
-    }
 }

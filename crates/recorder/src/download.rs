@@ -8,14 +8,14 @@ use bytes::Bytes;
 use futures::Stream;
 use mediahooks_database::Asset;
 use mediahooks_media::mp4::{Extent, Slice};
-use mediahooks_model::{AssetState, AssetType, MediaAssetId, Timestamp};
+use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId, Timestamp};
 use mediahooks_storage::ChunkReader;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use crate::error::{DownloadError, RecorderError};
-use crate::finish::{self, PreparedFile};
+use crate::finish::{self, PreparedFile, SegmentPlace};
 use crate::state::{Reading, Shared};
 
 /// Bytes read from disk at a time: what one download keeps in memory.
@@ -51,8 +51,10 @@ struct HeaderBytes;
 
 impl Weighter<MediaAssetId, Arc<PreparedFile>> for HeaderBytes {
     fn weight(&self, _: &MediaAssetId, file: &Arc<PreparedFile>) -> u64 {
-        let index: usize = file.segments.iter().map(|segment| segment.index.len() + 200).sum();
-        (file.movie.file.header.len() + index) as u64
+        let movie = &file.movie.file;
+        let places = file.places.len() * size_of::<SegmentPlace>();
+        let extents = movie.extents.len() * (size_of::<Extent>() + size_of::<u64>());
+        (movie.header.len() + places + extents) as u64
     }
 }
 
@@ -83,13 +85,13 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         AssetState::Deleting { .. } | AssetState::Deleted { .. } => return Err(DownloadError::Gone),
         state => return Err(DownloadError::NotReady { status: state.status() }),
     }
-    let recipe = asset.recipe.as_ref().ok_or(DownloadError::NotFound)?;
+    if asset.recipe.is_empty() {
+        return Err(DownloadError::NotFound);
+    }
     let prepared = shared
         .files
         .files
-        .get_or_insert_async(&id, async {
-            finish::prepare(&shared.database, recipe, asset.created).await.map(Arc::new)
-        })
+        .get_or_insert_async(&id, async { finish::prepare(&shared.database, &asset).await.map(Arc::new) })
         .await?;
     Ok(Download {
         len: prepared.movie.file.len,
@@ -109,9 +111,9 @@ fn entity_tag(file: &PreparedFile) -> String {
     let mut digest = Sha256::new();
     digest.update(&file.movie.file.header);
     for extent in &file.movie.file.extents {
-        if let Some(segment) = file.segments.get(extent.source as usize) {
-            digest.update(segment.timeline.0.as_bytes());
-            digest.update(segment.sequence.to_be_bytes());
+        if let Some(place) = file.places.get(extent.source as usize) {
+            digest.update(place.timeline.0.as_bytes());
+            digest.update(place.sequence.to_be_bytes());
         }
         digest.update(extent.offset.to_be_bytes());
         digest.update(extent.len.to_be_bytes());
@@ -155,7 +157,7 @@ struct Body {
     file: Arc<PreparedFile>,
     _reading: Arc<Reading>,
     slices: VecDeque<Slice>,
-    open: Option<(u32, ChunkReader)>,
+    open: Option<(TimelineId, u32, ChunkReader)>,
 }
 
 impl Body {
@@ -169,18 +171,18 @@ impl Body {
 
     /// Reads a piece of an extent and puts the rest of it back.
     async fn read(&mut self, extent: Extent) -> Result<Bytes, RecorderError> {
-        let segment = self.file.segments.get(extent.source as usize).ok_or(RecorderError::SegmentsMissing)?;
-        let (timeline, chunk, start) = (segment.timeline, segment.chunk, segment.offset + extent.offset);
+        let place = self.file.places.get(extent.source as usize).ok_or(RecorderError::SegmentsMissing)?;
+        let (timeline, chunk, start) = (place.timeline, place.chunk, place.offset + extent.offset);
         let len = extent.len.min(PIECE);
         if extent.len > len {
             let rest = Extent { offset: extent.offset + len, len: extent.len - len, ..extent };
             self.slices.push_front(Slice::Extent(rest));
         }
         let reader = match &self.open {
-            Some((open, reader)) if *open == chunk => reader.clone(),
+            Some((of, open, reader)) if (*of, *open) == (timeline, chunk) => reader.clone(),
             _ => self.shared.storage.open_chunk(timeline, chunk).await?,
         };
-        self.open = Some((chunk, reader.clone()));
+        self.open = Some((timeline, chunk, reader.clone()));
         Ok(reader.read(start, len as usize).await?)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mediahooks_database::DatabaseError;
 use mediahooks_media::error::MuxError;
-use mediahooks_model::{AssetStatus, Refused};
+use mediahooks_model::{AssetStatus, Gap, Refused};
 use mediahooks_storage::StorageError;
 use mediahooks_timeline::index::IndexError;
 use mediahooks_timeline::movie::MovieError;
@@ -31,6 +31,9 @@ pub enum RecorderError {
     /// Segments that an asset refers to are not there.
     #[error("segments that the asset refers to are missing")]
     SegmentsMissing,
+    /// A request for clips cannot be written down.
+    #[error("a request for clips cannot be written as JSON")]
+    Unwritable,
     /// The media directory carries the identity of another database.
     #[error(
         "the media directory {} belongs to another database: this one would remove all media in it; start with the database it was written with, or move the directory away to begin with an empty one",
@@ -84,6 +87,12 @@ pub enum ClipError {
         /// Longest clip.
         max: Duration,
     },
+    /// The range has gaps, and the one who asked wants none.
+    #[error("the range has gaps: {}; ask for another range, or for gaps `split`, `collapse` or `hold`", gap_words(.gaps))]
+    Gaps {
+        /// In order.
+        gaps: Vec<Gap>,
+    },
     /// It would expire before it is made.
     #[error("expiration must be in the future")]
     ExpiresInPast,
@@ -102,6 +111,20 @@ pub enum ClipError {
     /// Not the request's fault.
     #[error("the clip could not be made")]
     Internal(#[from] RecorderError),
+}
+
+/// Gaps in words, the first few of many.
+pub(crate) fn gap_words(gaps: &[Gap]) -> String {
+    const TOLD_MAX: usize = 10;
+    let one = |gap: &Gap| {
+        let length = Duration::from_millis(gap.duration_ms).as_secs_f64();
+        format!("{} to {} ({length} s, {})", gap.start_time, gap.stop_time, gap.reason.as_str())
+    };
+    let mut words: Vec<String> = gaps.iter().take(TOLD_MAX).map(one).collect();
+    if gaps.len() > TOLD_MAX {
+        words.push(format!("and {} more", gaps.len() - TOLD_MAX));
+    }
+    words.join(", ")
 }
 
 fn seconds(span: &Duration) -> String {

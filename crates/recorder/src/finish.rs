@@ -1,9 +1,12 @@
 //! Turns a recipe into a file's header and description, and into the step that completes an asset.
 
-use mediahooks_database::{Asset, AssetChange, Change, Database, Recipe, Run, Segment};
-use mediahooks_model::{AssetInput, AssetType, Metadata, Timestamp};
-use mediahooks_timeline::index::SegmentIndex;
-use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource, StoredSegment};
+use std::collections::BTreeSet;
+
+use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Segment};
+use mediahooks_media::sample::TrackConfig;
+use mediahooks_model::{AssetInput, AssetType, CutMode, GapMode, Metadata, TimelineId, Timestamp};
+use mediahooks_timeline::index::{IndexError, SegmentIndex};
+use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource, Needed, StoredSegment, Stretch};
 
 use crate::error::RecorderError;
 use crate::state::Shared;
@@ -11,26 +14,68 @@ use crate::state::Shared;
 /// A file that is ready to be read.
 pub(crate) struct PreparedFile {
     pub movie: BuiltMovie,
-    /// The segments that the file's extents name by position.
-    pub segments: Vec<Segment>,
+    /// Where the segments are that the file's extents name by position.
+    pub places: Vec<SegmentPlace>,
 }
 
-/// Builds the file of a closed recipe.
-pub(crate) async fn prepare(
-    database: &Database,
-    recipe: &Recipe,
+/// Where a stored segment is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SegmentPlace {
+    pub timeline: TimelineId,
+    pub sequence: u64,
+    pub chunk: u32,
+    /// Where in the chunk file it begins, in bytes.
+    pub offset: u64,
+}
+
+/// How a file is made of its media.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    gaps: GapMode,
+    cut: CutMode,
     created: Timestamp,
-) -> Result<PreparedFile, RecorderError> {
-    let (run, segments) = load(database, recipe).await?;
-    let recipe = recipe.clone();
-    compute(move || build(run, segments, &recipe, created)).await
+}
+
+/// A part of a recipe with the rows that it names.
+struct LoadedPart {
+    part: RecipePart,
+    tracks: Vec<TrackConfig>,
+    segments: Vec<Segment>,
+}
+
+/// Builds the file of an asset whose recipe is closed.
+pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<PreparedFile, RecorderError> {
+    let loaded = load(database, &asset.recipe).await?;
+    let style = style(asset);
+    compute(move || {
+        let places = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
+        Ok(PreparedFile { movie: movie::build(source(&loaded, style)?)?, places })
+    })
+    .await
+}
+
+fn style(asset: &Asset) -> Style {
+    Style { gaps: asset.gaps, cut: asset.cut, created: asset.created }
+}
+
+fn place(segment: &Segment) -> SegmentPlace {
+    SegmentPlace {
+        timeline: segment.timeline,
+        sequence: segment.sequence,
+        chunk: segment.chunk,
+        offset: segment.offset,
+    }
 }
 
 /// The step that completes `asset` with what `recipe`, which is closed, holds. An asset without
 /// media that can be shown fails instead.
 ///
 /// Errors: [`RecorderError`] when this should be tried again later.
-pub(crate) async fn finish(shared: &Shared, asset: &Asset, recipe: Recipe) -> Result<Change, RecorderError> {
+pub(crate) async fn finish(
+    shared: &Shared,
+    asset: &Asset,
+    recipe: Vec<RecipePart>,
+) -> Result<Change, RecorderError> {
     match try_finish(shared, asset, recipe).await? {
         Some(step) => Ok(step),
         None => failed(shared, asset, "No media that can be played was received.").await,
@@ -41,11 +86,11 @@ pub(crate) async fn finish(shared: &Shared, asset: &Asset, recipe: Recipe) -> Re
 pub(crate) async fn try_finish(
     shared: &Shared,
     asset: &Asset,
-    recipe: Recipe,
+    recipe: Vec<RecipePart>,
 ) -> Result<Option<Change>, RecorderError> {
     let finished = match asset.asset_type {
         AssetType::Timeline => summarise(shared, &recipe).await.map(|metadata| (metadata, recipe)),
-        _ => narrow(shared, &recipe, asset.created).await,
+        _ => narrow(shared, &recipe, style(asset)).await,
     };
     match finished {
         Ok((metadata, recipe)) => completed(shared, asset, metadata, recipe).await.map(Some),
@@ -61,61 +106,94 @@ pub(crate) async fn try_finish(
     }
 }
 
-/// Builds the file twice: to learn which segments it needs, and from just these, so that it will
-/// come out the same whenever it is built again.
+/// Learns which segments the file needs and builds it from just these, so that it will come out the same
+/// whenever it is built again.
 async fn narrow(
     shared: &Shared,
-    recipe: &Recipe,
-    created: Timestamp,
-) -> Result<(Metadata, Recipe), RecorderError> {
-    let (run, mut segments) = load(&shared.database, recipe).await?;
-    let mut recipe = recipe.clone();
+    recipe: &[RecipePart],
+    style: Style,
+) -> Result<(Metadata, Vec<RecipePart>), RecorderError> {
+    let mut loaded = load(&shared.database, recipe).await?;
     compute(move || {
-        let wide = build(run.clone(), segments.clone(), &recipe, created)?;
-        let (first, last) = (wide.movie.first_segment, wide.movie.last_segment);
-        if first == 0 && last + 1 == segments.len() {
-            return Ok((wide.movie.metadata, recipe));
-        }
-        segments.truncate(last + 1);
-        segments.drain(..first);
-        (recipe.first, recipe.last) = (recipe.first + first as u64, Some(recipe.first + last as u64));
-        let exact = build(run, segments, &recipe, created)?;
-        Ok((exact.movie.metadata, recipe))
+        let mut source = source(&loaded, style)?;
+        let needed = movie::needed(&mut source)?;
+        trim(&mut source, &mut loaded, &needed)?;
+        let movie = movie::build(source)?;
+        Ok((movie.metadata, loaded.into_iter().map(|loaded| loaded.part).collect()))
     })
     .await
 }
 
-/// Reads what a recipe names and checks that nothing of it is missing.
-async fn load(database: &Database, recipe: &Recipe) -> Result<(Run, Vec<Segment>), RecorderError> {
-    let last = recipe.last.ok_or(RecorderError::SegmentsMissing)?;
-    let run = database.run(recipe.timeline, recipe.run).await?.ok_or(RecorderError::SegmentsMissing)?;
-    let segments = database.segments(recipe.timeline, recipe.first, Some(last)).await?;
-    let whole = (recipe.first..=last).eq(segments.iter().map(|segment| segment.sequence))
-        && segments.iter().all(|segment| segment.run == recipe.run);
-    if whole { Ok((run, segments)) } else { Err(RecorderError::SegmentsMissing) }
+/// Takes out what is not needed. What was worked out with it is read anew.
+fn trim(
+    source: &mut MovieSource,
+    loaded: &mut Vec<LoadedPart>,
+    needed: &[Needed],
+) -> Result<(), RecorderError> {
+    let (mut stretches, mut parts) = (Vec::new(), Vec::new());
+    let all = source.stretches.drain(..).zip(loaded.drain(..)).enumerate();
+    for (number, (mut stretch, mut loaded)) in all {
+        let Some(needed) = needed.iter().find(|needed| needed.stretch == number) else { continue };
+        let (first, last) = (needed.first_segment, needed.last_segment);
+        stretch.segments.truncate(last + 1);
+        stretch.segments.drain(..first);
+        loaded.segments.truncate(last + 1);
+        loaded.segments.drain(..first);
+        let from = loaded.part.first;
+        (loaded.part.first, loaded.part.last) = (from + first as u64, Some(from + last as u64));
+        // The last sample of each track was given a length by what came after it.
+        let mut missing: BTreeSet<usize> = (0..stretch.tracks.len()).collect();
+        for (stored, segment) in stretch.segments.iter_mut().zip(&loaded.segments).rev() {
+            *stored = decode(segment)?;
+            missing.retain(|track| !stored.index.tracks.iter().any(|span| span.track as usize == *track));
+            if missing.is_empty() && !needed.holds_picture {
+                break;
+            }
+        }
+        stretches.push(stretch);
+        parts.push(loaded);
+    }
+    (source.stretches, *loaded) = (stretches, parts);
+    Ok(())
 }
 
-fn build(
-    run: Run,
-    segments: Vec<Segment>,
-    recipe: &Recipe,
-    created: Timestamp,
-) -> Result<PreparedFile, RecorderError> {
-    let stored = segments
-        .iter()
-        .map(|segment| {
-            let index = SegmentIndex::decode(&segment.index)?;
-            Ok(StoredSegment { wall_offset_us: segment.wall_offset_us, index })
+/// Reads what a recipe names and checks that nothing of it is missing.
+async fn load(database: &Database, recipe: &[RecipePart]) -> Result<Vec<LoadedPart>, RecorderError> {
+    let mut loaded = Vec::with_capacity(recipe.len());
+    for part in recipe {
+        let last = part.last.ok_or(RecorderError::SegmentsMissing)?;
+        let run = database.run(part.timeline, part.run).await?.ok_or(RecorderError::SegmentsMissing)?;
+        let segments = database.segments(part.timeline, part.first, Some(last)).await?;
+        let whole = (part.first..=last).eq(segments.iter().map(|segment| segment.sequence))
+            && segments.iter().all(|segment| segment.run == part.run);
+        if !whole {
+            return Err(RecorderError::SegmentsMissing);
+        }
+        loaded.push(LoadedPart { part: part.clone(), tracks: run.tracks, segments });
+    }
+    if loaded.is_empty() { Err(RecorderError::SegmentsMissing) } else { Ok(loaded) }
+}
+
+fn source(loaded: &[LoadedPart], style: Style) -> Result<MovieSource, IndexError> {
+    let stretch = |loaded: &LoadedPart| {
+        Ok(Stretch {
+            timeline: loaded.part.timeline,
+            tracks: loaded.tracks.clone(),
+            segments: loaded.segments.iter().map(decode).collect::<Result<_, IndexError>>()?,
+            start_us: loaded.part.start_us,
+            stop_us: loaded.part.stop_us,
         })
-        .collect::<Result<Vec<_>, RecorderError>>()?;
-    let source = MovieSource {
-        tracks: run.tracks,
-        segments: stored,
-        start_us: recipe.start_us,
-        stop_us: recipe.stop_us,
-        created,
     };
-    Ok(PreparedFile { movie: movie::build(source)?, segments })
+    Ok(MovieSource {
+        stretches: loaded.iter().map(stretch).collect::<Result<_, IndexError>>()?,
+        hold_gaps: style.gaps == GapMode::Hold,
+        cut: style.cut,
+        created: style.created,
+    })
+}
+
+fn decode(segment: &Segment) -> Result<StoredSegment, IndexError> {
+    Ok(StoredSegment { wall_offset_us: segment.wall_offset_us, index: SegmentIndex::decode(&segment.index)? })
 }
 
 /// Runs a computation over a long index where it holds nothing else up.
@@ -132,7 +210,8 @@ async fn compute<T: Send + 'static>(
 }
 
 /// What a timeline is: nobody downloads it as a file, so its index is not read for this.
-async fn summarise(shared: &Shared, recipe: &Recipe) -> Result<Metadata, RecorderError> {
+async fn summarise(shared: &Shared, recipe: &[RecipePart]) -> Result<Metadata, RecorderError> {
+    let recipe = recipe.first().ok_or(RecorderError::SegmentsMissing)?;
     let segments = shared.database.segment_spans(recipe.timeline, recipe.first, recipe.last).await?;
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
         return Err(RecorderError::SegmentsMissing);
@@ -152,7 +231,7 @@ async fn completed(
     shared: &Shared,
     asset: &Asset,
     metadata: Metadata,
-    recipe: Recipe,
+    recipe: Vec<RecipePart>,
 ) -> Result<Change, RecorderError> {
     // A clip shows the range that was asked for; its metadata tells the exact one.
     let stop_time = if asset.asset_type == AssetType::Clip { None } else { metadata.stop_time };
@@ -171,7 +250,8 @@ async fn completed(
     })))
 }
 
-async fn failed(shared: &Shared, asset: &Asset, reason: &str) -> Result<Change, RecorderError> {
+/// The step with which an asset fails, for a reason that its user reads.
+pub(crate) async fn failed(shared: &Shared, asset: &Asset, reason: &str) -> Result<Change, RecorderError> {
     // A failed recording is kept as long as one that succeeded.
     let rules = shared.database.expiration_rules().await?;
     let rule = rules.expiration(AssetType::Recording, shared.now());

@@ -79,8 +79,8 @@ impl Recorder {
         Arc::new(Gate::new(Arc::clone(&self.shared)))
     }
 
-    /// Makes clips of a range of a stream: one per source and per uninterrupted stretch. Each is
-    /// complete on return unless its range is still being received.
+    /// Makes clips of a range of a stream: one per source and, unless the request says otherwise, per
+    /// uninterrupted stretch. Each is complete on return unless its range is still being received.
     ///
     /// A repeated idempotency key returns the assets of its first request.
     ///
@@ -133,10 +133,11 @@ impl Recorder {
         removal::sweep(&self.shared, shutdown).await;
     }
 
-    /// Resolves when no feed is live and no clip is waited for any more. Call it once publishers are
-    /// no longer admitted.
+    /// Resolves when no feed is live and no clip is waited for any more; clips whose range is still to come
+    /// are gone on with by the next start. Call it once publishers are no longer admitted.
     pub async fn drain(&self) {
         self.shared.live.wait_until_empty().await;
+        self.shared.draining.cancel();
         self.shared.clips.close();
         self.shared.clips.wait().await;
     }

@@ -194,6 +194,7 @@ mod tests {
             source_id: source.map(str::to_owned),
             simulcast_id: None,
             priority,
+            target_kbps: None,
             remote: "127.0.0.1".parse().unwrap(),
             started: Timestamp::EPOCH,
             ended: None,

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use mediahooks_database::{Asset, Change, DatabaseError, Feed, Recipe};
+use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart};
 use mediahooks_model::{AssetType, FeedId, Timestamp};
+use mediahooks_timeline::plan::set_back_us;
 
 use crate::clip;
 use crate::error::RecorderError;
@@ -17,6 +17,7 @@ use crate::tidy::tidy_chunks;
 pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), RecorderError> {
     let extents = shared.database.chunk_extents().await?;
     tidy_chunks(shared, extents).await?;
+    clip::resume(shared).await?;
     take_up(shared).await
 }
 
@@ -51,26 +52,18 @@ pub(crate) async fn take_up(shared: &Arc<Shared>) -> Result<(), RecorderError> {
     Ok(())
 }
 
-/// For how long after its range was received a clip is left to the task that waits for it.
-const OVERDUE: Duration = Duration::from_secs(30);
-
 /// Whether a task is at work on an unfinished asset: that of its feed, or one that waits for the rest
 /// of a clip.
 fn is_attended(shared: &Shared, asset: &Asset) -> bool {
-    let Some(received) = shared.live.received(asset.feed) else { return false };
-    let until = *received.borrow();
-    match (asset.asset_type, asset.stop_time, until) {
-        (AssetType::Clip, Some(stop), Some(until)) => until < stop.plus(OVERDUE),
-        _ => true,
+    match asset.asset_type {
+        AssetType::Clip => shared.attended.has(asset.id),
+        _ => shared.live.received(asset.feed).is_some(),
     }
 }
 
 /// Finishes an asset with what is stored; returns when its media ends.
 async fn finish_left(shared: &Shared, asset: &Asset) -> Result<Option<Timestamp>, RecorderError> {
-    let Some(recipe) = closed(shared, asset).await? else {
-        tracing::error!(asset = %asset.id, "an unfinished asset has no recipe");
-        return Ok(None);
-    };
+    let recipe = closed(shared, asset).await?;
     let change = finish::finish(shared, asset, recipe).await?;
     let stop = match &change {
         Change::StepAsset(step) => step.stop_time,
@@ -83,18 +76,30 @@ async fn finish_left(shared: &Shared, asset: &Asset) -> Result<Option<Timestamp>
     }
 }
 
-/// The recipe of an unfinished asset with its end filled in.
-async fn closed(shared: &Shared, asset: &Asset) -> Result<Option<Recipe>, RecorderError> {
-    let Some(recipe) = asset.recipe.clone() else { return Ok(None) };
-    if recipe.last.is_some() {
-        return Ok(Some(recipe));
+/// The recipe of an unfinished asset with its end filled in, as far as its media has been received. Where
+/// the segment that ends a clip's range is there, its clock decides where, as it does for a range that is
+/// all there; if the wall clock was set back meanwhile, the clip is of the media that was meant.
+pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipePart>, RecorderError> {
+    let stop = asset.stop_time.filter(|_| asset.asset_type == AssetType::Clip);
+    let mut recipe = asset.recipe.clone();
+    for part in recipe.iter_mut().filter(|part| part.last.is_none()) {
+        let spans = shared.database.segment_spans(part.timeline, part.first, None).await?;
+        let planned_us = part.stop_us;
+        part.last = Some(part.first);
+        let mut offset_us = None;
+        for span in spans.iter().take_while(|span| span.run == part.run) {
+            let first_us = *offset_us.get_or_insert(span.wall_offset_us);
+            let stop_us = match stop.filter(|_| set_back_us(first_us, span.wall_offset_us).is_none()) {
+                Some(stop) => Some(stop.as_micros().saturating_sub(span.wall_offset_us)),
+                None => planned_us,
+            };
+            if stop_us.is_some_and(|stop_us| span.media_start_us >= stop_us) {
+                break;
+            }
+            (part.last, part.stop_us) = (Some(span.sequence), stop_us);
+        }
     }
-    if let (AssetType::Clip, Some(stop)) = (asset.asset_type, asset.stop_time) {
-        return clip::close(shared, asset, stop).await;
-    }
-    let spans = shared.database.segment_spans(recipe.timeline, recipe.first, None).await?;
-    let last = spans.iter().take_while(|span| span.run == recipe.run).last().map(|span| span.sequence);
-    Ok(Some(Recipe { last: Some(last.unwrap_or(recipe.first)), ..recipe }))
+    Ok(recipe)
 }
 
 async fn end(shared: &Shared, feed: &Feed, media_end: Option<Timestamp>) -> Result<(), RecorderError> {

@@ -237,9 +237,9 @@ fn merge(mut ranges: Vec<FreedRange>) -> Vec<FreedRange> {
 #[cfg(test)]
 pub(crate) mod tests {
     use mediahooks_database::{
-        Asset, Change, Database, Feed, NewAsset, Options, Recipe, Run, Segment, Timeline,
+        Asset, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
     };
-    use mediahooks_model::{AssetState, FeedId, Limits, Timestamp, TokenId};
+    use mediahooks_model::{AssetState, CutMode, FeedId, GapMode, Limits, Timestamp, TokenId};
     use mediahooks_storage::DiskStorage;
     use uuid::Uuid;
 
@@ -296,6 +296,7 @@ pub(crate) mod tests {
             source_id: None,
             simulcast_id: None,
             priority: None,
+            target_kbps: None,
             remote: "127.0.0.1".parse().unwrap(),
             started: Timestamp::EPOCH,
             ended: None,
@@ -337,7 +338,17 @@ pub(crate) mod tests {
             expiration: None,
             media_distribution_id: None,
             custom_path: None,
-            recipe: Some(Recipe { timeline, run: 0, first: 0, last: Some(0), start_us: None, stop_us: None }),
+            request: None,
+            gaps: GapMode::default(),
+            cut: CutMode::default(),
+            recipe: vec![RecipePart {
+                timeline,
+                run: 0,
+                first: 0,
+                last: Some(0),
+                start_us: None,
+                stop_us: None,
+            }],
         };
         vec![
             Change::StartFeed(feed),

@@ -1,12 +1,13 @@
 //! What all parts of the recorder share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mediahooks_database::Database;
 use mediahooks_model::{Limits, MediaAssetId, Timestamp};
 use mediahooks_storage::DiskStorage;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::RecorderSettings;
@@ -27,6 +28,10 @@ pub(crate) struct Shared {
     pub sweep: Notify,
     /// Clips that are being stored or waited for.
     pub clips: TaskTracker,
+    /// Unfinished clips that somebody waits for.
+    pub attended: Attended,
+    /// Cancelled when no feed will come any more.
+    pub draining: CancellationToken,
 }
 
 impl Shared {
@@ -41,6 +46,8 @@ impl Shared {
             readers: Readers::default(),
             sweep: Notify::new(),
             clips: TaskTracker::new(),
+            attended: Attended::default(),
+            draining: CancellationToken::new(),
         }
     }
 
@@ -87,6 +94,44 @@ impl Drop for Reading {
             if *count == 0 {
                 counts.remove(&self.asset);
             }
+        }
+    }
+}
+
+/// Unfinished clips that a task is at work on: the sweeper leaves them to it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Attended {
+    assets: Arc<Mutex<HashSet<MediaAssetId>>>,
+}
+
+/// Attends to some clips until dropped.
+#[derive(Debug)]
+pub(crate) struct Attending {
+    attended: Attended,
+    assets: Vec<MediaAssetId>,
+}
+
+impl Attended {
+    pub(crate) fn enter(&self, assets: Vec<MediaAssetId>) -> Attending {
+        self.lock().extend(&assets);
+        Attending { attended: self.clone(), assets }
+    }
+
+    pub(crate) fn has(&self, asset: MediaAssetId) -> bool {
+        self.lock().contains(&asset)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<MediaAssetId>> {
+        // The set is whole after every statement that touches it.
+        self.assets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        let mut assets = self.attended.lock();
+        for asset in &self.assets {
+            assets.remove(asset);
         }
     }
 }

@@ -14,14 +14,14 @@ async fn a_live_feed_is_ended_and_its_recording_completed_with_what_was_stored()
     publisher.send(110).await;
     common::eventually(async || {
         let timelines = bench.assets(AssetType::Timeline).await;
-        let recipe = timelines.first()?.recipe.clone()?;
+        let recipe = timelines.first()?.recipe.first()?.clone();
         let stored = bench.database.segments(recipe.timeline, 0, None).await.unwrap();
         (stored.len() == 4).then_some(())
     })
     .await;
     let path = {
         let timelines = bench.assets(AssetType::Timeline).await;
-        bench.storage.chunk_path(timelines[0].recipe.as_ref().unwrap().timeline, 0)
+        bench.storage.chunk_path(timelines[0].recipe[0].timeline, 0)
     };
     let torn = [std::fs::read(&path).unwrap(), b"half a segm".to_vec()].concat();
     std::fs::write(&path, torn).unwrap();
@@ -50,7 +50,7 @@ async fn files_that_no_row_knows_are_removed_and_damage_is_named() {
     let bench = bench.crash_and_restart().await;
     assert!(!bench.storage.chunk_path(stray, 0).exists());
 
-    let timeline = bench.assets(AssetType::Timeline).await[0].recipe.clone().unwrap().timeline;
+    let timeline = bench.assets(AssetType::Timeline).await[0].recipe[0].timeline;
     let path = bench.storage.chunk_path(timeline, 0);
     let mut bytes = std::fs::read(&path).unwrap();
     let segment = &bench.database.segments(timeline, 1, Some(1)).await.unwrap()[0];

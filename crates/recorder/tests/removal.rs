@@ -33,7 +33,7 @@ async fn a_clip_outlives_the_recording_and_the_timeline_it_was_cut_from() {
     let request = bench.clip_request("stage", 2100, 3900).await;
     let clip = bench.recorder.create_clips(request).await.unwrap().remove(0);
     let before = pictures_in(&bench.file(clip.id).await);
-    let timeline = clip.recipe.as_ref().unwrap().timeline;
+    let timeline = clip.recipe[0].timeline;
 
     for asset_type in [AssetType::Recording, AssetType::Timeline] {
         let (deleted, refused) = bench.recorder.delete_assets_of_type(asset_type).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_clip_outlives_the_recording_and_the_timeline_it_was_cut_from() {
     }
     gone(&bench).await;
     let kept = bench.database.segments(timeline, 0, None).await.unwrap();
-    let recipe = bench.asset(clip.id).await.recipe.unwrap();
+    let recipe = bench.asset(clip.id).await.recipe.remove(0);
     let sequences: Vec<u64> = kept.iter().map(|segment| segment.sequence).collect();
     assert_eq!(sequences, (recipe.first..=recipe.last.unwrap()).collect::<Vec<_>>());
     assert_eq!(pictures_in(&bench.file(clip.id).await), before);
@@ -139,7 +139,7 @@ async fn bytes_whose_rows_went_before_a_crash_are_freed_after_it() {
         bench.recorder.delete_assets(&[id]).await.unwrap();
         bench.database.remove_asset(id, now()).await.unwrap();
     }
-    let path = bench.storage.chunk_path(clip.recipe.unwrap().timeline, 0);
+    let path = bench.storage.chunk_path(clip.recipe[0].timeline, 0);
     assert!(pictures_in(&std::fs::read(path).unwrap()).contains(&0));
 
     let bench = bench.crash_and_restart().await;
@@ -173,7 +173,7 @@ async fn a_live_feed_gives_back_the_chunk_files_it_has_left() {
         (assets.len() == 2).then_some(assets)
     })
     .await;
-    let timeline = over[0].recipe.as_ref().unwrap().timeline;
+    let timeline = over[0].recipe[0].timeline;
     bench.recorder.delete_assets(&[over[0].id, over[1].id]).await.unwrap();
     eventually(async || (!bench.storage.chunk_path(timeline, 0).exists()).then_some(())).await;
     assert_eq!(bench.recorder.live_feeds().len(), 1);

@@ -5,7 +5,7 @@ mod common;
 
 use common::player::{range, shown};
 use common::{Publisher, audio_config, video_config};
-use mediahooks_timeline::movie::{MovieSource, build};
+use mediahooks_timeline::movie::{MovieSource, build, needed};
 
 const GROUP_MS: i64 = 480;
 /// Composition offset of the sync samples.
@@ -33,7 +33,7 @@ fn broadcast(groups: i64, with_sound: bool) -> Publisher {
 /// The source as it is when nothing before segment `first` was loaded, and its bytes.
 fn from_segment(publisher: &Publisher, first: usize) -> (MovieSource, Vec<Vec<u8>>) {
     let mut source = publisher.source(0);
-    source.segments.drain(..first);
+    source.stretches[0].segments.drain(..first);
     (source, publisher.stored(0).split_off(first))
 }
 
@@ -77,7 +77,8 @@ fn decoding_begins_a_group_early_where_the_nearest_sync_sample_has_leading_pictu
     let clip = |source| build(range(source, sync_ms + 40, sync_ms + 400)).unwrap();
     let movie = clip(publisher.source(0));
     assert_eq!(movie.metadata.pre_roll_ms, Some(40 + GROUP_MS as u64));
-    assert_eq!(movie.first_segment, 2);
+    let mut source = range(publisher.source(0), sync_ms + 40, sync_ms + 400);
+    assert_eq!(needed(&mut source).unwrap()[0].first_segment, 2);
     let first = shown(&movie, &publisher.stored(0)).remove(0);
     // Without the group before, the clip is the same.
     let (source, stored) = from_segment(&publisher, 3);

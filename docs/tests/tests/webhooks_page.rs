@@ -218,12 +218,14 @@ fn sample_and_fake_bodies_have_the_members_that_are_sent() {
         start_time: Some(at),
         stop_time: Some(at),
         pre_roll_ms: Some(1),
+        gaps: vec![Gap { start_time: at, stop_time: at, duration_ms: 1, reason: GapReason::Reconnect }],
         ..Metadata::default()
     };
     let media = MediaFacts {
         account: &account,
         asset: MediaAssetId(id),
         asset_type: AssetType::Clip,
+        request: Some(ClipRequestId(id)),
         token: Some(TokenId(1)),
         stream_name: &stream,
         start_time: at,

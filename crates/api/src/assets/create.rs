@@ -1,13 +1,16 @@
 //! Reads the body that asks for a clip.
 
+use std::str::FromStr;
+use std::time::Duration;
+
 use http::HeaderMap;
-use mediahooks_model::{StreamName, Timestamp, TokenId};
+use mediahooks_model::{CutMode, GapMode, StreamName, Timestamp, TokenId};
 use mediahooks_recorder::{ClipError, ClipRequest, Idempotency};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::errors::{ApiError, Result};
-use crate::extract::members::Members;
+use crate::extract::members::{Members, pascal};
 
 /// Characters that a name may not contain: it becomes an object's name in storage.
 const FORBIDDEN_IN_NAME: &str = "\r\n#[]*?:\"“”<>|/{}^%`~";
@@ -18,8 +21,7 @@ const KEY_CHARS_MAX: usize = 255;
 /// Reads a request that arrived at `received`.
 pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) -> Result<ClipRequest> {
     refuse_unavailable(&mut body)?;
-    let start: Option<Timestamp> = body.required("startTime");
-    let stop: Option<Timestamp> = body.optional("stopTime");
+    let range = read_range(&mut body);
     let stream: Option<String> = body.required("streamName");
     let stream_name = stream.and_then(|name| match name.parse::<StreamName>() {
         Ok(name) => Some(name),
@@ -39,15 +41,19 @@ pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) 
     let source_id = body.optional("sourceId");
     let simulcast_id = body.nullable("simulcastId");
     let priority = body.optional("priority");
+    let gaps = read_word(&mut body, "gaps", &GapMode::ALL.map(GapMode::as_str));
+    let cut = read_word(&mut body, "cut", &CutMode::ALL.map(CutMode::as_str));
     let expiration = body.optional("expiration");
-    let parsed = start.zip(stream_name).map(|(start, stream_name)| ClipRequest {
+    let parsed = range.zip(stream_name).map(|(range, stream_name)| ClipRequest {
         stream_name,
-        start,
-        stop,
+        start: range.start(received),
+        stop: range.stop(received),
         token,
         source_id,
         simulcast_id,
         priority,
+        gaps: gaps.unwrap_or_default(),
+        cut: cut.unwrap_or_default(),
         name,
         expiration,
         media_distribution_id,
@@ -56,8 +62,112 @@ pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) 
         idempotency: None,
     });
     let mut request = body.finish(parsed)?;
-    request.idempotency = idempotency(headers, &request)?;
+    request.idempotency = idempotency(headers, &request, range)?;
     Ok(request)
+}
+
+/// The range as it was asked for.
+#[derive(Clone, Copy)]
+struct Range {
+    from: From,
+    to: Option<To>,
+}
+
+#[derive(Clone, Copy)]
+enum From {
+    At(Timestamp),
+    /// So long before the request arrived.
+    Last(Duration),
+}
+
+#[derive(Clone, Copy)]
+enum To {
+    At(Timestamp),
+    /// So long after the request arrived.
+    Next(Duration),
+}
+
+impl Range {
+    fn start(self, received: Timestamp) -> Timestamp {
+        match self.from {
+            From::At(start) => start,
+            From::Last(span) => received.minus(span),
+        }
+    }
+
+    fn stop(self, received: Timestamp) -> Option<Timestamp> {
+        self.to.map(|to| match to {
+            To::At(stop) => stop,
+            To::Next(span) => received.plus(span),
+        })
+    }
+
+    /// The same however often and whenever it is asked for.
+    fn meaning(self) -> [Value; 4] {
+        let (start, last) = match self.from {
+            From::At(start) => (json!(start), Value::Null),
+            From::Last(span) => (Value::Null, json!(span.as_secs_f64())),
+        };
+        let (stop, next) = match self.to {
+            Some(To::At(stop)) => (json!(stop), Value::Null),
+            Some(To::Next(span)) => (Value::Null, json!(span.as_secs_f64())),
+            None => (Value::Null, Value::Null),
+        };
+        [start, stop, last, next]
+    }
+}
+
+/// Reads when the range begins and ends; absent only after an error was noted.
+fn read_range(body: &mut Members) -> Option<Range> {
+    let last = read_seconds(body, "last");
+    let next = read_seconds(body, "next");
+    let stop: Option<Timestamp> = body.optional("stopTime");
+    // What comes next begins now.
+    let start: Option<Timestamp> = if last.is_some() || next.is_some() {
+        body.optional("startTime")
+    } else {
+        body.required("startTime")
+    };
+    if last.is_some() && start.is_some() {
+        body.error("last", "Last counts back from now; leave either it or startTime out.");
+    }
+    if next.is_some() && stop.is_some() {
+        body.error("next", "Next counts on from now; leave either it or stopTime out.");
+    }
+    let from = match (start, last, next) {
+        (Some(start), ..) => From::At(start),
+        (None, Some(last), _) => From::Last(last),
+        (None, None, Some(_)) => From::Last(Duration::ZERO),
+        (None, None, None) => return None,
+    };
+    Some(Range { from, to: next.map(To::Next).or(stop.map(To::At)) })
+}
+
+/// Reads a span in seconds. Longer ones than a year mean no more.
+fn read_seconds(body: &mut Members, name: &str) -> Option<Duration> {
+    const YEAR_S: f64 = 366.0 * 86_400.0;
+    let seconds: f64 = body.optional(name)?;
+    if !(0.0..=YEAR_S).contains(&seconds) {
+        body.error(name, format!("The field {} must be a number of seconds from 0 on.", pascal(name)));
+        return None;
+    }
+    Some(Duration::from_secs_f64(seconds))
+}
+
+/// Reads a member that is one of a few words.
+fn read_word<T: FromStr>(body: &mut Members, name: &'static str, words: &[&str]) -> Option<T> {
+    let word: String = body.optional(name)?;
+    match word.parse() {
+        Ok(read) => Some(read),
+        Err(_) => {
+            let expected = words.join(", ");
+            body.error(
+                name,
+                format!("The value is not valid for {}: expected one of {expected}.", pascal(name)),
+            );
+            None
+        }
+    }
 }
 
 /// What the hosted service can do and this server cannot, or not yet.
@@ -107,22 +217,27 @@ fn check_name(body: &mut Members, name: Option<&str>) {
     }
 }
 
-fn idempotency(headers: &HeaderMap, request: &ClipRequest) -> Result<Option<Idempotency>> {
+fn idempotency(
+    headers: &HeaderMap,
+    request: &ClipRequest,
+    range: Option<Range>,
+) -> Result<Option<Idempotency>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = std::str::from_utf8(value.as_bytes()).map(str::trim).unwrap_or_default();
     if !(1..=KEY_CHARS_MAX).contains(&key.chars().count()) {
         let message = format!("The Idempotency-Key header must have 1 to {KEY_CHARS_MAX} characters");
         return Err(ApiError::about("idempotencyKey", message));
     }
-    Ok(Some(Idempotency { key: key.to_owned(), fingerprint: fingerprint(request) }))
+    Ok(Some(Idempotency { key: key.to_owned(), fingerprint: fingerprint(request, range) }))
 }
 
 /// What was asked, without when.
-fn fingerprint(request: &ClipRequest) -> [u8; 32] {
+fn fingerprint(request: &ClipRequest, range: Option<Range>) -> [u8; 32] {
     let meaning = json!({
         "streamName": request.stream_name,
-        "startTime": request.start,
-        "stopTime": request.stop,
+        "range": range.map(Range::meaning),
+        "gaps": request.gaps,
+        "cut": request.cut,
         "tokenId": request.token,
         "sourceId": request.source_id,
         // An array tells null from absence.
@@ -145,6 +260,7 @@ pub(crate) fn refused(error: ClipError) -> ApiError {
         ClipError::StopNotAfterStart | ClipError::TooShort { .. } | ClipError::TooLong { .. } => {
             ApiError::invalid("StopTime", message)
         }
+        ClipError::Gaps { .. } => ApiError::about("gaps", message),
         ClipError::ExpiresInPast => ApiError::invalid("Expiration", message),
         ClipError::KeyReused => ApiError::about("idempotencyKey", message),
         ClipError::CustomPathTaken | ClipError::CustomPathForSeveral { .. } => {

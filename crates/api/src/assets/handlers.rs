@@ -32,7 +32,7 @@ fn no_asset(id: &str) -> ApiError {
     ApiError::about("mediaAssetId", format!("No media asset with id: {shown}"))
 }
 
-/// Makes clips of a range of a stream: one per layer and uninterrupted stretch.
+/// Makes clips of a range of a stream: one per layer and, unless `gaps` says otherwise, uninterrupted stretch.
 #[utoipa::path(post, path = "/api/v3/media/assets", tag = "Media assets",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeat makes no second clip")),
     request_body = NewClip,
@@ -58,6 +58,7 @@ pub(crate) async fn create(
         ("simulcastId" = Option<String>, Query, description = "Empty: the layer with the empty name"),
         ("tokenId" = Option<i64>, Query),
         ("priority" = Option<i32>, Query),
+        ("requestId" = Option<String>, Query, description = "The clips of one request. Ours"),
         ("sort" = Option<String>, Query,
             description = "`startTime` (default), `stopTime`, `streamName`, `tokenId` or `created`"),
         ("desc" = Option<bool>, Query),

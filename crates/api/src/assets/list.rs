@@ -26,6 +26,7 @@ pub(crate) fn read(mut query: Query) -> Result<AssetQuery> {
         simulcast_id: query.raw(&["simulcastId"]),
         token: query.one(&["tokenId"]).map(TokenId),
         priority: query.one(&["priority"]),
+        request: query.word(&["requestId"], |text| text.parse().ok()),
         sort: query.word(&["sort", "sortBy"], sort_named).unwrap_or_default(),
         desc: query.one(&["desc", "isDescending"]).unwrap_or(false),
         offset: u64::try_from(page.saturating_sub(1).saturating_mul(limit)).unwrap_or(0),

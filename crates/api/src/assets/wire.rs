@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mediahooks_database::Asset;
-use mediahooks_model::{AssetState, AssetStatus, AssetType, Metadata, Timestamp, TrackMetadata};
+use mediahooks_model::{AssetState, AssetStatus, AssetType, Gap, Metadata, Timestamp, TrackMetadata};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,6 +22,9 @@ pub struct AssetView {
     pub asset_type: AssetType,
     /// Where it comes from.
     pub feed: FeedView,
+    /// The request that a clip came of: the same for all of its clips. Ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// Start of the media.
     #[schema(value_type = String, format = DateTime)]
     pub start_time: Timestamp,
@@ -133,6 +136,26 @@ pub struct MetadataView {
     /// Milliseconds of media before the first shown frame that an edit list hides. Ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pre_roll_ms: Option<u64>,
+    /// What is missing inside of it. Ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<GapView>,
+}
+
+/// A span of time inside an asset of which nothing was received.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = MediaAssetGap)]
+pub struct GapView {
+    /// When the last frame before it ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub start_time: Timestamp,
+    /// When the first frame after it was received.
+    #[schema(value_type = String, format = DateTime)]
+    pub stop_time: Timestamp,
+    /// How long it lasted.
+    pub duration_ms: u64,
+    /// `reconnect`, `timestampJump` or `configuration`.
+    pub reason: &'static str,
 }
 
 /// One track of a finished file.
@@ -178,6 +201,7 @@ impl AssetView {
                 priority: asset.priority,
                 channel_id: None,
             },
+            request_id: asset.request.map(|id| id.to_string()),
             start_time: asset.start_time,
             stop_time: asset.stop_time,
             name: asset.name.clone(),
@@ -220,6 +244,18 @@ impl MetadataView {
             start_time: metadata.start_time,
             stop_time: metadata.stop_time,
             pre_roll_ms: metadata.pre_roll_ms,
+            gaps: metadata.gaps.iter().map(GapView::new).collect(),
+        }
+    }
+}
+
+impl GapView {
+    fn new(gap: &Gap) -> Self {
+        Self {
+            start_time: gap.start_time,
+            stop_time: gap.stop_time,
+            duration_ms: gap.duration_ms,
+            reason: gap.reason.as_str(),
         }
     }
 }

@@ -71,6 +71,12 @@ impl FromJson for i64 {
     }
 }
 
+impl FromJson for f64 {
+    fn from_json(value: Value) -> Result<Self, String> {
+        value.as_f64().ok_or_else(|| expected("a number"))
+    }
+}
+
 impl FromQuery for i64 {
     fn from_query(text: &str) -> Result<Self, String> {
         text.trim().parse().map_err(|_| expected("a whole number"))

@@ -118,6 +118,7 @@ fn media(app: &App, id: EventId, stream_name: &StreamName, now: Timestamp) -> Ev
         account: &app.config.account,
         asset: MediaAssetId(Uuid::new_v4()),
         asset_type: AssetType::Clip,
+        request: None,
         token: Some(TOKEN),
         stream_name,
         start_time: now,

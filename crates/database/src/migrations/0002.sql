@@ -1,5 +1,38 @@
 -- Version 2 of the schema. The conventions are those of 0001.sql.
 
+-- Recipes: an asset may be made of several parts, one per run of a timeline.
+CREATE TABLE recipe_of_parts (
+    asset             BLOB NOT NULL REFERENCES asset (id) ON DELETE CASCADE,
+    part              BIGINT NOT NULL,   -- 0, 1, 2 ... in the order in which they are shown
+    timeline          BLOB NOT NULL REFERENCES timeline (id),
+    run               BIGINT NOT NULL,
+    first_segment     BIGINT NOT NULL,
+    last_segment      BIGINT,            -- included; NULL: grows with the timeline
+    start_us          BIGINT,            -- first shown moment, on the run's media clock
+    stop_us           BIGINT,            -- end of the last shown moment, on the run's media clock
+    PRIMARY KEY (asset, part)
+);
+INSERT INTO recipe_of_parts (asset, part, timeline, run, first_segment, last_segment, start_us, stop_us)
+    SELECT asset, 0, timeline, run, first_segment, last_segment, start_us, stop_us FROM recipe;
+DROP TABLE recipe;
+ALTER TABLE recipe_of_parts RENAME TO recipe;
+CREATE INDEX recipe_by_timeline ON recipe (timeline, first_segment);
+
+-- Clips: how they were asked for.
+ALTER TABLE asset ADD COLUMN request BLOB;            -- uuid, the same for all clips of one request
+ALTER TABLE asset ADD COLUMN gaps TEXT NOT NULL DEFAULT 'split';  -- split, collapse, hold, refuse
+ALTER TABLE asset ADD COLUMN cut TEXT NOT NULL DEFAULT 'frame';   -- frame, keyframe
+CREATE INDEX asset_by_request ON asset (request, id) WHERE request IS NOT NULL;
+
+-- Requests for clips whose range is still being received; the row goes with the end of the range.
+CREATE TABLE clip_request (
+    id                BLOB PRIMARY KEY,  -- uuid
+    request           TEXT NOT NULL      -- JSON: what was asked for
+);
+
+-- Feeds: the bitrate that the publisher aims at ranks quality layers; NULL when it did not tell.
+ALTER TABLE feed ADD COLUMN target_kbps BIGINT;
+
 -- Attempts: where the time went, and what was sent. Each is NULL when it did not happen: on a connection that
 -- was open already nothing is resolved or connected, and one that fails gets no further.
 ALTER TABLE attempt ADD COLUMN dns_us BIGINT;         -- resolving the name

@@ -1,7 +1,8 @@
 //! Assets: what is stored of them, and how they are listed.
 
 use mediahooks_model::{
-    AssetState, AssetStatus, AssetType, FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId,
+    AssetState, AssetStatus, AssetType, ClipRequestId, CutMode, FeedId, GapMode, MediaAssetId, StreamName,
+    TimelineId, Timestamp, TokenId,
 };
 
 /// A media asset as it is stored.
@@ -39,15 +40,21 @@ pub struct Asset {
     pub media_distribution_id: Option<String>,
     /// Its path there; unique.
     pub custom_path: Option<String>,
-    /// What its media is; absent when it never had any and after removal.
-    pub recipe: Option<Recipe>,
+    /// The request it came of; clips only.
+    pub request: Option<ClipRequestId>,
+    /// What becomes of its gaps.
+    pub gaps: GapMode,
+    /// Where it is cut.
+    pub cut: CutMode,
+    /// What its media is, in the order in which it is shown; empty when it never had any and after removal.
+    pub recipe: Vec<RecipePart>,
 }
 
-/// Which media an asset is made of: segments of one run and where it is cut at both ends.
+/// A part of the media that an asset is made of: segments of one run and where it is cut at both ends.
 ///
-/// While `last` is absent the asset grows with its timeline.
+/// While `last` is absent the part grows with its timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipe {
+pub struct RecipePart {
     /// The timeline.
     pub timeline: TimelineId,
     /// The run.
@@ -97,6 +104,8 @@ pub struct AssetQuery {
     pub token: Option<TokenId>,
     /// The feed's rank.
     pub priority: Option<i32>,
+    /// The request it came of.
+    pub request: Option<ClipRequestId>,
     /// The order; ties are broken by id.
     pub sort: AssetSort,
     /// Descending.

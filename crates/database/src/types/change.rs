@@ -1,8 +1,8 @@
 //! What can be committed.
 
-use mediahooks_model::{AssetInput, Event, FeedId, MediaAssetId, Timestamp, WebhookId};
+use mediahooks_model::{AssetInput, ClipRequestId, Event, FeedId, MediaAssetId, Timestamp, WebhookId};
 
-use super::asset::{Asset, Recipe};
+use super::asset::{Asset, RecipePart};
 use super::media::{Feed, Run, Segment, Timeline};
 
 /// One domain change. Changes committed together stand or fall together, and are durable when
@@ -31,6 +31,10 @@ pub enum Change {
     /// Keeps the reply to a request made with an `Idempotency-Key`. Fails the commit with
     /// `DatabaseError::KeyUsed` if the key is taken.
     KeepReply(KeptReply),
+    /// A request for clips whose range is still being received: it may have to make more of them.
+    OpenClipRequest(OpenClipRequest),
+    /// It will make no more. Nothing happens if it was not open.
+    CloseClipRequest(ClipRequestId),
     /// An event without a subject in the database: a test.
     Emit(Event),
     /// The same for one webhook, whatever it subscribes to. Fails the commit with
@@ -53,11 +57,20 @@ pub struct AssetChange {
     /// What happened to it.
     pub input: AssetInput,
     /// Replaces the recipe when present.
-    pub recipe: Option<Recipe>,
+    pub recipe: Option<Vec<RecipePart>>,
     /// Replaces the stop time when present.
     pub stop_time: Option<Timestamp>,
     /// Replaces the expiration when present.
     pub expiration: Option<Timestamp>,
+}
+
+/// A request for clips that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenClipRequest {
+    /// Its id.
+    pub id: ClipRequestId,
+    /// What was asked for, as JSON; opaque here.
+    pub request: String,
 }
 
 /// The stored reply to a request made with an `Idempotency-Key`.

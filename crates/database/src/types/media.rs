@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::{FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId};
 
-use super::asset::Recipe;
+use super::asset::RecipePart;
 /// One live ingest connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {
@@ -21,6 +21,8 @@ pub struct Feed {
     pub simulcast_id: Option<String>,
     /// Its rank; absent ranks lowest.
     pub priority: Option<i32>,
+    /// The bitrate of its pictures that its publisher aims at, in kbit/s, if it told.
+    pub target_kbps: Option<u32>,
     /// Where it came from.
     pub remote: IpAddr,
     /// When it was accepted.
@@ -127,7 +129,7 @@ pub struct ClippableTimeline {
     /// The timeline asset.
     pub asset: MediaAssetId,
     /// The range of segments it shows (`last` absent while it grows).
-    pub recipe: Recipe,
+    pub part: RecipePart,
     /// The feed that fills or filled it.
     pub feed: Feed,
 }

@@ -1,5 +1,7 @@
-use mediahooks_database::{Asset, AssetQuery, AssetSort, Change, Conflict, DatabaseError, TimelineQuery};
-use mediahooks_model::{AssetInput, AssetStatus, AssetType, TokenId};
+use mediahooks_database::{
+    Asset, AssetQuery, AssetSort, Change, Conflict, DatabaseError, OpenClipRequest, TimelineQuery,
+};
+use mediahooks_model::{AssetInput, AssetStatus, AssetType, ClipRequestId, CutMode, GapMode, TokenId};
 
 use crate::support::*;
 
@@ -169,9 +171,36 @@ async fn clips_find_their_timelines() {
         assert_eq!(ids, expected, "{query:?}");
         for timeline in found {
             assert_eq!(timeline.feed.id.0.as_u64_pair().1, timeline.asset.0.as_u64_pair().1);
-            assert_eq!(timeline.recipe.last, None);
+            assert_eq!(timeline.part.last, None);
         }
     }
     db.commit(vec![step(2, fail())], at(1)).await.unwrap();
     assert_eq!(db.clippable_timelines(all).await.unwrap().len(), 2, "a failed timeline has nothing to cut");
+}
+
+#[tokio::test]
+async fn the_clips_of_one_request_are_found_by_it() {
+    let fresh = Fresh::open().await;
+    let request = ClipRequestId(uuid::Uuid::from_u128(9));
+    let of_request = |n| {
+        let clip = asset(n, AssetType::Clip, None);
+        create(Asset { request: Some(request), gaps: GapMode::Hold, cut: CutMode::Keyframe, ..clip })
+    };
+    fresh.db.commit(vec![of_request(1), clip(2), of_request(3)], at(0)).await.unwrap();
+    let query = AssetQuery { request: Some(request), limit: 9, ..AssetQuery::default() };
+    let found = fresh.db.assets(query).await.unwrap();
+    assert_eq!(found.iter().map(|asset| asset.id).collect::<Vec<_>>(), [asset_id(1), asset_id(3)]);
+    assert_eq!((found[0].gaps, found[0].cut), (GapMode::Hold, CutMode::Keyframe));
+}
+
+#[tokio::test]
+async fn an_open_request_is_kept_until_it_is_closed() {
+    let fresh = Fresh::open().await;
+    let open = OpenClipRequest { id: ClipRequestId(uuid::Uuid::from_u128(9)), request: "{}".into() };
+    fresh.db.commit(vec![Change::OpenClipRequest(open.clone())], at(0)).await.unwrap();
+    assert_eq!(fresh.db.open_clip_requests().await.unwrap(), std::slice::from_ref(&open));
+    for _ in 0..2 {
+        fresh.db.commit(vec![Change::CloseClipRequest(open.id)], at(0)).await.unwrap();
+        assert_eq!(fresh.db.open_clip_requests().await.unwrap(), []);
+    }
 }

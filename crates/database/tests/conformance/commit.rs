@@ -136,13 +136,13 @@ async fn a_step_carries_what_changes_beside_the_state() {
     let change = AssetChange {
         id: asset_id(1),
         input: finish(),
-        recipe: Some(recipe(1, 0, Some(2))),
+        recipe: Some(vec![recipe(1, 0, Some(2))]),
         stop_time: Some(at(6000)),
         expiration: Some(at(9000)),
     };
     db.commit(vec![Change::StepAsset(Box::new(change))], at(6000)).await.unwrap();
     let stored = db.asset(asset_id(1)).await.unwrap().unwrap();
-    assert_eq!(stored.recipe, Some(recipe(1, 0, Some(2))));
+    assert_eq!(stored.recipe, [recipe(1, 0, Some(2))]);
     assert_eq!((stored.stop_time, stored.expiration), (Some(at(6000)), Some(at(9000))));
 }
 

@@ -115,10 +115,10 @@ async fn the_verifier_reads_everything_in_pages() {
         .collect();
     assert_eq!(segments, expected);
 
-    let first = db.recipes_after(None, 3).await.unwrap();
-    let rest = db.recipes_after(Some(first[2].0), 10).await.unwrap();
+    let first = db.recipe_parts_after(None, 3).await.unwrap();
+    let rest = db.recipe_parts_after(Some((first[2].0, 0)), 10).await.unwrap();
     let recipes: Vec<_> = first.into_iter().chain(rest).collect();
-    assert_eq!(recipes, (0..5).map(|n| (asset_id(n), recipe(1, n, Some(n + 1)))).collect::<Vec<_>>());
+    assert_eq!(recipes, (0..5).map(|n| (asset_id(n), 0, recipe(1, n, Some(n + 1)))).collect::<Vec<_>>());
 
     let extent = |timeline, chunk, end| ChunkExtent { timeline: timeline_id(timeline), chunk, end };
     let extents = db.chunk_extents().await.unwrap();

@@ -66,11 +66,35 @@ async fn a_clip_keeps_its_segments_when_the_timeline_goes() {
 
     assert_eq!(remove(&fresh, 1).await, [freed(0, 0, 300), freed(0, 500, 500), freed(1, 0, 200)]);
     assert_eq!(sequences(&fresh).await, [3, 4]);
-    assert_eq!(fresh.db.asset(asset_id(1)).await.unwrap().unwrap().recipe, None);
+    assert_eq!(fresh.db.asset(asset_id(1)).await.unwrap().unwrap().recipe, []);
     assert_eq!(remove(&fresh, 2).await, [freed(0, 300, 200)]);
     assert_eq!(fresh.db.timeline(timeline_id(1)).await.unwrap(), None);
     assert_eq!(fresh.db.runs(timeline_id(1)).await.unwrap(), []);
     assert_eq!(fresh.db.chunk_extents().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_asset_of_several_parts_holds_the_segments_of_all_and_lets_all_go() {
+    for removal_batch in [1, 3, 100] {
+        let fresh = Fresh::open_with(Options { removal_batch, ..Options::default() }).await;
+        let mut changes = timeline_with(1, 12);
+        changes.push(create(asset(1, AssetType::Timeline, Some(recipe(1, 0, Some(11))))));
+        let mut clip = asset(2, AssetType::Clip, Some(recipe(1, 1, Some(2))));
+        clip.recipe.extend([recipe(1, 6, Some(8)), recipe(1, 10, Some(10))]);
+        let expected = clip.recipe.clone();
+        changes.extend([create(clip), end_feed()]);
+        fresh.db.commit(changes, at(0)).await.unwrap();
+        assert_eq!(fresh.db.asset(asset_id(2)).await.unwrap().unwrap().recipe, expected);
+        let parts = fresh.db.recipe_parts_after(Some((asset_id(2), 0)), 9).await.unwrap();
+        assert_eq!(parts.iter().map(|(_, number, _)| *number).collect::<Vec<_>>(), [1, 2]);
+
+        remove(&fresh, 1).await;
+        assert_eq!(sequences(&fresh).await, [1, 2, 6, 7, 8, 10]);
+        remove(&fresh, 2).await;
+        assert_eq!(sequences(&fresh).await, [] as [u64; 0]);
+        assert_eq!(fresh.db.asset(asset_id(2)).await.unwrap().unwrap().recipe, []);
+        assert_eq!(fresh.db.timeline(timeline_id(1)).await.unwrap(), None);
+    }
 }
 
 #[tokio::test]
@@ -105,7 +129,7 @@ async fn what_a_narrowed_recipe_let_go_is_swept_after_the_feed() {
     let narrowed = AssetChange {
         id: asset_id(1),
         input: finish(),
-        recipe: Some(recipe(1, 0, Some(2))),
+        recipe: Some(vec![recipe(1, 0, Some(2))]),
         stop_time: None,
         expiration: None,
     };
@@ -251,7 +275,7 @@ async fn agree(acts: Vec<Act>, removal_batch: u32) -> Result<(), TestCaseError> 
             Act::Narrow { which, by } => {
                 let Some(picked) = naive.pick(which) else { continue };
                 let asset = fresh.db.asset(asset_id(picked)).await.unwrap().unwrap();
-                let Some(mut narrowed) = asset.recipe else { continue };
+                let [mut narrowed] = asset.recipe.try_into().unwrap();
                 let Some(last) = narrowed.last.filter(|last| *last >= narrowed.first + by) else { continue };
                 if asset.state != AssetState::Processing {
                     continue;
@@ -261,7 +285,7 @@ async fn agree(acts: Vec<Act>, removal_batch: u32) -> Result<(), TestCaseError> 
                 let change = AssetChange {
                     id: asset_id(picked),
                     input: finish(),
-                    recipe: Some(narrowed),
+                    recipe: Some(vec![narrowed]),
                     stop_time: None,
                     expiration: None,
                 };

@@ -6,14 +6,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use mediahooks_database::{
-    Asset, AssetChange, Attempt, Change, ClaimedDelivery, Database, Feed, NewAsset, Options, Recipe, Room,
-    Run, Segment, Settled, Settlement, Timeline, Timings,
+    Asset, AssetChange, Attempt, Change, ClaimedDelivery, Database, Feed, NewAsset, Options, RecipePart,
+    Room, Run, Segment, Settled, Settlement, Timeline, Timings,
 };
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::webhook::Subscriptions;
 use mediahooks_model::{
-    AssetInput, AssetState, AssetType, FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId,
-    Webhook, WebhookId,
+    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, StreamName, TimelineId,
+    Timestamp, TokenId, Webhook, WebhookId,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -121,6 +121,7 @@ pub fn feed(n: u64) -> Feed {
         source_id: None,
         simulcast_id: None,
         priority: None,
+        target_kbps: Some(2500),
         remote: "192.0.2.1".parse().unwrap(),
         started: at(0),
         ended: None,
@@ -165,11 +166,11 @@ pub fn timeline_with(n: u64, segments: u64) -> Vec<Change> {
     changes
 }
 
-pub fn recipe(timeline: u64, first: u64, last: Option<u64>) -> Recipe {
-    Recipe { timeline: timeline_id(timeline), run: 0, first, last, start_us: None, stop_us: None }
+pub fn recipe(timeline: u64, first: u64, last: Option<u64>) -> RecipePart {
+    RecipePart { timeline: timeline_id(timeline), run: 0, first, last, start_us: None, stop_us: None }
 }
 
-pub fn asset(n: u64, asset_type: AssetType, recipe: Option<Recipe>) -> Asset {
+pub fn asset(n: u64, asset_type: AssetType, recipe: Option<RecipePart>) -> Asset {
     Asset {
         id: asset_id(n),
         asset_type,
@@ -187,7 +188,10 @@ pub fn asset(n: u64, asset_type: AssetType, recipe: Option<Recipe>) -> Asset {
         expiration: None,
         media_distribution_id: None,
         custom_path: None,
-        recipe,
+        request: None,
+        gaps: GapMode::default(),
+        cut: CutMode::default(),
+        recipe: recipe.into_iter().collect(),
     }
 }
 

@@ -39,7 +39,7 @@ pub fn encode_init(tracks: &[InitTrack<'_>]) -> Result<Vec<u8>, MuxError> {
         for track in tracks {
             let header = TrackHeader {
                 track_id: track.track_id,
-                config: track.config,
+                configs: std::slice::from_ref(track.config),
                 created: Mp4FileTime::default(),
                 movie_duration: 0,
                 media_duration: 0,

@@ -37,10 +37,18 @@ pub struct Edit {
 /// A track of a movie.
 #[derive(Debug, Clone, Copy)]
 pub struct MovieTrack<'a> {
-    /// Its codec and timescale.
-    pub config: &'a TrackConfig,
+    /// Its codec and timescale; more than one where the configuration changes on the way: each becomes a
+    /// sample entry (ISO/IEC 14496-12 §8.5.2). Never empty; all of one kind and timescale.
+    pub configs: &'a [TrackConfig],
     /// The part that is shown.
     pub edit: Edit,
+}
+
+impl<'a> MovieTrack<'a> {
+    /// What the track is where nothing distinguishes its configurations.
+    fn config(&self) -> Result<&'a TrackConfig, MuxError> {
+        self.configs.first().ok_or(MuxError::Empty { what: "a track of a movie without a configuration" })
+    }
 }
 
 /// Samples of one track that lie one after another in a source.
@@ -48,6 +56,8 @@ pub struct MovieTrack<'a> {
 pub struct Chunk<'a> {
     /// Index of the track in the movie.
     pub track: usize,
+    /// Which of the track's configurations decodes the samples.
+    pub config: usize,
     /// The caller's number of the file that holds the samples.
     pub source: u32,
     /// Offset of the first sample's first byte in it.
@@ -104,7 +114,7 @@ impl<'a> MovieBuilder<'a> {
                     value: track.edit.media_time,
                 });
             }
-            if track.config.timescale == 0 {
+            if track.config()?.timescale == 0 {
                 return Err(MuxError::NoTimescale);
             }
         }
@@ -119,16 +129,20 @@ impl<'a> MovieBuilder<'a> {
     /// Appends a chunk to the file and its samples to their track. A chunk without samples adds
     /// nothing.
     ///
-    /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::Overflow`] past 2^32 samples of a track.
+    /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`]; [`MuxError::Overflow`] past 2^32
+    ///   samples of a track.
     pub fn push(&mut self, chunk: &Chunk<'_>) -> Result<(), MuxError> {
         let tracks = self.tracks.len();
-        let Some((_, tables)) = self.tracks.get_mut(chunk.track) else {
+        let Some((track, tables)) = self.tracks.get_mut(chunk.track) else {
             return Err(MuxError::NoSuchTrack { track: chunk.track, tracks });
         };
+        if chunk.config >= track.configs.len() {
+            return Err(MuxError::NoSuchConfig { config: chunk.config, configs: track.configs.len() });
+        }
         if chunk.samples.is_empty() {
             return Ok(());
         }
-        tables.push_chunk(self.media_len, chunk.samples)?;
+        tables.push_chunk(self.media_len, chunk.config, chunk.samples)?;
         let len = chunk.samples.iter().map(|sample| u64::from(sample.size)).sum();
         push_extent(&mut self.extents, Extent { source: chunk.source, offset: chunk.offset, len });
         self.media_len += len;
@@ -164,8 +178,10 @@ fn header_len_at_most(tracks: &[(MovieTrack<'_>, SampleTables)]) -> Result<usize
     const PER_TRACK: usize = 1024;
     let mut len = FIXED;
     for (track, tables) in tracks {
-        let record = shiguredo_mp4::Encode::encode_to_vec(&track.config.codec.sample_entry()?)?;
-        len += PER_TRACK + record.len() + tables.len_at_most();
+        len += PER_TRACK + tables.len_at_most();
+        for config in track.configs {
+            len += shiguredo_mp4::Encode::encode_to_vec(&config.codec.sample_entry()?)?.len();
+        }
     }
     Ok(len)
 }
@@ -178,22 +194,26 @@ fn append_movie(
 ) -> Result<Vec<ChunkOffsets>, MuxError> {
     let mut chunk_offsets = Vec::with_capacity(tracks.len());
     container(out, *b"moov", |out| {
-        let shown = tracks.iter().map(|(track, tables)| shown_duration(track, tables));
-        append_movie_header(out, created, shown.max().unwrap_or(0), track_id(tracks.len()))?;
+        let mut longest = 0;
+        for (track, tables) in &tracks {
+            longest = longest.max(shown_duration(track, tables)?);
+        }
+        append_movie_header(out, created, longest, track_id(tracks.len()))?;
         for (index, (track, tables)) in tracks.into_iter().enumerate() {
             let header = TrackHeader {
                 track_id: track_id(index),
-                config: track.config,
+                configs: track.configs,
                 created,
-                movie_duration: shown_duration(&track, &tables),
+                movie_duration: shown_duration(&track, &tables)?,
                 media_duration: tables.media_duration(),
-                edits: edit_list(&track, &tables),
+                edits: edit_list(&track, &tables)?,
             };
+            let config = track.config()?;
             append_track(out, header, |out| {
                 let usual_duration = tables.usual_duration();
                 let count = tables.count();
                 chunk_offsets.push(tables.append(out, wide_offsets)?);
-                append_roll_groups(out, track.config, usual_duration, count)
+                append_roll_groups(out, config, usual_duration, count)
             })?;
         }
         Ok(())
@@ -206,34 +226,34 @@ fn track_id(index: usize) -> u32 {
 }
 
 /// True when the edit leaves the media as it is without one.
-fn shows_all(track: &MovieTrack<'_>, tables: &SampleTables) -> bool {
+fn shows_all(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<bool, MuxError> {
     let Edit { empty, media_time, duration } = track.edit;
-    empty == 0 && media_time == 0 && duration >= media_end(track, tables)
+    Ok(empty == 0 && media_time == 0 && duration >= media_end(track, tables)?)
 }
 
 /// When the media ends without an edit, in ticks of the movie.
-fn media_end(track: &MovieTrack<'_>, tables: &SampleTables) -> u64 {
-    let end = Ticks(tables.composition_end()).rescale(track.config.timescale, MOVIE_TIMESCALE);
-    u64::try_from(end.0).unwrap_or(0)
+fn media_end(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<u64, MuxError> {
+    let end = Ticks(tables.composition_end()).rescale(track.config()?.timescale, MOVIE_TIMESCALE);
+    Ok(u64::try_from(end.0).unwrap_or(0))
 }
 
-fn shown_duration(track: &MovieTrack<'_>, tables: &SampleTables) -> u64 {
-    if shows_all(track, tables) {
+fn shown_duration(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<u64, MuxError> {
+    if shows_all(track, tables)? {
         media_end(track, tables)
     } else {
-        track.edit.empty.saturating_add(track.edit.duration)
+        Ok(track.edit.empty.saturating_add(track.edit.duration))
     }
 }
 
-fn edit_list(track: &MovieTrack<'_>, tables: &SampleTables) -> Vec<ElstEntry> {
+fn edit_list(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<Vec<ElstEntry>, MuxError> {
     const NORMAL_RATE: FixedPointNumber<i16, i16> = FixedPointNumber::new(1, 0);
     const NOTHING: i64 = -1;
-    if shows_all(track, tables) {
-        return Vec::new();
+    if shows_all(track, tables)? {
+        return Ok(Vec::new());
     }
     let entry = |edit_duration, media_time| ElstEntry { edit_duration, media_time, media_rate: NORMAL_RATE };
     let empty = (track.edit.empty > 0).then(|| entry(track.edit.empty, NOTHING));
-    empty.into_iter().chain([entry(track.edit.duration, track.edit.media_time)]).collect()
+    Ok(empty.into_iter().chain([entry(track.edit.duration, track.edit.media_time)]).collect())
 }
 
 /// Tells players to decode some audio before what they show, after a seek or where an edit begins

@@ -37,12 +37,19 @@ pub(super) struct ChunkOffsets {
 }
 
 impl SampleTables {
-    /// Adds the samples of one chunk, which begins at `offset` in the media of the file.
-    pub(super) fn push_chunk(&mut self, offset: u64, samples: &[SampleInfo]) -> Result<(), MuxError> {
+    /// Adds the samples of one chunk, which begins at `offset` in the media of the file and is decoded
+    /// with the track's `config`th configuration.
+    pub(super) fn push_chunk(
+        &mut self,
+        offset: u64,
+        config: usize,
+        samples: &[SampleInfo],
+    ) -> Result<(), MuxError> {
         let count = u64::from(self.count) + samples.len() as u64;
         let too_many = || overflow("sample count", count, u64::from(u32::MAX));
         u32::try_from(count).map_err(|_| too_many())?;
-        self.chunks.push(offset, u32::try_from(samples.len()).map_err(|_| too_many())?);
+        let description = u32::try_from(config).unwrap_or(u32::MAX).saturating_add(1);
+        self.chunks.push(offset, u32::try_from(samples.len()).map_err(|_| too_many())?, description);
         for sample in samples {
             self.push(sample);
         }
@@ -207,18 +214,19 @@ impl Runs {
 struct ChunkTable {
     /// Entries of `stsc`: first chunk, samples per chunk, sample description.
     runs: Vec<u8>,
-    samples_per_chunk: u32,
+    /// Samples per chunk and sample description of the latest entry.
+    latest: (u32, u32),
     offsets: Vec<u64>,
 }
 
 impl ChunkTable {
-    fn push(&mut self, offset: u64, samples: u32) {
+    fn push(&mut self, offset: u64, samples: u32, description: u32) {
         self.offsets.push(offset);
-        if samples != self.samples_per_chunk {
-            self.samples_per_chunk = samples;
+        if (samples, description) != self.latest {
+            self.latest = (samples, description);
             // Chunks are fewer than samples, whose number was checked.
             let number = u32::try_from(self.offsets.len()).unwrap_or(u32::MAX);
-            self.runs.extend([number, samples, 1].into_iter().flat_map(u32::to_be_bytes));
+            self.runs.extend([number, samples, description].into_iter().flat_map(u32::to_be_bytes));
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Chooses among the feeds of a stream those that a range is clipped from.
 //!
 //! Feeds of one camera (layers and backups) compete; separate cameras do not. Of feeds that were
-//! live at the same time the best is taken; a reconnect, whose feeds follow one another, gives a clip
-//! of each.
+//! live at the same time the best is taken; of a reconnect, whose feeds follow one another, all are.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use mediahooks_database::{ClippableTimeline, Feed};
 use mediahooks_model::{TimelineId, Timestamp};
@@ -15,43 +14,80 @@ use mediahooks_model::{TimelineId, Timestamp};
 const HANDOVER_US: i64 = 2_000_000;
 
 /// What makes feeds compete: the layer where one is named (the empty name is a name), else the source.
-type Group = (Option<String>, Option<String>);
+pub(super) type Group = (Option<String>, Option<String>);
 
-fn group(feed: &Feed) -> Group {
-    match &feed.simulcast_id {
-        Some(layer) => (None, Some(layer.clone())),
-        None => (feed.source_id.clone(), None),
+/// The group of a feed, or of an asset, of this source and layer.
+pub(super) fn group(source_id: Option<&str>, simulcast_id: Option<&str>) -> Group {
+    match simulcast_id {
+        Some(layer) => (None, Some(layer.to_owned())),
+        None => (source_id.map(str::to_owned), None),
     }
 }
 
-/// The chosen timelines, each with its parts (a long one is several assets), in order of start.
-pub(super) fn choose(
-    found: Vec<ClippableTimeline>,
-    start: Timestamp,
-    stop: Timestamp,
-) -> Vec<Vec<ClippableTimeline>> {
+/// The group of a feed.
+pub(super) fn group_of(feed: &Feed) -> Group {
+    group(feed.source_id.as_deref(), feed.simulcast_id.as_deref())
+}
+
+/// How good the pictures of a timeline are; the greater the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Quality {
+    /// Of the largest picture.
+    pub pixels: u64,
+    /// Steps of about a fifth, so that equal encoders are equal.
+    pub bitrate_step: u32,
+}
+
+impl Quality {
+    /// Of pictures of so many pixels at so many kilobits per second.
+    pub(super) fn new(pixels: u64, kbps: u64) -> Self {
+        let step = (kbps.max(1) as f64).log2() * 4.0;
+        Self { pixels, bitrate_step: step as u32 }
+    }
+}
+
+/// The timelines of one group that were chosen, each with its parts (a long one is several assets), in
+/// order of start.
+pub(super) type Chosen = Vec<Vec<ClippableTimeline>>;
+
+/// Sorts what was found by timeline.
+pub(super) fn by_timeline(found: Vec<ClippableTimeline>) -> Chosen {
     let mut timelines: BTreeMap<TimelineId, Vec<ClippableTimeline>> = BTreeMap::new();
     for part in found {
-        timelines.entry(part.recipe.timeline).or_default().push(part);
+        timelines.entry(part.part.timeline).or_default().push(part);
     }
-    let mut ranked: Vec<Vec<ClippableTimeline>> = timelines.into_values().collect();
-    ranked.sort_by_key(|parts| parts.first().map(|part| rank(&part.feed)));
-    let mut chosen: Vec<Vec<ClippableTimeline>> = Vec::new();
-    for parts in ranked {
+    timelines.into_values().collect()
+}
+
+/// Chooses for each group. A timeline whose quality is not known ranks lowest.
+pub(super) fn choose(
+    mut timelines: Chosen,
+    qualities: &HashMap<TimelineId, Quality>,
+    start: Timestamp,
+    stop: Timestamp,
+) -> BTreeMap<Group, Chosen> {
+    timelines.sort_by_key(|parts| {
+        parts.first().map(|part| rank(&part.feed, qualities.get(&part.part.timeline).copied()))
+    });
+    let mut chosen: BTreeMap<Group, Chosen> = BTreeMap::new();
+    for parts in timelines {
         let Some(feed) = parts.first().map(|part| &part.feed) else { continue };
-        let rivals =
-            chosen.iter().filter_map(|parts| parts.first()).filter(|other| group(&other.feed) == group(feed));
+        let better = chosen.entry(group_of(feed)).or_default();
+        let rivals = better.iter().filter_map(|parts| parts.first());
         if !rivals.into_iter().any(|other| overlap_us(&other.feed, feed, start, stop) > HANDOVER_US) {
-            chosen.push(parts);
+            better.push(parts);
         }
     }
-    chosen.sort_by_key(|parts| parts.first().map(|part| part.feed.started));
+    for timelines in chosen.values_mut() {
+        timelines.sort_by_key(|parts| parts.first().map(|part| part.feed.started));
+    }
     chosen
 }
 
-/// Best first: highest priority, then most recently started.
-fn rank(feed: &Feed) -> (Reverse<i64>, Reverse<Timestamp>) {
-    (Reverse(feed.priority.map_or(i64::MIN, i64::from)), Reverse(feed.started))
+/// Best first: highest priority, then best pictures, then most recently started.
+fn rank(feed: &Feed, quality: Option<Quality>) -> (Reverse<i64>, Reverse<Quality>, Reverse<Timestamp>) {
+    let priority = feed.priority.map_or(i64::MIN, i64::from);
+    (Reverse(priority), Reverse(quality.unwrap_or_default()), Reverse(feed.started))
 }
 
 /// For how long two feeds were both live within the range, in microseconds.
@@ -63,7 +99,7 @@ fn overlap_us(a: &Feed, b: &Feed, start: Timestamp, stop: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use mediahooks_database::Recipe;
+    use mediahooks_database::RecipePart;
     use mediahooks_model::{FeedId, MediaAssetId, TokenId};
     use uuid::Uuid;
 
@@ -83,7 +119,7 @@ mod tests {
         let id = Uuid::from_u128(number);
         ClippableTimeline {
             asset: MediaAssetId(id),
-            recipe: Recipe {
+            part: RecipePart {
                 timeline: TimelineId(id),
                 run: 0,
                 first: 0,
@@ -98,6 +134,7 @@ mod tests {
                 source_id: source.map(str::to_owned),
                 simulcast_id: layer.map(str::to_owned),
                 priority,
+                target_kbps: None,
                 remote: "127.0.0.1".parse().unwrap(),
                 started: at(live.0),
                 ended: live.1.map(at),
@@ -105,10 +142,18 @@ mod tests {
         }
     }
 
-    fn check(found: Vec<ClippableTimeline>, expected: &[u128]) {
-        let chosen = choose(found, at(100), at(200));
-        let numbers: Vec<u128> = chosen.iter().map(|parts| parts[0].asset.0.as_u128()).collect();
+    fn check_by(qualities: &[(u128, Quality)], found: Vec<ClippableTimeline>, expected: &[u128]) {
+        let qualities =
+            qualities.iter().map(|(number, quality)| (TimelineId(Uuid::from_u128(*number)), *quality));
+        let chosen = choose(by_timeline(found), &qualities.collect(), at(100), at(200));
+        let mut numbers: Vec<u128> =
+            chosen.values().flatten().map(|parts| parts[0].asset.0.as_u128()).collect();
+        numbers.sort_unstable();
         assert_eq!(numbers, expected);
+    }
+
+    fn check(found: Vec<ClippableTimeline>, expected: &[u128]) {
+        check_by(&[], found, expected);
     }
 
     #[test]
@@ -126,6 +171,16 @@ mod tests {
         };
         check(backups(Some(-3)), &[1]);
         check(backups(None), &[2]);
+    }
+
+    #[test]
+    fn of_equal_priority_the_best_pictures_are_taken() {
+        let layers =
+            || vec![timeline(1, (0, None), None, None, None), timeline(2, (50, None), None, None, None)];
+        let quality = Quality::new;
+        check_by(&[(1, quality(1920 * 1080, 2000)), (2, quality(640 * 360, 9000))], layers(), &[1]);
+        check_by(&[(1, quality(640 * 360, 2000)), (2, quality(640 * 360, 900))], layers(), &[1]);
+        check_by(&[(1, quality(640 * 360, 2000)), (2, quality(640 * 360, 1990))], layers(), &[2]);
     }
 
     #[test]

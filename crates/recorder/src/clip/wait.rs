@@ -1,15 +1,23 @@
-//! Completes a clip whose range ends later than what has been received.
+//! Follows a request for clips whose range ends later than what has been received: completes its clips
+//! once their media is there, and makes those that a break adds.
+//!
+//! What always holds: of one request no run is cut twice; a request that is over has no row, and one that
+//! is not is taken up again by a restart.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{Asset, Recipe};
-use mediahooks_model::{FeedId, Timestamp};
-use mediahooks_timeline::plan::set_back_us;
+use mediahooks_database::{Asset, AssetQuery, Change, DatabaseError, Feed, NewAsset};
+use mediahooks_model::{AssetState, ClipRequestId, FeedId, GapMode, MediaAssetId, TimelineId, Timestamp};
 
-use super::complete;
-use crate::error::RecorderError;
-use crate::state::Shared;
+use super::choose::{Group, group, group_of};
+use super::plan::{self, PlannedClip, Stretch};
+use super::{ClipRequest, new_asset};
+use crate::error::{RecorderError, gap_words};
+use crate::finish;
+use crate::recovery;
+use crate::state::{Attending, Shared};
 
 /// For how long a publisher may be silent, after the range has ended, before it is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -17,31 +25,137 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// The wall clock was set back when what was received goes back by more than this, in microseconds.
 const SET_BACK_US: i64 = 500_000;
 
-/// Completes `asset` on a task of its own once everything captured before `stop` is stored, the feed
-/// has ended, or the publisher has fallen silent. A restart takes it up again.
-pub(super) fn complete_later(shared: &Arc<Shared>, asset: Asset, stop: Timestamp) {
+/// How often a source that is away is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// More clips than this no request makes; more breaks than that are left out.
+const CLIPS_MAX: u32 = 1000;
+
+/// A request of which some groups are not over.
+pub(super) struct Watch {
+    pub id: ClipRequestId,
+    pub request: Arc<ClipRequest>,
+    pub stop: Timestamp,
+    pub groups: Vec<Group>,
+    /// Keeps others off its unfinished clips.
+    pub _attending: Attending,
+}
+
+/// Takes up the requests that a crash or an orderly stop left.
+pub(crate) async fn resume(shared: &Arc<Shared>) -> Result<(), RecorderError> {
+    for open in shared.database.open_clip_requests().await? {
+        let request: ClipRequest = match serde_json::from_str(&open.request) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(request = %open.id, %error, "a request for clips cannot be read; what it made is kept");
+                shared.database.commit(vec![Change::CloseClipRequest(open.id)], shared.now()).await?;
+                continue;
+            }
+        };
+        let made = made(shared, open.id).await?;
+        let mut groups: Vec<Group> = made.iter().map(group_of_asset).collect();
+        groups.sort();
+        groups.dedup();
+        let attending = shared.attended.enter(unfinished(&made));
+        let stop = request.stop.unwrap_or(request.received);
+        follow(
+            shared,
+            Watch { id: open.id, request: Arc::new(request), stop, groups, _attending: attending },
+        );
+    }
+    Ok(())
+}
+
+/// Follows a request on a task of its own.
+pub(super) fn follow(shared: &Arc<Shared>, watch: Watch) {
     let shared_by_task = Arc::clone(shared);
     shared.clips.spawn(async move {
-        let id = asset.id;
-        if let Err(error) = await_and_complete(&shared_by_task, asset, stop).await {
-            // The sweeper takes it up.
-            tracing::error!(asset = %id, error = &error as &dyn std::error::Error, "a clip could not be completed");
+        let groups = watch.groups.iter().map(|group| follow_group(&shared_by_task, &watch, group));
+        let mut is_over = true;
+        for outcome in futures::future::join_all(groups).await {
+            match outcome {
+                Ok(over) => is_over &= over,
+                Err(error) => {
+                    // The sweeper finishes what is unfinished, a restart the request.
+                    tracing::error!(request = %watch.id, error = &error as &dyn std::error::Error, "a clip could not be completed");
+                    is_over = false;
+                }
+            }
+        }
+        let closed = async {
+            shared_by_task.database.commit(vec![Change::CloseClipRequest(watch.id)], shared_by_task.now()).await
+        };
+        if is_over && let Err(error) = closed.await {
+            tracing::error!(request = %watch.id, error = &error as &dyn std::error::Error, "a request for clips could not be closed");
         }
     });
 }
 
-async fn await_and_complete(shared: &Shared, asset: Asset, stop: Timestamp) -> Result<(), RecorderError> {
-    let stop_now = await_range(shared, asset.feed, stop).await;
-    shared.live.flush(asset.feed, stop_now).await;
-    let recipe = close(shared, &asset, stop).await?;
-    complete(shared, Asset { recipe, ..asset }).await.map(drop)
+/// Returns whether the group is over; else the server is stopping.
+async fn follow_group(shared: &Shared, watch: &Watch, group: &Group) -> Result<bool, RecorderError> {
+    let joins = watch.request.gaps.joins();
+    let mut waited: HashSet<FeedId> = HashSet::new();
+    let mut cut: HashSet<(TimelineId, u32)> = HashSet::new();
+    loop {
+        if let Some(feed) = next_feed(shared, watch, group, &waited) {
+            waited.insert(feed);
+            if await_range(shared, feed, watch.stop).await != Waited::Over {
+                break;
+            }
+            if !joins {
+                settle(shared, watch, group, &mut cut, false).await?;
+            }
+            if watch.request.gaps == GapMode::Refuse {
+                return Ok(true);
+            }
+            continue;
+        }
+        let left = watch.stop.since(shared.now());
+        if left.is_zero() {
+            break;
+        }
+        tokio::select! {
+            () = shared.draining.cancelled() => return Ok(false),
+            () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
+        }
+    }
+    settle(shared, watch, group, &mut cut, true).await?;
+    Ok(true)
+}
+
+/// The best live feed of the group that was not waited for.
+fn next_feed(shared: &Shared, watch: &Watch, group: &Group, waited: &HashSet<FeedId>) -> Option<FeedId> {
+    let request = &watch.request;
+    let wanted = |feed: &Feed| {
+        feed.stream_name == request.stream_name
+            && request.token.is_none_or(|token| feed.token == token)
+            && request.source_id.as_ref().is_none_or(|id| feed.source_id.as_ref() == Some(id))
+            && request.simulcast_id.as_ref().is_none_or(|id| feed.simulcast_id == *id)
+            && request.priority.is_none_or(|priority| feed.priority == Some(priority))
+            && group_of(feed) == *group
+            && !waited.contains(&feed.id)
+    };
+    let feeds = shared.live.feeds();
+    let best = feeds.iter().filter(|feed| wanted(feed));
+    best.max_by_key(|feed| (feed.priority.map_or(i64::MIN, i64::from), feed.started)).map(|feed| feed.id)
+}
+
+/// Why a wait for a feed is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// Everything captured before the range's end has been received.
+    Received,
+    /// The publisher has fallen silent.
+    Silent,
+    /// The feed is over and what it sent is stored.
+    Over,
 }
 
 /// Resolves when the feed has sent what was captured before `stop`, or will not. One that lags behind
-/// is waited for as long as it moves. Returns when that is on the wall clock as it is then: when that
-/// is set back meanwhile, the clip is of the media that was meant.
-async fn await_range(shared: &Shared, feed: FeedId, mut stop: Timestamp) -> Timestamp {
-    let Some(mut received) = shared.live.received(feed) else { return stop };
+/// is waited for as long as it moves. When the wall clock is set back meanwhile, the media that was meant
+/// is waited for.
+async fn await_range(shared: &Shared, feed: FeedId, mut stop: Timestamp) -> Waited {
+    let Some(mut received) = shared.live.received(feed) else { return Waited::Over };
     loop {
         let before = *received.borrow();
         let patience = stop.since(shared.now()) + SILENCE_MAX;
@@ -54,39 +168,115 @@ async fn await_range(shared: &Shared, feed: FeedId, mut stop: Timestamp) -> Time
             latest = until.or(latest);
             until.is_some_and(|until| until >= stop)
         });
-        // All of it is there, or the feed is over and what it sent is stored.
-        if tokio::time::timeout(patience, all).await.is_ok() {
-            return stop;
+        match tokio::time::timeout(patience, all).await {
+            Ok(Ok(_)) => return Waited::Received,
+            Ok(Err(_)) => return Waited::Over,
+            Err(_) => {}
         }
         if *received.borrow() == before {
             tracing::warn!(%feed, "the publisher fell silent; a clip ends with what was received");
-            return stop;
+            return Waited::Silent;
         }
     }
 }
 
-/// The recipe with its last segment filled in, as far as the range has been received. Where that
-/// segment ends the range, its clock decides where, as it does for a range that is all there.
-pub(crate) async fn close(
+/// Cuts what has been received of a group: all of it when the range `is_over`, else what belongs to feeds
+/// that are. `cut` remembers the runs that were.
+async fn settle(
     shared: &Shared,
-    asset: &Asset,
-    stop: Timestamp,
-) -> Result<Option<Recipe>, RecorderError> {
-    let Some(recipe) = asset.recipe.clone() else { return Ok(None) };
-    let spans = shared.database.segment_spans(recipe.timeline, recipe.first, None).await?;
-    let mut closed = Recipe { last: Some(recipe.first), ..recipe };
-    let mut offset_us = None;
-    for span in spans.iter().take_while(|span| span.run == recipe.run) {
-        let first_us = *offset_us.get_or_insert(span.wall_offset_us);
-        let stop_us = match set_back_us(first_us, span.wall_offset_us) {
-            None => stop.as_micros().saturating_sub(span.wall_offset_us),
-            // The clip is of the media that was meant when it was asked for.
-            Some(_) => recipe.stop_us.unwrap_or(i64::MAX),
-        };
-        if span.media_start_us >= stop_us {
-            break;
-        }
-        (closed.last, closed.stop_us) = (Some(span.sequence), Some(stop_us));
+    watch: &Watch,
+    group: &Group,
+    cut: &mut HashSet<(TimelineId, u32)>,
+    is_over: bool,
+) -> Result<(), RecorderError> {
+    let mut stretches =
+        plan::stretches(shared, &watch.request, watch.stop).await?.remove(group).unwrap_or_default();
+    if !is_over {
+        stretches.retain(|stretch| shared.live.received(stretch.feed.id).is_none());
     }
-    Ok(Some(closed))
+    let made: Vec<Asset> =
+        made(shared, watch.id).await?.into_iter().filter(|asset| group_of_asset(asset) == *group).collect();
+    let mut changes = Vec::new();
+    let mut open: Vec<&Asset> = made.iter().filter(|asset| asset.state == AssetState::Processing).collect();
+    if let ([first, ..], GapMode::Refuse) = (open.as_slice(), watch.request.gaps)
+        && stretches.len() > 1
+    {
+        let reason = format!("The range has gaps: {}.", gap_words(&plan::gaps(&stretches)));
+        changes.push(finish::failed(shared, first, &reason).await?);
+        return commit(shared, changes).await;
+    }
+    for clip in plan::into_clips(stretches, watch.request.gaps.joins()) {
+        let runs: Vec<_> = clip.stretches.iter().map(run_of).collect();
+        if let Some(position) = open.iter().position(|asset| is_of(asset, &clip)) {
+            let asset = open.remove(position);
+            let is_whole = clip.stretches.iter().all(|stretch| has_run(asset, run_of(stretch)));
+            let recipe = if is_whole { recovery::closed(shared, asset).await? } else { clip.recipe() };
+            changes.push(finish::finish(shared, asset, recipe).await?);
+        } else if !made.iter().any(|asset| is_of(asset, &clip)) && !runs.iter().any(|run| cut.contains(run)) {
+            changes.extend(create(shared, watch, &clip).await?);
+        }
+        cut.extend(runs);
+    }
+    if is_over {
+        for asset in open {
+            // Its feed was outranked meanwhile, or its media is gone.
+            let recipe = recovery::closed(shared, asset).await?;
+            changes.push(finish::finish(shared, asset, recipe).await?);
+        }
+    }
+    commit(shared, changes).await
+}
+
+/// The creation and completion of a clip that a break has added, unless it shows nothing.
+async fn create(shared: &Shared, watch: &Watch, clip: &PlannedClip) -> Result<Vec<Change>, RecorderError> {
+    let Some(mut asset) = new_asset(shared, &watch.request, watch.id, watch.stop, clip).await? else {
+        return Ok(Vec::new());
+    };
+    // It leads to the first one.
+    asset.custom_path = None;
+    let Some(step) = finish::try_finish(shared, &asset, clip.recipe()).await? else { return Ok(Vec::new()) };
+    Ok(vec![Change::CreateAsset(Box::new(NewAsset { asset })), step])
+}
+
+async fn commit(shared: &Shared, changes: Vec<Change>) -> Result<(), RecorderError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    match shared.database.commit(changes, shared.now()).await {
+        Ok(_) => Ok(()),
+        // Finished by somebody else, or deleted.
+        Err(DatabaseError::Refused(refused)) => {
+            tracing::warn!(%refused, "a clip was not completed by who waited for it");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn run_of(stretch: &Stretch) -> (TimelineId, u32) {
+    (stretch.part.timeline, stretch.part.run)
+}
+
+/// Whether an asset is the one that `clip` was planned for.
+fn is_of(asset: &Asset, clip: &PlannedClip) -> bool {
+    clip.stretches.iter().any(|stretch| has_run(asset, run_of(stretch)))
+}
+
+fn has_run(asset: &Asset, run: (TimelineId, u32)) -> bool {
+    asset.recipe.iter().any(|part| run == (part.timeline, part.run))
+}
+
+/// The clips that a request has made so far.
+async fn made(shared: &Shared, id: ClipRequestId) -> Result<Vec<Asset>, DatabaseError> {
+    let query = AssetQuery { request: Some(id), limit: CLIPS_MAX, ..AssetQuery::default() };
+    shared.database.assets(query).await
+}
+
+fn unfinished(made: &[Asset]) -> Vec<MediaAssetId> {
+    let unfinished = made.iter().filter(|asset| asset.state == AssetState::Processing);
+    unfinished.map(|asset| asset.id).collect()
+}
+
+fn group_of_asset(asset: &Asset) -> Group {
+    group(asset.source_id.as_deref(), asset.simulcast_id.as_deref())
 }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use mediahooks_database::{Asset, Change, Feed, NewAsset, Recipe};
-use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId};
+use mediahooks_database::{Asset, Change, Feed, NewAsset, RecipePart};
+use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, MediaAssetId, TimelineId};
 use mediahooks_timeline::plan;
 use mediahooks_timeline::segmenter::ClosedSegment;
 use uuid::Uuid;
@@ -128,8 +128,8 @@ impl FeedAssets {
         let Some(last) = sequence.checked_sub(1) else { return Ok(Vec::new()) };
         let mut changes = Vec::new();
         for growing in done {
-            let recipe = Recipe { last: Some(last), ..self.recipe(&growing) };
-            changes.push(finish::finish(&self.shared, &growing.asset, recipe).await?);
+            let part = RecipePart { last: Some(last), ..self.part(&growing) };
+            changes.push(finish::finish(&self.shared, &growing.asset, vec![part]).await?);
         }
         Ok(changes)
     }
@@ -164,15 +164,18 @@ impl FeedAssets {
             expiration,
             media_distribution_id: None,
             custom_path: None,
-            recipe: None,
+            request: None,
+            gaps: GapMode::default(),
+            cut: CutMode::default(),
+            recipe: Vec::new(),
         };
         let mut growing = Growing { asset, run: segment.run, first, start_us: segment.media_start_us };
-        growing.asset.recipe = Some(self.recipe(&growing));
+        growing.asset.recipe = vec![self.part(&growing)];
         Ok(growing)
     }
 
-    fn recipe(&self, growing: &Growing) -> Recipe {
-        Recipe {
+    fn part(&self, growing: &Growing) -> RecipePart {
+        RecipePart {
             timeline: self.timeline,
             run: growing.run,
             first: growing.first,

@@ -14,7 +14,7 @@ use mediahooks_ingest::target::PublishTarget;
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::token::StreamRule;
-use mediahooks_model::{AssetType, Limits, MediaAssetId, PublishToken, Timestamp, TokenId};
+use mediahooks_model::{AssetType, CutMode, GapMode, Limits, MediaAssetId, PublishToken, Timestamp, TokenId};
 use mediahooks_recorder::{ClipRequest, Clock, Recorder, RecorderSettings};
 use mediahooks_storage::DiskStorage;
 use mediahooks_testkit::synthetic::SimulatedClock;
@@ -143,6 +143,8 @@ impl Bench {
             source_id: None,
             simulcast_id: None,
             priority: None,
+            gaps: GapMode::default(),
+            cut: CutMode::default(),
             name: None,
             expiration: None,
             media_distribution_id: None,
@@ -203,6 +205,25 @@ impl Publisher {
         self.track(TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec: video }).await;
         let audio = CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).unwrap();
         self.track(TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec: audio }).await;
+    }
+
+    /// Announces pictures of another size.
+    pub async fn reconfigure(&mut self) {
+        let avcc =
+            "0164000dffe1001a6764000dacd941519e226c0440000003004000000f03c50a658001000668ebe3cb22c0fdf8f800";
+        let record: Vec<u8> =
+            (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
+        let video = CodecConfig::h264(record.into()).unwrap();
+        self.track(TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec: video }).await;
+    }
+
+    /// As [`Publisher::send`], in real time as an encoder does.
+    pub async fn send_in_time(&mut self, count: i64) {
+        let mut due = tokio::time::interval(Duration::from_millis(40));
+        for _ in 0..count {
+            due.tick().await;
+            self.send(1).await;
+        }
     }
 
     async fn track(&mut self, config: TrackConfig) {

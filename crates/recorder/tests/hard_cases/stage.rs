@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mediahooks_database::Asset;
-use mediahooks_model::{AssetState, AssetType, Limits, Metadata, PublishToken};
+use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, Limits, Metadata, PublishToken};
 use mediahooks_recorder::{ClipRequest, RecorderSettings};
 use mediahooks_testkit::counters::Counters;
 use mediahooks_testkit::synthetic::{self, Simulated, SimulatedClock, Tag};
@@ -106,6 +106,8 @@ impl Stage {
             source_id: None,
             simulcast_id: None,
             priority: None,
+            gaps: GapMode::default(),
+            cut: CutMode::default(),
             name: None,
             expiration: None,
             media_distribution_id: None,

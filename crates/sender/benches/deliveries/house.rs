@@ -10,7 +10,8 @@ use mediahooks_database::{Asset, AssetChange, Change, Database, NewAsset, Option
 use mediahooks_delivery::TargetPolicy;
 use mediahooks_model::webhook::{Disabled, StreamFilter, Subscriptions};
 use mediahooks_model::{
-    AssetInput, AssetState, AssetType, FeedId, MediaAssetId, StreamName, Timestamp, TokenId, Webhook,
+    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, StreamName, Timestamp,
+    TokenId, Webhook,
 };
 use mediahooks_sender::{Sender, SenderConfig};
 use tempfile::TempDir;
@@ -205,7 +206,10 @@ fn created(n: usize, load: Load) -> Change {
         expiration: Some(now.plus(Duration::from_secs(30 * 24 * 3600))),
         media_distribution_id: None,
         custom_path: None,
-        recipe: None,
+        request: None,
+        gaps: GapMode::default(),
+        cut: CutMode::default(),
+        recipe: Vec::new(),
     };
     Change::CreateAsset(Box::new(NewAsset { asset }))
 }

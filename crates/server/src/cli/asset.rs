@@ -120,7 +120,8 @@ impl Sort {
     }
 }
 
-fn word(value: impl ValueEnum) -> String {
+/// The word of a choice on the command line, which is the one on the wire.
+pub fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

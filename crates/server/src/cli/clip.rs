@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use mediahooks_model::Timestamp;
 use serde_json::{Value, json};
 
-use super::asset::{Asset, details, overview, path};
+use super::asset::{Asset, details, overview, path, word};
 use super::remote::RemoteArgs;
 use super::rest::{Rest, read};
 use crate::config::Span;
@@ -35,16 +35,24 @@ enum ClipCommand {
 struct CreateArgs {
     /// The stream's name.
     stream: String,
-    /// The last so much of it, such as 30s or 5m, counted back from this computer's clock, until the last
-    /// frame that the server has.
-    #[arg(long, value_name = "SPAN", required_unless_present = "start", conflicts_with_all = ["start", "stop"])]
+    /// The last so much of it, such as 30s or 5m, by the server's clock.
+    #[arg(long, value_name = "SPAN", required_unless_present_any = ["start", "next"], conflicts_with_all = ["start", "stop"])]
     last: Option<Span>,
+    /// And so much that is still to come.
+    #[arg(long, value_name = "SPAN", conflicts_with = "stop")]
+    next: Option<Span>,
     /// From when: 18:30:05 (today), 2026-01-31T18:30:05 (your zone) or 2026-01-31T18:30:05Z.
     #[arg(long, value_name = "TIME", value_parser = human::parse_moment)]
     start: Option<Timestamp>,
     /// Until when; default: the last frame that the server has. A time to come is waited for.
     #[arg(long, value_name = "TIME", value_parser = human::parse_moment)]
     stop: Option<Timestamp>,
+    /// What becomes of breaks, such as a reconnect.
+    #[arg(long, value_name = "MODE", default_value = "split")]
+    gaps: Gaps,
+    /// Cut at the exact frames, or at the key frame before the start, which needs no edit list.
+    #[arg(long, value_name = "WHERE", default_value = "frame")]
+    cut: Cut,
     /// A name for people, and for the file.
     #[arg(long)]
     name: Option<String>,
@@ -68,15 +76,39 @@ struct CreateArgs {
     timeout: Span,
 }
 
+/// See `--gaps`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Gaps {
+    /// A clip of each uninterrupted stretch.
+    Split,
+    /// One clip that leaves them out.
+    Collapse,
+    /// One clip that shows the last picture meanwhile.
+    Hold,
+    /// No clip.
+    Refuse,
+}
+
+/// See `--cut`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Cut {
+    /// At the exact frames.
+    Frame,
+    /// At the key frame before the start.
+    Keyframe,
+}
+
 impl CreateArgs {
     fn body(&self, now: Timestamp) -> Value {
-        let start = self.last.map(|span| now.minus(span.0)).or(self.start).unwrap_or(now);
-        let mut body = json!({"streamName": self.stream, "startTime": start});
+        let mut body = json!({"streamName": self.stream, "gaps": word(self.gaps), "cut": word(self.cut)});
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 body[name] = value;
             }
         };
+        set("startTime", self.start.map(|start| start.to_string().into()));
+        set("last", self.last.map(|span| span.0.as_secs_f64().into()));
+        set("next", self.next.map(|span| span.0.as_secs_f64().into()));
         set("stopTime", self.stop.map(|stop| stop.to_string().into()));
         set("name", self.name.clone().map(Value::from));
         set("tokenId", self.token.map(Value::from));

@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{SampleInfo, Ticks};
+use mediahooks_model::CutMode;
 
-use super::{MOVIE_TIMESCALE, MovieSource, Shown, video_track};
+use super::{MOVIE_TIMESCALE, Shown, Stretch, video_track};
 use crate::index::TrackSpan;
 
 /// A track whose first frame in the range comes later than this after its start, in microseconds,
@@ -54,7 +55,7 @@ impl TrackCut {
 /// The samples of one track over all segments.
 #[derive(Clone, Copy)]
 pub(super) struct TrackTable<'a> {
-    pub source: &'a MovieSource,
+    pub stretch: &'a Stretch,
     pub track: usize,
 }
 
@@ -76,13 +77,18 @@ impl Row<'_> {
 impl<'a> TrackTable<'a> {
     /// The track's entry in the segment at `position`.
     pub(super) fn span(self, position: usize) -> Option<&'a TrackSpan> {
-        let segment = self.source.segments.get(position)?;
+        let segment = self.stretch.segments.get(position)?;
         segment.index.tracks.iter().find(|span| span.track as usize == self.track)
     }
 
     /// Every sample in decode order.
     pub(super) fn rows(self) -> impl Iterator<Item = Row<'a>> {
-        (0..self.source.segments.len())
+        self.rows_from(0)
+    }
+
+    /// Every sample from the segment at position `first` on, in decode order.
+    pub(super) fn rows_from(self, first: usize) -> impl Iterator<Item = Row<'a>> {
+        (first..self.stretch.segments.len())
             .filter_map(move |segment| Some((segment, self.span(segment)?)))
             .flat_map(|(segment, span)| {
                 span.timed().enumerate().map(move |(sample, (dts, info))| Row {
@@ -94,19 +100,50 @@ impl<'a> TrackTable<'a> {
             })
     }
 
+    /// The decode time of a sample.
+    pub(super) fn dts_of(self, place: Place) -> Option<i64> {
+        let (dts, _) = self.span(place.segment)?.timed().nth(place.sample)?;
+        Some(dts.0)
+    }
+
+    /// Position of a segment from which on every sample is found that is shown shortly before `end`
+    /// or later: where to begin a search for the end of a long file.
+    fn segment_before(self, end: i64) -> usize {
+        let from = end.saturating_sub(self.reach());
+        let begins_before = |segment: &usize| self.span(*segment).is_some_and(|span| span.base_dts.0 < from);
+        (0..self.stretch.segments.len()).rev().find(begins_before).unwrap_or(0)
+    }
+
+    /// Decode time at which the track's last sample ends.
+    fn end_dts(self) -> i64 {
+        let last = (0..self.stretch.segments.len()).rev().find_map(|position| self.span(position));
+        last.map_or(0, |span| span.end_dts().0)
+    }
+
+    /// Further than this apart, in ticks, no encoder puts decoding and presentation.
+    fn reach(self) -> i64 {
+        i64::from(self.timescale()) * 20
+    }
+
     /// The samples of a video track that can be decoded, in decode order. Pictures that follow the
-    /// first sync sample but are shown before it refer to what came before the source: an open group
+    /// first sync sample but are shown before it refer to what came before the stretch: an open group
     /// of pictures has such, and so has every CRA picture of HEVC with RASL pictures
     /// (ITU-T H.265 §3, leading picture).
     pub(super) fn decodable(self) -> impl Iterator<Item = Row<'a>> {
-        let first = self.rows().find(|row| row.info.is_sync);
-        first.into_iter().flat_map(move |first| {
-            self.rows().filter(move |row| row.place >= first.place && row.pts >= first.pts)
+        self.decodable_from(0)
+    }
+
+    /// Those of them from the segment at position `first` on.
+    fn decodable_from(self, first: usize) -> impl Iterator<Item = Row<'a>> {
+        let sync = self.rows().find(|row| row.info.is_sync);
+        sync.into_iter().flat_map(move |sync| {
+            let rows = self.rows_from(first.max(sync.place.segment));
+            rows.filter(move |row| row.place >= sync.place && row.pts >= sync.pts)
         })
     }
 
     pub(super) fn timescale(self) -> u32 {
-        self.source.tracks[self.track].timescale
+        self.stretch.tracks[self.track].timescale
     }
 
     /// A moment of the media clock in ticks of the track, rounded down.
@@ -121,6 +158,12 @@ pub(super) fn to_movie(ticks: i64, timescale: u32) -> i64 {
     Ticks(ticks).rescale(timescale, MOVIE_TIMESCALE).0
 }
 
+/// A moment of the movie's clock in microseconds, rounded down.
+pub(super) fn to_us(movie_ticks: i64) -> i64 {
+    let us = i128::from(movie_ticks) * 1_000_000 / i128::from(MOVIE_TIMESCALE);
+    i64::try_from(us).unwrap_or(i64::MAX)
+}
+
 /// A moment of the movie's clock in ticks of a track.
 pub(super) fn from_movie(ticks: i64, timescale: u32) -> i64 {
     Ticks(ticks).rescale(MOVIE_TIMESCALE, timescale).0
@@ -128,35 +171,56 @@ pub(super) fn from_movie(ticks: i64, timescale: u32) -> i64 {
 
 /// Decides for all tracks; `None` when nothing would be shown. `held`: whether [`super::hold`] has
 /// moved the picture into the range that is on screen all through it.
-pub(super) fn cut(source: &MovieSource, held: bool) -> Option<(Vec<TrackCut>, Shown)> {
-    let video = video_track(&source.tracks).and_then(|track| cut_video(TrackTable { source, track }, held));
+pub(super) fn cut(stretch: &Stretch, held: bool, mode: CutMode) -> Option<(Vec<TrackCut>, Shown)> {
+    let video = video_track(&stretch.tracks).and_then(|track| {
+        let table = TrackTable { stretch, track };
+        match mode {
+            CutMode::Frame => cut_video(table, held),
+            CutMode::Keyframe => cut_video_at_sync(table),
+        }
+    });
     let audio = |shown| {
-        let tables = (0..source.tracks.len()).map(|track| TrackTable { source, track });
-        let sounds = tables.filter(|table| Some(table.track) != video_track(&source.tracks));
-        sounds.filter_map(|table| cut_audio(table, shown)).collect::<Vec<_>>()
+        let tables = (0..stretch.tracks.len()).map(|track| TrackTable { stretch, track });
+        let sounds = tables.filter(|table| Some(table.track) != video_track(&stretch.tracks));
+        sounds.filter_map(|table| cut_audio(table, shown, mode)).collect::<Vec<_>>()
     };
     // Cut sound to the asked range first: it decides where the file begins only where there is no
     // picture near.
     let asked = Shown {
-        start: source.start_us.map_or(i64::MIN, |us| to_movie(us, 1_000_000)),
-        end: source.stop_us.map_or(i64::MAX, |us| to_movie(us, 1_000_000)),
+        start: stretch.start_us.map_or(i64::MIN, |us| to_movie(us, 1_000_000)),
+        end: stretch.stop_us.map_or(i64::MAX, |us| to_movie(us, 1_000_000)),
     };
-    let shown = shown(source, video.as_ref(), &audio(asked), asked)?;
+    let shown = shown(stretch, video.as_ref(), &audio(asked), asked)?;
     let mut cuts: Vec<TrackCut> = video.into_iter().collect();
     cuts.extend(audio(shown));
+    let shown = match mode {
+        CutMode::Frame => shown,
+        // Whole samples of every track, as there is nothing that could hide a part of one.
+        CutMode::Keyframe => cuts.iter().map(|cut| bounds(stretch, cut)).reduce(Shown::around)?,
+    };
     (!cuts.is_empty()).then_some((cuts, shown))
 }
 
+/// What a track shows, in ticks of the movie.
+fn bounds(stretch: &Stretch, cut: &TrackCut) -> Shown {
+    let timescale = stretch.tracks[cut.track].timescale;
+    Shown { start: to_movie(cut.shown_start_pts, timescale), end: to_movie(cut.shown_end_pts, timescale) }
+}
+
+impl Shown {
+    /// The shortest span that holds both.
+    fn around(self, other: Self) -> Self {
+        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+}
+
 /// Decides what the player shows of all tracks together.
-fn shown(source: &MovieSource, video: Option<&TrackCut>, audio: &[TrackCut], asked: Shown) -> Option<Shown> {
+fn shown(stretch: &Stretch, video: Option<&TrackCut>, audio: &[TrackCut], asked: Shown) -> Option<Shown> {
     let near = to_movie(NEAR_US, 1_000_000);
-    let bounds = |cut: &TrackCut| {
-        let timescale = source.tracks[cut.track].timescale;
-        (to_movie(cut.shown_start_pts, timescale), to_movie(cut.shown_end_pts, timescale))
-    };
-    let sound = audio.iter().map(bounds).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-    let sound = sound.map(|(start, end)| (start.max(asked.start), end.min(asked.end)));
-    let (start, end) = match (video.map(bounds), sound) {
+    let sound = audio.iter().map(|cut| bounds(stretch, cut)).reduce(Shown::around);
+    let sound = sound.map(|sound| (sound.start.max(asked.start), sound.end.min(asked.end)));
+    let picture = video.map(|cut| bounds(stretch, cut)).map(|picture| (picture.start, picture.end));
+    let (start, end) = match (picture, sound) {
         (Some(picture), Some(sound)) => {
             let picture_opens = asked.start != i64::MIN && picture.0.saturating_sub(asked.start) <= near;
             let picture_closes = asked.end != i64::MAX && asked.end.saturating_sub(picture.1) <= near;
@@ -173,19 +237,15 @@ fn shown(source: &MovieSource, video: Option<&TrackCut>, audio: &[TrackCut], ask
 
 /// Finds the frames whose time lies in the range and the samples needed to decode them.
 fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
-    let start = table.source.start_us.map_or(i64::MIN, |us| ceil_ticks(table, us));
-    let stop = table.source.stop_us.map_or(i64::MAX, |us| ceil_ticks(table, us));
-    let wanted = |row: &Row<'_>| row.pts >= start && row.pts < stop;
-    let first_pts = table.decodable().filter(wanted).map(|row| row.pts).min()?;
-    let last = table.decodable().filter(wanted).max_by_key(|row| row.pts)?;
-    let last_place = table.decodable().filter(wanted).map(|row| row.place).last()?;
+    let (start, stop) = asked_ticks(table);
+    let first_pts = first_pts(table, start, stop)?;
+    let (last, last_place) = last_wanted(table, start, stop)?;
     let opening = opening(table, first_pts)?;
 
     // A frame lasts until the next one is shown.
-    let next_pts = table.rows().map(|row| row.pts).filter(|&pts| pts > last.pts).min();
-    let next_pts = next_pts.filter(|_| !held);
+    let next_pts = if held { None } else { next_pts(table, last.pts) };
     let mut shown_end_pts = next_pts.unwrap_or_else(|| last.end()).max(last.pts.saturating_add(1));
-    if table.source.stop_us.is_some() && shown_end_pts.saturating_sub(stop) > table.ticks(NEAR_US) {
+    if table.stretch.stop_us.is_some() && shown_end_pts.saturating_sub(stop) > table.ticks(NEAR_US) {
         shown_end_pts = stop;
     }
     Some(TrackCut {
@@ -196,6 +256,89 @@ fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
         shown_start_pts: first_pts,
         shown_end_pts,
     })
+}
+
+/// Finds the frames from the sync sample at or before the range's start (without one, from the first one
+/// in it) up to the range's end. Everything in the file is shown, so it ends where no frame is missing.
+fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
+    let (start, stop) = asked_ticks(table);
+    let mut opening: Option<Row<'_>> = None;
+    for row in table.decodable().filter(|row| row.info.is_sync && row.pts < stop) {
+        if opening.is_some() && row.pts > start {
+            break;
+        }
+        // Pictures that are shown before it and need what came before could not be left out.
+        if opening.is_none() || !has_leading(table, &row) {
+            opening = Some(row);
+        }
+    }
+    let opening = opening?;
+    let (mut last, mut last_place) = last_wanted(table, opening.pts, stop)?;
+    let tail_segment = table.segment_before(last.pts);
+    let tail = || table.rows_from(tail_segment).filter(|row| row.place >= opening.place);
+    let mut shown_before = opening.place;
+    while shown_before != last_place {
+        shown_before = last_place;
+        let latest = tail().filter(|row| row.place <= shown_before).max_by_key(|row| row.pts)?;
+        let needed = tail().filter(|row| row.pts < latest.pts).map(|row| row.place).max();
+        last_place = needed.map_or(shown_before, |place| place.max(shown_before));
+        last = latest;
+    }
+    Some(TrackCut {
+        track: table.track,
+        first: opening.place,
+        last: last_place,
+        first_dts: opening.dts,
+        shown_start_pts: opening.pts,
+        shown_end_pts: next_pts(table, last.pts)
+            .unwrap_or_else(|| last.end())
+            .max(last.pts.saturating_add(1)),
+    })
+}
+
+/// The asked range in ticks of the track.
+fn asked_ticks(table: TrackTable<'_>) -> (i64, i64) {
+    let start = table.stretch.start_us.map_or(i64::MIN, |us| ceil_ticks(table, us));
+    (start, table.stretch.stop_us.map_or(i64::MAX, |us| ceil_ticks(table, us)))
+}
+
+/// Presentation time of the first frame in the range.
+fn first_pts(table: TrackTable<'_>, start: i64, stop: i64) -> Option<i64> {
+    let mut first: Option<i64> = None;
+    for row in table.decodable() {
+        if first.is_some_and(|first| row.dts > first.saturating_add(table.reach())) {
+            break;
+        }
+        if row.pts >= start && row.pts < stop {
+            first = Some(first.map_or(row.pts, |first| first.min(row.pts)));
+        }
+    }
+    first
+}
+
+/// The last frame in the range, and the place of the one that is decoded last.
+fn last_wanted(table: TrackTable<'_>, start: i64, stop: i64) -> Option<(Row<'_>, Place)> {
+    let find = |segment: usize| {
+        let mut found: Option<(Row<'_>, Place)> = None;
+        let wanted = |row: &Row<'_>| row.pts >= start && row.pts < stop;
+        for row in table.decodable_from(segment).filter(wanted) {
+            let latest = found.map(|(last, _)| last).filter(|last| last.pts >= row.pts).unwrap_or(row);
+            found = Some((latest, row.place));
+        }
+        found
+    };
+    find(table.segment_before(stop.min(table.end_dts()))).or_else(|| find(0))
+}
+
+/// Presentation time of the frame that follows the one shown at `pts`.
+fn next_pts(table: TrackTable<'_>, pts: i64) -> Option<i64> {
+    table.rows_from(table.segment_before(pts)).map(|row| row.pts).filter(|&next| next > pts).min()
+}
+
+/// Whether pictures follow a sync sample in decode order that are shown before it.
+fn has_leading(table: TrackTable<'_>, sync: &Row<'_>) -> bool {
+    let group = table.rows_from(sync.place.segment).skip_while(|row| row.place <= sync.place);
+    group.take_while(|row| !row.info.is_sync).any(|row| row.pts < sync.pts)
 }
 
 /// Finds the sync sample that decoding begins with for a file whose first frame is at `first_pts`.
@@ -214,19 +357,30 @@ fn opening(table: TrackTable<'_>, first_pts: i64) -> Option<Row<'_>> {
     let opening = opening?;
     // Decoders complain of such pictures where their references are missing, shown or not: they get
     // one group of pictures more, and only where there is need.
-    let group = table.rows().skip_while(|row| row.place <= opening.place);
-    let leads = group.take_while(|row| !row.info.is_sync).any(|row| row.pts < opening.pts);
+    let leads = has_leading(table, &opening);
     before.filter(|_| leads).or(Some(opening))
 }
 
-/// Finds the sound that is heard in `shown`, and what a decoder needs before it to be settled.
-fn cut_audio(table: TrackTable<'_>, shown: Shown) -> Option<TrackCut> {
+/// Finds the sound that is heard in `shown`, and what a decoder needs before it to be settled, if that can
+/// be hidden.
+fn cut_audio(table: TrackTable<'_>, shown: Shown, mode: CutMode) -> Option<TrackCut> {
     let timescale = table.timescale();
     let start = if shown.start == i64::MIN { i64::MIN } else { from_movie(shown.start, timescale) };
     let end = if shown.end == i64::MAX { i64::MAX } else { from_movie(shown.end, timescale) };
     let heard = |row: &Row<'_>| row.end() > start && row.pts < end;
     let first = table.rows().find(heard)?;
-    let last = table.rows().filter(heard).last()?;
+    let last_from = |segment: usize| table.rows_from(segment).filter(heard).last();
+    let last = last_from(table.segment_before(end.min(table.end_dts()))).or_else(|| last_from(0))?;
+    if mode == CutMode::Keyframe {
+        return Some(TrackCut {
+            track: table.track,
+            first: first.place,
+            last: last.place,
+            first_dts: first.dts,
+            shown_start_pts: first.pts,
+            shown_end_pts: last.end(),
+        });
+    }
     let settled = first.pts.saturating_sub(pre_roll_ticks(table));
     let opening = table.rows().find(|row| row.end() > settled).unwrap_or(first);
     Some(TrackCut {
@@ -242,7 +396,7 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown) -> Option<TrackCut> {
 /// How much sound a decoder has to be given before its output is right: one AAC or MP3 frame for
 /// the overlap of its windows, 80 ms of Opus (RFC 7845 §4.6).
 fn pre_roll_ticks(table: TrackTable<'_>) -> i64 {
-    match &table.source.tracks[table.track].codec {
+    match &table.stretch.tracks[table.track].codec {
         CodecConfig::Opus { .. } => i64::from(table.timescale()) * 80 / 1000,
         _ => 1024,
     }

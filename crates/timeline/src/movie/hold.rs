@@ -1,10 +1,10 @@
 //! Holds a picture over a range in which no other begins, as a player does with slides.
 //!
-//! Fed with a source whose segments are stitched. What always holds: a source is left alone when a
+//! Fed with a stretch whose segments are stitched. What always holds: a stretch is left alone when a
 //! picture begins in its range.
 
 use super::cut::{Place, TrackTable, ceil_ticks, from_movie, to_movie};
-use super::{MovieSource, video_track};
+use super::{Stretch, video_track};
 
 /// A picture to be held, and how long.
 struct Held {
@@ -18,9 +18,9 @@ struct Held {
 /// and lets it last to the range's end. Tells whether there was such a picture.
 ///
 /// It is moved because FFmpeg drops a picture that begins before its edit, however long it lasts.
-pub(super) fn hold(source: &mut MovieSource) -> bool {
-    let Some(held) = find(source) else { return false };
-    for (position, segment) in source.segments.iter_mut().enumerate().skip(held.place.segment) {
+pub(super) fn hold(stretch: &mut Stretch) -> bool {
+    let Some(held) = find(stretch) else { return false };
+    for (position, segment) in stretch.segments.iter_mut().enumerate().skip(held.place.segment) {
         let tracks = &mut segment.index.tracks;
         if position > held.place.segment {
             // Not shown, and their decode times are taken.
@@ -35,17 +35,17 @@ pub(super) fn hold(source: &mut MovieSource) -> bool {
     true
 }
 
-fn find(source: &MovieSource) -> Option<Held> {
-    let track = video_track(&source.tracks)?;
-    let table = TrackTable { source, track };
-    let start = ceil_ticks(table, source.start_us?);
-    let stop = ceil_ticks(table, source.stop_us?);
+fn find(stretch: &Stretch) -> Option<Held> {
+    let track = video_track(&stretch.tracks)?;
+    let table = TrackTable { stretch, track };
+    let start = ceil_ticks(table, stretch.start_us?);
+    let stop = ceil_ticks(table, stretch.stop_us?);
     if table.decodable().any(|row| (start..stop).contains(&row.pts)) {
         return None;
     }
     let shown = table.decodable().filter(|row| row.pts < start).max_by_key(|row| row.pts)?;
     let is_followed = table.rows().any(|row| row.pts >= stop);
-    let end = if is_followed { stop } else { shown.end().max(sound_end(source, start, stop)).min(stop) };
+    let end = if is_followed { stop } else { shown.end().max(sound_end(stretch, start, stop)).min(stop) };
     Some(Held {
         track,
         place: shown.place,
@@ -56,11 +56,11 @@ fn find(source: &MovieSource) -> Option<Held> {
 
 /// Until when sound in the range from `start` to `stop`, in ticks of the video track, proves that
 /// the feed went on and sent no other picture. How long its last picture lasts is not known.
-fn sound_end(source: &MovieSource, start: i64, stop: i64) -> i64 {
-    let Some(video) = video_track(&source.tracks) else { return start };
-    let timescale = source.tracks[video].timescale;
-    let ends = (0..source.tracks.len()).filter(|&track| track != video).filter_map(|track| {
-        let table = TrackTable { source, track };
+fn sound_end(stretch: &Stretch, start: i64, stop: i64) -> i64 {
+    let Some(video) = video_track(&stretch.tracks) else { return start };
+    let timescale = stretch.tracks[video].timescale;
+    let ends = (0..stretch.tracks.len()).filter(|&track| track != video).filter_map(|track| {
+        let table = TrackTable { stretch, track };
         let on_video = |ticks: i64| from_movie(to_movie(ticks, table.timescale()), timescale);
         let heard = table.rows().map(|row| (on_video(row.pts), on_video(row.end())));
         heard.filter(|&(pts, end)| pts < stop && end > start).map(|(_, end)| end).max()

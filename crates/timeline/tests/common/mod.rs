@@ -6,8 +6,8 @@ pub mod player;
 use bytes::Bytes;
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
-use mediahooks_model::Timestamp;
-use mediahooks_timeline::movie::{MovieSource, StoredSegment};
+use mediahooks_model::{CutMode, TimelineId, Timestamp};
+use mediahooks_timeline::movie::{MovieSource, StoredSegment, Stretch};
 use mediahooks_timeline::segmenter::{ClosedSegment, Output, Segmenter, SegmenterSettings};
 
 /// Wall clock at which every synthetic broadcast begins.
@@ -118,9 +118,20 @@ impl Publisher {
 
     /// All of run `run` as the source of a file.
     pub fn source(&self, run: u32) -> MovieSource {
+        MovieSource {
+            stretches: vec![self.stretch(run, 1)],
+            hold_gaps: false,
+            cut: CutMode::Frame,
+            created: at(0),
+        }
+    }
+
+    /// All of run `run`, as if its timeline had the number `timeline`.
+    pub fn stretch(&self, run: u32, timeline: u128) -> Stretch {
         let segments: Vec<&ClosedSegment> =
             self.segments().into_iter().filter(|segment| segment.run == run).collect();
-        MovieSource {
+        Stretch {
+            timeline: TimelineId(uuid::Uuid::from_u128(timeline)),
             tracks: segments.iter().rev().find_map(|segment| segment.tracks.clone()).unwrap(),
             segments: segments
                 .iter()
@@ -131,7 +142,6 @@ impl Publisher {
                 .collect(),
             start_us: None,
             stop_us: None,
-            created: at(0),
         }
     }
 

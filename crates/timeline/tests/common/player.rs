@@ -103,10 +103,10 @@ fn chunk_places(table: &mp4_atom::Stbl, sizes: &[u32]) -> Vec<u64> {
 }
 
 /// `source`, cut from `from_ms` to `to_ms` after the run's first sample.
-pub fn range(source: MovieSource, from_ms: i64, to_ms: i64) -> MovieSource {
-    MovieSource {
-        start_us: Some(RUN_ORIGIN_US + from_ms * 1000),
-        stop_us: Some(RUN_ORIGIN_US + to_ms * 1000),
-        ..source
+pub fn range(mut source: MovieSource, from_ms: i64, to_ms: i64) -> MovieSource {
+    for stretch in &mut source.stretches {
+        stretch.start_us = Some(RUN_ORIGIN_US + from_ms * 1000);
+        stretch.stop_us = Some(RUN_ORIGIN_US + to_ms * 1000);
     }
+    source
 }

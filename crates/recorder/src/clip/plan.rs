@@ -1,0 +1,247 @@
+//! Finds the stretches of media that a range holds, source by source, and which of them are one asset.
+
+use std::collections::{BTreeMap, HashMap};
+
+use mediahooks_database::{ClippableTimeline, DatabaseError, Feed, RecipePart, TimelineQuery};
+use mediahooks_media::sample::TrackConfig;
+use mediahooks_model::{Gap, TimelineId, Timestamp};
+use mediahooks_timeline::movie::{break_between, can_join};
+use mediahooks_timeline::plan::{RunRange, Span, plan};
+
+use super::ClipRequest;
+use super::choose::{self, Chosen, Group, Quality};
+use crate::state::Shared;
+
+/// What a range holds of one run.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    pub feed: Feed,
+    pub part: RecipePart,
+    tracks: Vec<TrackConfig>,
+    wall_start: Timestamp,
+    wall_end: Timestamp,
+    /// Wall clock minus media clock at its end, in microseconds.
+    offset_us: i64,
+    /// Media of its range may still come.
+    pub is_growing: bool,
+}
+
+/// Stretches that become one asset.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedClip {
+    /// Never empty.
+    pub stretches: Vec<Stretch>,
+}
+
+impl PlannedClip {
+    /// What the asset is made of.
+    pub(super) fn recipe(&self) -> Vec<RecipePart> {
+        self.stretches.iter().map(|stretch| stretch.part.clone()).collect()
+    }
+
+    /// The feed of its beginning.
+    pub(super) fn feed(&self) -> Option<&Feed> {
+        self.stretches.first().map(|stretch| &stretch.feed)
+    }
+
+    /// Whether media of its range may still come.
+    pub(super) fn is_growing(&self) -> bool {
+        self.stretches.iter().any(|stretch| stretch.is_growing)
+    }
+}
+
+/// Finds the stretches of every group, in order of time.
+pub(super) async fn stretches(
+    shared: &Shared,
+    request: &ClipRequest,
+    stop: Timestamp,
+) -> Result<BTreeMap<Group, Vec<Stretch>>, DatabaseError> {
+    let query = TimelineQuery {
+        stream_name: request.stream_name.to_string(),
+        token: request.token,
+        source_id: request.source_id.clone(),
+        simulcast_id: request.simulcast_id.clone(),
+        priority: request.priority,
+        before: Some(stop),
+        after: Some(request.start),
+    };
+    let timelines = choose::by_timeline(shared.database.clippable_timelines(query).await?);
+    let qualities = qualities(shared, &timelines, request.start, stop).await?;
+    let mut found = BTreeMap::new();
+    for (group, timelines) in choose::choose(timelines, &qualities, request.start, stop) {
+        let mut stretches = Vec::new();
+        for timeline in &timelines {
+            stretches.extend(in_timeline(shared, request, stop, timeline).await?);
+        }
+        trim_overlaps(&mut stretches);
+        if !stretches.is_empty() {
+            found.insert(group, stretches);
+        }
+    }
+    Ok(found)
+}
+
+/// The qualities of timelines that compete.
+async fn qualities(
+    shared: &Shared,
+    timelines: &Chosen,
+    start: Timestamp,
+    stop: Timestamp,
+) -> Result<HashMap<TimelineId, Quality>, DatabaseError> {
+    let mut sizes: HashMap<Group, usize> = HashMap::new();
+    let firsts = || timelines.iter().filter_map(|parts| parts.first());
+    for part in firsts() {
+        *sizes.entry(choose::group_of(&part.feed)).or_default() += 1;
+    }
+    let mut qualities = HashMap::new();
+    for part in firsts().filter(|part| sizes.get(&choose::group_of(&part.feed)).is_some_and(|&n| n > 1)) {
+        let timeline = part.part.timeline;
+        let runs = shared.database.runs(timeline).await?;
+        let pictures = runs.iter().flat_map(|run| &run.tracks).filter_map(|track| track.codec.dimensions());
+        let pixels = pictures.map(|(width, height)| u64::from(width) * u64::from(height)).max();
+        let kbps = match part.feed.target_kbps {
+            Some(kbps) => u64::from(kbps),
+            None => shared.database.mean_kbps(timeline, start, stop).await?,
+        };
+        qualities.insert(timeline, Quality::new(pixels.unwrap_or(0), kbps));
+    }
+    Ok(qualities)
+}
+
+async fn in_timeline(
+    shared: &Shared,
+    request: &ClipRequest,
+    stop: Timestamp,
+    timeline: &[ClippableTimeline],
+) -> Result<Vec<Stretch>, DatabaseError> {
+    let Some(first) = timeline.first() else { return Ok(Vec::new()) };
+    let id = first.part.timeline;
+    // What has been received is stored now, so that it need not be waited for.
+    let stored_until = shared.live.flush(first.feed.id, stop).await;
+    let found = shared.database.segments_in(id, None, request.start, stop).await?;
+    let clippable = |sequence: u64| {
+        timeline
+            .iter()
+            .any(|part| sequence >= part.part.first && part.part.last.is_none_or(|last| sequence <= last))
+    };
+    let spans: Vec<Span> = found
+        .iter()
+        .filter(|span| clippable(span.sequence))
+        .map(|span| Span {
+            sequence: span.sequence,
+            run: span.run,
+            media_start_us: span.media_start_us,
+            media_end_us: span.media_end_us,
+            wall_offset_us: span.wall_offset_us,
+        })
+        .collect();
+    let ranges = plan(&spans, request.start, stop);
+    let mut stretches = Vec::new();
+    for (position, range) in ranges.iter().enumerate() {
+        let is_last = position + 1 == ranges.len();
+        let missing = is_last && stored_until.is_some_and(|until| until < stop);
+        let floor = timeline.iter().map(|part| part.part.first).filter(|first| *first <= range.first).max();
+        let mut part = part(shared, id, range, floor.unwrap_or(range.first)).await?;
+        let is_growing = missing && request.stop.is_some();
+        if let (true, false, Some(until)) = (missing, is_growing, stored_until) {
+            // "Up to now" is up to what is known to be all that was captured by then.
+            let short_us = stop.micros_since(until);
+            part.stop_us = part.stop_us.map(|stop_us| stop_us.saturating_sub(short_us));
+        }
+        let of_run = || spans.iter().filter(|span| span.run == range.run);
+        let (Some(opening), Some(closing)) = (of_run().next(), of_run().next_back()) else { continue };
+        let Some(run) = shared.database.run(id, range.run).await? else { continue };
+        let wall =
+            |media_us: i64, span: &Span| Timestamp::from_micros(media_us.saturating_add(span.wall_offset_us));
+        stretches.push(Stretch {
+            feed: first.feed.clone(),
+            part,
+            tracks: run.tracks,
+            wall_start: wall(opening.media_start_us, opening).max(request.start),
+            wall_end: wall(closing.media_end_us, closing).min(stop),
+            offset_us: closing.wall_offset_us,
+            is_growing,
+        });
+    }
+    Ok(stretches)
+}
+
+/// What a planned range is made of: from a segment that decoding can begin with, but nothing before
+/// `floor`, where the timeline asset begins. Of a segment that itself begins so, the group before is
+/// taken along: its first pictures may be shown before its sync sample and refer to that group. What
+/// turns out not to be needed is left out when the file is laid out.
+async fn part(
+    shared: &Shared,
+    timeline: TimelineId,
+    range: &RunRange,
+    floor: u64,
+) -> Result<RecipePart, DatabaseError> {
+    let database = &shared.database;
+    let mut first =
+        database.sync_segment_at_or_before(timeline, range.run, range.first).await?.unwrap_or(range.first);
+    if first == range.first && first > floor {
+        first = database.sync_segment_at_or_before(timeline, range.run, first - 1).await?.unwrap_or(first);
+    }
+    Ok(RecipePart {
+        timeline,
+        run: range.run,
+        first: first.max(floor.min(range.first)),
+        last: Some(range.last),
+        start_us: Some(range.start_us),
+        stop_us: Some(range.stop_us),
+    })
+}
+
+/// Where one publisher was there before the other was gone, what the second sent counts.
+fn trim_overlaps(stretches: &mut [Stretch]) {
+    for position in 1..stretches.len() {
+        let [.., before, after] = &mut stretches[..=position] else { continue };
+        if after.wall_start < before.wall_end && after.part.timeline != before.part.timeline {
+            let stop_us = after.wall_start.as_micros().saturating_sub(before.offset_us);
+            before.part.stop_us = Some(before.part.stop_us.map_or(stop_us, |own| own.min(stop_us)));
+            before.wall_end = after.wall_start;
+        }
+    }
+}
+
+/// The gaps between stretches of one source.
+pub(super) fn gaps(stretches: &[Stretch]) -> Vec<Gap> {
+    let between = |pair: &[Stretch]| {
+        let [before, after] = pair else { return None };
+        Some(Gap {
+            start_time: before.wall_end,
+            stop_time: after.wall_start.max(before.wall_end),
+            duration_ms: u64::try_from(after.wall_start.micros_since(before.wall_end).max(0) / 1000).ok()?,
+            reason: break_between(
+                (before.part.timeline, &before.tracks),
+                (after.part.timeline, &after.tracks),
+            ),
+        })
+    };
+    stretches.windows(2).filter_map(between).collect()
+}
+
+/// Puts the stretches of one source into assets: each into one of its own, or as many into one as a player
+/// can show one after the other.
+pub(super) fn into_clips(stretches: Vec<Stretch>, join: bool) -> Vec<PlannedClip> {
+    let mut clips: Vec<PlannedClip> = Vec::new();
+    for mut stretch in stretches {
+        let open = clips.last_mut().filter(|_| join);
+        let fits =
+            open.filter(|clip| clip.stretches.iter().all(|before| can_join(&before.tracks, &stretch.tracks)));
+        match fits {
+            Some(clip) => {
+                // Inside of the asset everything is shown.
+                if let Some(before) = clip.stretches.last_mut()
+                    && before.wall_end < stretch.wall_start
+                {
+                    before.part.stop_us = None;
+                }
+                stretch.part.start_us = None;
+                clip.stretches.push(stretch);
+            }
+            None => clips.push(PlannedClip { stretches: vec![stretch] }),
+        }
+    }
+    clips
+}

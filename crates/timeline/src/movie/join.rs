@@ -1,0 +1,266 @@
+//! Puts the pieces of a file one behind the other: when each is shown, and how the decode times of its
+//! tracks go on.
+//!
+//! A track has one edit, whatever it is made of: between two pieces the last sample of the first, in decode
+//! order, lasts until the second begins. What always holds: decode times rise, and a frame is shown as long
+//! after the beginning of its piece as it was captured.
+
+use mediahooks_media::mp4::Edit;
+use mediahooks_media::sample::{TrackConfig, TrackKind};
+use mediahooks_model::{CutMode, GapReason};
+
+use super::cut::{self, TrackCut, TrackTable};
+use super::{MovieSource, Piece, Shown, StoredSegment, Stretch};
+use crate::plan;
+
+/// Every piece and every track of a file.
+#[derive(Debug)]
+pub(super) struct Joined {
+    /// In the order in which they are shown; never empty.
+    pub pieces: Vec<PlacedPiece>,
+    /// Pictures first.
+    pub tracks: Vec<JoinedTrack>,
+}
+
+/// When a piece is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlacedPiece {
+    pub stretch: usize,
+    pub shown: Shown,
+    /// When the player shows its beginning, in ticks of the movie.
+    pub at: i64,
+    /// First and last segment that it needs, by position in its stretch.
+    pub segments: (usize, usize),
+}
+
+/// A track of the file.
+#[derive(Debug)]
+pub(super) struct JoinedTrack {
+    pub configs: Vec<TrackConfig>,
+    pub edit: Edit,
+    /// What it is made of; never empty.
+    pub parts: Vec<TrackPart>,
+}
+
+/// What a track has of one piece.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrackPart {
+    pub stretch: usize,
+    pub cut: TrackCut,
+    /// Position in [`JoinedTrack::configs`].
+    pub config: usize,
+    /// Added to all composition offsets, in ticks of the track.
+    pub shift: i64,
+    /// When the player shows its first frame, in ticks of the movie.
+    at: i64,
+    /// When the last one ends, likewise.
+    end: i64,
+}
+
+/// Whether what was published as `a` and as `b` can be one file: a player decodes pictures of changing size
+/// and records, but not of another codec, and sound only in one form.
+pub fn can_join(a: &[TrackConfig], b: &[TrackConfig]) -> bool {
+    let of = |tracks: &'_ [TrackConfig], kind| tracks.iter().find(|track| track.kind == kind).cloned();
+    [TrackKind::Video, TrackKind::Audio].into_iter().all(|kind| match (of(a, kind), of(b, kind)) {
+        (Some(a), Some(b)) => {
+            a.timescale == b.timescale
+                && a.codec.name() == b.codec.name()
+                && a.codec.channels() == b.codec.channels()
+                && a.codec.audio_sample_rate() == b.codec.audio_sample_rate()
+        }
+        _ => true,
+    })
+}
+
+/// What interrupted the stream between two stretches of it.
+pub fn break_between(
+    (a, of_a): (mediahooks_model::TimelineId, &[TrackConfig]),
+    (b, of_b): (mediahooks_model::TimelineId, &[TrackConfig]),
+) -> GapReason {
+    if a != b {
+        return GapReason::Reconnect;
+    }
+    let changed =
+        of_a.iter().any(|ours| of_b.iter().any(|theirs| ours.kind == theirs.kind && ours != theirs));
+    if changed { GapReason::Configuration } else { GapReason::TimestampJump }
+}
+
+/// How long after the end of one piece the next one began by wall clock, in microseconds; not negative.
+pub(super) fn gap_us(source: &MovieSource, a: &PlacedPiece, b: &PlacedPiece) -> i64 {
+    (wall_us(source, b, false) - wall_us(source, a, true)).max(0)
+}
+
+/// Wall clock at which a piece begins or ends, in microseconds.
+pub(super) fn wall_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
+    let (position, ticks) =
+        if end { (piece.segments.1, piece.shown.end) } else { (piece.segments.0, piece.shown.start) };
+    let segments = source.stretches.get(piece.stretch).map_or(&[][..], |stretch| &stretch.segments);
+    let offset_us = segments.get(position).map_or(0, |segment| segment.wall_offset_us);
+    let set_back_us =
+        if end { set_back_us(segments.get(piece.segments.0..=position).unwrap_or(&[])) } else { 0 };
+    cut::to_us(ticks).saturating_add(offset_us).saturating_add(set_back_us)
+}
+
+/// By how much the wall clock was set back within a piece, in microseconds. Its times are told as if it
+/// had not been: they never run backwards.
+fn set_back_us(segments: &[StoredSegment]) -> i64 {
+    let pairs = segments.iter().zip(segments.iter().skip(1));
+    pairs.filter_map(|(before, after)| plan::set_back_us(before.wall_offset_us, after.wall_offset_us)).sum()
+}
+
+/// Joins the pieces; `None` without any. Sets the durations of the samples that pieces end with.
+pub(super) fn join(source: &mut MovieSource, pieces: Vec<Piece>) -> Option<Joined> {
+    let mut placed: Vec<PlacedPiece> = Vec::new();
+    for piece in &pieces {
+        let mut next = PlacedPiece {
+            stretch: piece.stretch,
+            shown: piece.shown,
+            at: 0,
+            segments: (
+                piece.cuts.iter().map(|cut| cut.first.segment).min()?,
+                piece.cuts.iter().map(|cut| cut.last.segment).max()?,
+            ),
+        };
+        if let Some(last) = placed.last() {
+            next.at = last.at.saturating_add(last.shown.end.saturating_sub(last.shown.start));
+            if source.hold_gaps {
+                next.at = next.at.saturating_add(cut::to_movie(gap_us(source, last, &next), 1_000_000));
+            }
+        }
+        placed.push(next);
+    }
+    let mut tracks = Vec::new();
+    for kind in [TrackKind::Video, TrackKind::Audio] {
+        tracks.extend(join_track(source, &pieces, &placed, kind));
+    }
+    (!tracks.is_empty()).then_some(Joined { pieces: placed, tracks })
+}
+
+fn join_track(
+    source: &mut MovieSource,
+    pieces: &[Piece],
+    placed: &[PlacedPiece],
+    kind: TrackKind,
+) -> Option<JoinedTrack> {
+    let mut configs: Vec<TrackConfig> = Vec::new();
+    let mut parts: Vec<TrackPart> = Vec::new();
+    for (piece, place) in pieces.iter().zip(placed) {
+        let tracks = &source.stretches.get(piece.stretch)?.tracks;
+        let is_of_kind = |cut: &&TrackCut| tracks.get(cut.track).is_some_and(|config| config.kind == kind);
+        let Some(&cut) = piece.cuts.iter().find(is_of_kind) else { continue };
+        let config = tracks.get(cut.track)?;
+        let known = configs.iter().position(|known| known == config);
+        let number = known.unwrap_or(configs.len());
+        if known.is_none() {
+            configs.push(config.clone());
+        }
+        let to_movie = |ticks: i64| cut::to_movie(ticks, config.timescale);
+        let start = to_movie(cut.shown_start_pts).max(piece.shown.start);
+        let end = to_movie(cut.shown_end_pts).min(piece.shown.end);
+        let on_movie = |ticks: i64| place.at.saturating_add(ticks.saturating_sub(piece.shown.start));
+        parts.push(TrackPart {
+            stretch: piece.stretch,
+            cut,
+            config: number,
+            shift: 0,
+            at: on_movie(start),
+            end: on_movie(end),
+        });
+    }
+    let (first, last) = (*parts.first()?, *parts.last()?);
+    let timescale = configs.get(first.config)?.timescale;
+    settle_shifts(source, &mut parts, timescale, kind);
+    bridge(source, &parts, timescale);
+    let shift = parts.first()?.shift;
+    // Where the track is shown from its own first tick on, its clock is exact and the movie's may be
+    // rounded.
+    let start = first.at.saturating_sub(placed_at(pieces, placed, first.stretch));
+    let media_start = if start == cut::to_movie(first.cut.shown_start_pts, timescale) {
+        first.cut.shown_start_pts
+    } else {
+        cut::from_movie(start, timescale)
+    };
+    let media_time = media_start.saturating_sub(first.cut.first_dts).saturating_add(shift);
+    // Without an edit list the first frame is delayed by its composition offset.
+    let empty = if source.cut == CutMode::Keyframe && kind == TrackKind::Video { 0 } else { first.at };
+    Some(JoinedTrack {
+        configs,
+        edit: Edit {
+            empty: u64::try_from(empty).unwrap_or(0),
+            media_time: media_time.saturating_sub(cut::from_movie(first.at - empty, timescale)),
+            duration: u64::try_from(last.end.saturating_sub(empty)).unwrap_or(0),
+        },
+        parts,
+    })
+}
+
+/// What has to be subtracted from a moment of the movie to get the same one of a piece's media clock.
+fn placed_at(pieces: &[Piece], placed: &[PlacedPiece], stretch: usize) -> i64 {
+    let both = pieces.iter().zip(placed).find(|(piece, _)| piece.stretch == stretch);
+    both.map_or(0, |(piece, place)| place.at.saturating_sub(piece.shown.start))
+}
+
+/// Decode times relative to the moment at which the first part is shown, before any shift: of the first
+/// and of the last sample of a part.
+fn decode_span(
+    source: &MovieSource,
+    first: &TrackPart,
+    part: &TrackPart,
+    timescale: u32,
+) -> Option<(i64, i64)> {
+    let shown = cut::from_movie(part.at.saturating_sub(first.at), timescale);
+    let begin = shown.saturating_sub(part.cut.shown_start_pts.saturating_sub(part.cut.first_dts));
+    let stretch = source.stretches.get(part.stretch)?;
+    let table = TrackTable { stretch, track: part.cut.track };
+    let last = table.dts_of(part.cut.last)?;
+    Some((begin, begin.saturating_add(last.saturating_sub(part.cut.first_dts))))
+}
+
+/// Decides by how much the composition offsets of each part grow, which makes its samples be decoded so much
+/// earlier: as little as lets every part begin after the one before. An edit cannot begin before the first
+/// decode time (`media_time`, ISO/IEC 14496-12 §8.6.6), but with negative offsets the first frame shown can.
+fn settle_shifts(source: &MovieSource, parts: &mut [TrackPart], timescale: u32, kind: TrackKind) {
+    let Some(first) = parts.first().copied() else { return };
+    let without_edit = source.cut == CutMode::Keyframe && kind == TrackKind::Video;
+    let mut later: Option<(i64, i64)> = None;
+    for (position, part) in parts.iter_mut().enumerate().rev() {
+        let delay = part.cut.shown_start_pts.saturating_sub(part.cut.first_dts);
+        let mut shift = match (without_edit, position) {
+            (true, 0) => cut::from_movie(first.at, timescale).saturating_sub(delay),
+            (true, _) => delay.saturating_neg(),
+            (false, 0) => delay.saturating_neg().max(0),
+            (false, _) => 0,
+        };
+        let Some((begin, last)) = decode_span(source, &first, part, timescale) else { continue };
+        if let Some((next_begin, next_shift)) = later {
+            shift = shift.max(last.saturating_sub(next_begin).saturating_add(1).saturating_add(next_shift));
+        }
+        part.shift = shift;
+        later = Some((begin, shift));
+    }
+}
+
+/// Lets the last sample of each part last until the next part begins.
+fn bridge(source: &mut MovieSource, parts: &[TrackPart], timescale: u32) {
+    let Some(first) = parts.first() else { return };
+    for pair in parts.windows(2) {
+        let [part, next] = pair else { continue };
+        let spans =
+            (decode_span(source, first, part, timescale), decode_span(source, first, next, timescale));
+        let (Some((_, last)), Some((begin, _))) = spans else { continue };
+        let duration = (begin - next.shift).saturating_sub(last - part.shift);
+        let stretch = source.stretches.get_mut(part.stretch);
+        if let Some(sample) = stretch.and_then(|stretch| last_sample(stretch, &part.cut)) {
+            sample.duration = u32::try_from(duration.max(1)).unwrap_or(u32::MAX);
+        }
+    }
+}
+
+fn last_sample<'a>(
+    stretch: &'a mut Stretch,
+    cut: &TrackCut,
+) -> Option<&'a mut mediahooks_media::sample::SampleInfo> {
+    let segment = stretch.segments.get_mut(cut.last.segment)?;
+    let span = segment.index.tracks.iter_mut().find(|span| span.track as usize == cut.track)?;
+    span.samples.get_mut(cut.last.sample)
+}

@@ -1,0 +1,86 @@
+//! Clips that are cut on sync samples: nothing hidden, nothing missing.
+
+mod common;
+
+use common::player::{materialise, range, shown};
+use common::{Publisher, audio_config, video_config};
+use mediahooks_model::CutMode;
+use mediahooks_timeline::movie::{MovieSource, build};
+use proptest::prelude::*;
+
+fn broadcast(group: i64, reorder: bool) -> Publisher {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 8, group, reorder, true);
+    publisher.finish();
+    publisher
+}
+
+fn at_sync(publisher: &Publisher, from_ms: i64, to_ms: i64) -> MovieSource {
+    MovieSource { cut: CutMode::Keyframe, ..range(publisher.source(0), from_ms, to_ms) }
+}
+
+#[test]
+fn a_clip_begins_with_the_sync_sample_before_its_range() {
+    let publisher = broadcast(50, false);
+    let movie = build(at_sync(&publisher, 2620, 5100)).unwrap();
+    let frames = shown(&movie, &publisher.stored(0));
+    assert_eq!(frames[0].1, "picture 2000");
+    assert_eq!(movie.metadata.pre_roll_ms, Some(0));
+    // With the sound that is heard when the picture appears.
+    assert_eq!(common::at(2_000_000).micros_since(movie.metadata.start_time.unwrap()) / 22_000, 0);
+}
+
+#[test]
+fn a_range_without_a_sync_sample_before_it_begins_with_the_first_in_it() {
+    let publisher = broadcast(25, false);
+    let movie = build(at_sync(&publisher, -3000, 1500)).unwrap();
+    assert_eq!(shown(&movie, &publisher.stored(0))[0].1, "picture 0");
+}
+
+#[test]
+fn a_second_without_a_sync_sample_shows_the_group_it_lies_in() {
+    let publisher = broadcast(200, false);
+    let movie = build(at_sync(&publisher, 6000, 7000)).unwrap();
+    let frames = shown(&movie, &publisher.stored(0));
+    assert_eq!((frames.len(), frames[0].1.as_str()), (175, "picture 0"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// No edit list; from the sync sample at or before the start to the end of the range every picture is
+    /// shown, evenly, and the sound begins less than a frame of it before them.
+    #[test]
+    fn nothing_is_hidden_and_nothing_missing(
+        // Others would end among pictures whose successors never came.
+        group in prop::sample::select(vec![1i64, 4, 5, 8, 10, 20, 25, 40, 50, 100]),
+        reorder in any::<bool>(),
+        from_ms in 0i64..7000,
+        length_ms in 45i64..4000,
+    ) {
+        let publisher = broadcast(group, reorder);
+        let movie = build(at_sync(&publisher, from_ms, from_ms + length_ms)).unwrap();
+        let stored = publisher.stored(0);
+        let (moov, ..) = materialise(&movie, &stored);
+        for trak in &moov.trak {
+            prop_assert!(trak.edts.is_none(), "{:?}", trak.edts);
+        }
+        let frames = shown(&movie, &stored);
+        prop_assert!((0..22).contains(&frames[0].0), "{:?}", frames[0]);
+        for pair in frames.windows(2) {
+            prop_assert_eq!(pair[1].0 - pair[0].0, 40);
+        }
+        let whole = shown(&build(publisher.source(0)).unwrap(), &stored);
+        let first = whole.iter().position(|(_, name)| *name == frames[0].1).unwrap() as i64;
+        // The first picture is shown after 40 ms where pictures are reordered.
+        let start = from_ms - whole[0].0;
+        prop_assert_eq!(first % group, 0);
+        prop_assert!(first * 40 <= start.max(0), "{first}");
+        prop_assert!((first + group) * 40 > start.min(7960));
+        let last = (first + frames.len() as i64) * 40;
+        prop_assert!(last >= (from_ms + length_ms).min(8000) - 40, "{last}");
+        prop_assert!(last <= from_ms + length_ms + 160, "{last}");
+    }
+}
