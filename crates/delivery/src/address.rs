@@ -109,27 +109,28 @@ const METADATA_V6: [Ipv6Addr; 5] = [
 fn is_metadata(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => METADATA_V4.contains(&v4),
-        IpAddr::V6(v6) => {
-            METADATA_V6.contains(&v6)
-                || tunnelled(v6).into_iter().flatten().any(|v4| METADATA_V4.contains(&v4))
-        }
+        IpAddr::V6(v6) => METADATA_V6.contains(&v6) || tunnelled(v6).any(|v4| METADATA_V4.contains(&v4)),
     }
 }
 
-/// The IPv4 addresses that transition formats carry inside an IPv6 address: in the last 32 bits
-/// (compatible, SIIT, ISATAP, local NAT64), inverted there (Teredo), or after the prefix (6to4). Those
-/// formats are refused as ranges; this finds a metadata address in one that was allow-listed.
-fn tunnelled(address: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
+/// The IPv4 addresses that transition formats may carry inside an IPv6 address: in the last 32 bits
+/// (compatible, SIIT, ISATAP), inverted there (Teredo), after the prefix (6to4), or in any of four places (a
+/// network's own NAT64 in `64:ff9b:1::/48`; RFC 8215, RFC 6052 §2.2). Those formats are refused as ranges; this
+/// finds a metadata address in one that was allow-listed.
+fn tunnelled(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let [a, b, c, d, e, f, high, low] = address.segments();
-    let last = matches!(
-        (a, b, c, d, e, f),
-        (0, 0, 0, 0, 0 | 0xffff, 0) | (_, _, _, _, 0 | 0x200, 0x5efe) | (0x64, 0xff9b, 1, _, _, _)
-    );
-    [
+    let last = matches!((a, b, c, d, e, f), (0, 0, 0, 0, 0 | 0xffff, 0) | (_, _, _, _, 0 | 0x200, 0x5efe));
+    let bytes = address.octets();
+    let at = |places: [usize; 4]| Ipv4Addr::from(places.map(|place| bytes[place]));
+    // Byte 8 is always zero and no part of the address, whatever the length of the prefix.
+    let local_nat64 = [at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), at([12, 13, 14, 15])];
+    let is_local_nat64 = (a, b, c) == (0x64, 0xff9b, 1);
+    let single = [
         last.then(|| v4_of(high, low)),
         (a == 0x2001 && b == 0).then(|| v4_of(!high, !low)),
         (a == 0x2002).then(|| v4_of(b, c)),
-    ]
+    ];
+    single.into_iter().flatten().chain(local_nat64.into_iter().filter(move |_| is_local_nat64))
 }
 
 /// One row: the first address, the length of the prefix, and what it is, for the message.
@@ -385,6 +386,9 @@ mod tests {
             "::ffff:169.254.169.254",
             "64:ff9b::169.254.169.254",
             "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1:0:a9:fea9:fe00:0",
             "::169.254.169.254",
             "::ffff:0:169.254.169.254",
             "2002:a9fe:a9fe::1",

@@ -254,6 +254,22 @@ mod tests {
     }
 
     proptest! {
+        /// The guard judges one reading of a URL, the request is built from another.
+        #[test]
+        fn what_passes_names_one_host_to_both_parsers(
+            host in "[0-9a-zA-Z.:%@\\\\\\[\\]_~!$&'()*+,;=#?/-]{1,30}|\\PC{1,12}",
+            path in "[/\\\\?#a-z%0-9@:]{0,12}",
+        ) {
+            if let Ok(mut url) = parse_url(&format!("https://{host}{path}"), &TargetPolicy::default()) {
+                url.set_fragment(None);
+                if let Ok(uri) = url.as_str().parse::<http::Uri>() {
+                    prop_assert_eq!(uri.host(), url.host_str(), "{}", url);
+                    prop_assert_eq!(uri.port_u16(), url.port(), "{}", url);
+                }
+                prop_assert_eq!(parse_url(url.as_str(), &TargetPolicy::default()), Ok(url));
+            }
+        }
+
         #[test]
         fn no_text_panics(text in "\\PC*", host in "[0-9a-fA-FxX.:%\\[\\]]{0,40}") {
             let _ = parse_url(&text, &TargetPolicy::default());
