@@ -41,6 +41,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::NormalizePathLayer;
 use url::Url;
 
+pub use download::link::{DownloadLink, DownloadLinker};
 pub use openapi::openapi;
 pub use serve::serve;
 pub use telemetry::describe_metrics;

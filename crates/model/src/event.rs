@@ -322,6 +322,37 @@ struct Subject<'a> {
     token: Option<TokenId>,
 }
 
+/// The asset that a `media.completed` body tells of.
+pub fn completed_asset(body: &str) -> Option<MediaAssetId> {
+    #[derive(Deserialize)]
+    struct Told<'a> {
+        #[serde(borrow)]
+        data: Asset<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Asset<'a> {
+        media_asset_id: &'a str,
+    }
+    serde_json::from_str::<Told>(body).ok()?.data.media_asset_id.parse().ok()
+}
+
+/// A `media.completed` body with `data.download` in it; all else stays as it was, byte for byte. Absent when
+/// `body` does not end as ours do.
+pub fn with_download(body: &str, url: &str, expires: Timestamp) -> Option<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Download<'a> {
+        download_url: &'a str,
+        download_expires_on: Timestamp,
+    }
+    // `data` is the last member of a body and never empty.
+    let begin = body.strip_suffix("}}").filter(|begin| !begin.ends_with('{'))?;
+    let download = Download { download_url: url, download_expires_on: expires };
+    let download = serde_json::to_string(&download).ok()?;
+    Some(format!(r#"{begin},"download":{download}}}}}"#))
+}
+
 fn build<T: Serialize>(
     id: EventId,
     kind: EventKind,
@@ -381,6 +412,24 @@ mod tests {
             asset_body(MediaEvent::Deleted, Some(&metadata)),
         ];
         insta::assert_snapshot!(bodies.join("\n"));
+    }
+
+    #[test]
+    fn a_link_is_put_into_a_body_that_stays_as_it_was() {
+        let metadata = Metadata { format: "MPEG-4".into(), duration: 10, ..Metadata::default() };
+        let body = asset_body(MediaEvent::Completed, Some(&metadata));
+        assert_eq!(completed_asset(&body), Some(MediaAssetId(Uuid::from_u128(7))));
+        let url = r#"https://x/download/7/a"b.mp4?expires=9&signature=0"#;
+        let linked = with_download(&body, url, Timestamp::from_millis(9000)).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&linked).unwrap();
+        let download = json["data"].as_object_mut().unwrap().remove("download").unwrap();
+        assert_eq!(download["downloadUrl"], url);
+        assert_eq!(download["downloadExpiresOn"], "1970-01-01T00:00:09Z");
+        assert_eq!(json, serde_json::from_str::<serde_json::Value>(&body).unwrap());
+        assert!(linked.starts_with(body.strip_suffix("}}").unwrap()));
+        for body in ["", "{}", r#"{"data":{}}"#, r#"{"data":{"mediaAssetId":7}} "#] {
+            assert_eq!((with_download(body, url, Timestamp::EPOCH), completed_asset(body)), (None, None));
+        }
     }
 
     #[test]

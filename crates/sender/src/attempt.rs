@@ -16,6 +16,7 @@ use mediahooks_model::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use crate::downloads::DownloadLinks;
 use crate::keys::Keys;
 use crate::lanes::SharedLanes;
 use crate::surroundings::Clock;
@@ -26,6 +27,7 @@ pub(crate) struct Attempter<T> {
     pub(crate) transport: T,
     pub(crate) clock: Clock,
     pub(crate) keys: Mutex<Keys>,
+    pub(crate) downloads: Option<DownloadLinks>,
     pub(crate) lanes: Arc<SharedLanes>,
     /// To the settler.
     pub(crate) finished: UnboundedSender<Finished>,
@@ -56,7 +58,7 @@ impl<T: Transport> Attempter<T> {
     async fn attempt(&self, delivery: ClaimedDelivery) -> bool {
         let (started, begin) = (self.clock.now(), Instant::now());
         let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&delivery.webhook, started);
-        let sending = send(&self.transport, &delivery, key, started);
+        let sending = self.send(&delivery, key, started);
         // An attempt that were to vanish would hold its slot, and its webhook's others, for ever.
         let exchanged = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(delivery = %delivery.id, "sending a webhook panicked");
@@ -80,22 +82,28 @@ impl<T: Transport> Attempter<T> {
         let _ = self.finished.send(Finished { delivery, outcome, stale, attempt });
         well
     }
-}
 
-async fn send(
-    transport: &impl Transport,
-    delivery: &ClaimedDelivery,
-    key: Result<SigningKey, InvalidSecret>,
-    started: Timestamp,
-) -> Exchanged {
-    let key = match key {
-        Ok(key) => key,
-        Err(invalid) => return Exchanged::refused(&format_args!("{invalid}. Refresh the webhook's secret")),
-    };
-    let body = delivery.body.clone();
-    let id = delivery.event.to_string();
-    let headers = signature_headers(&key, &id, started.as_seconds(), body.as_bytes());
-    transport.send(delivery, &headers, body.into()).await
+    async fn send(
+        &self,
+        delivery: &ClaimedDelivery,
+        key: Result<SigningKey, InvalidSecret>,
+        started: Timestamp,
+    ) -> Exchanged {
+        let key = match key {
+            Ok(key) => key,
+            Err(invalid) => {
+                return Exchanged::refused(&format_args!("{invalid}. Refresh the webhook's secret"));
+            }
+        };
+        let linked = match &self.downloads {
+            Some(downloads) => downloads.body(delivery).await,
+            None => None,
+        };
+        let body = linked.unwrap_or_else(|| delivery.body.clone());
+        let id = delivery.event.to_string();
+        let headers = signature_headers(&key, &id, started.as_seconds(), body.as_bytes());
+        self.transport.send(delivery, &headers, body.into()).await
+    }
 }
 
 fn status_of(result: AttemptResult) -> Option<u16> {

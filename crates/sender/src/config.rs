@@ -11,6 +11,7 @@ use mediahooks_delivery::{HealthPolicy, RetryPolicy, TargetPolicy};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
+use crate::downloads::DownloadLinks;
 use crate::resolver::Lookup;
 
 /// How webhooks are sent. [`SenderConfig::new`] has the defaults.
@@ -27,6 +28,8 @@ pub struct SenderConfig {
     pub proxy: Option<Proxy>,
     /// Who resolves names; default the system.
     pub lookup: Lookup,
+    /// Who makes links for webhooks that ask for them; default nobody.
+    pub downloads: Option<DownloadLinks>,
     /// The whole of one exchange, from name resolution to the last byte read; default 15 s.
     pub deadline: Duration,
     /// Bytes of a response that are read before the connection is closed; default 64 KiB.
@@ -57,6 +60,7 @@ impl SenderConfig {
             targets: TargetPolicy::default(),
             proxy: None,
             lookup: Lookup::system(),
+            downloads: None,
             deadline: Duration::from_secs(15),
             response_bytes_max: 64 * 1024,
             per_webhook: 16,

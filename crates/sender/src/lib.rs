@@ -9,6 +9,7 @@
 //! - `dispatcher`: claims what is due and starts attempts;
 //! - `attempt`: signs and sends;
 //! - `keys`: signing keys, prepared once;
+//! - [`downloads`]: fresh links in what is sent;
 //! - `lanes`: what is claimed, how many attempts may be in flight, and whose;
 //! - `exchange`: one HTTP request and its response;
 //! - `endpoint`, `pool`: an endpoint made ready, and its open connections;
@@ -24,6 +25,7 @@ mod attempt;
 pub mod config;
 mod connect;
 mod dispatcher;
+pub mod downloads;
 mod endpoint;
 mod exchange;
 mod failure;
@@ -45,6 +47,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Proxy, SenderConfig, SenderError};
+pub use downloads::{DownloadLink, DownloadLinks};
 pub use exchange::Exchange;
 pub use resolver::Lookup;
 pub use surroundings::{Clock, Dice};
@@ -112,7 +115,8 @@ impl<T: Transport> Sender<T> {
             to_settle,
             lanes.clone(),
         );
-        let attempter = Attempter { transport, clock, keys: Mutex::default(), lanes, finished };
+        let downloads = config.downloads.clone();
+        let attempter = Attempter { transport, clock, keys: Mutex::default(), downloads, lanes, finished };
         let dispatcher = Dispatcher::new(database.clone(), &config, endpoints, attempter);
         tokio::join!(dispatcher.run(shutdown), settler.run());
         // After a failure here the leases run out by themselves.

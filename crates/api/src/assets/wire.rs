@@ -7,7 +7,7 @@ use mediahooks_model::{AssetState, AssetStatus, AssetType, Gap, Metadata, Timest
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::download::link::DownloadLink;
+use crate::download::link::{DownloadLink, has_file};
 
 /// A media asset.
 #[derive(Debug, Serialize, ToSchema)]
@@ -220,9 +220,7 @@ impl AssetView {
 
     /// Shows an asset with its link, if it has a file.
     pub(crate) fn with_link(asset: &Asset, link: impl FnOnce() -> DownloadLink) -> Self {
-        let has_file = matches!(asset.asset_type, AssetType::Recording | AssetType::Clip)
-            && matches!(asset.state, AssetState::Complete { .. });
-        let download = has_file.then(link).map(|link| DownloadView {
+        let download = has_file(asset).then(link).map(|link| DownloadView {
             download_url: link.url,
             download_expires_on: link.expires,
             url: None,

@@ -4,9 +4,10 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use mediahooks_database::Asset;
-use mediahooks_model::{MediaAssetId, Timestamp};
+use mediahooks_model::{AssetState, AssetType, MediaAssetId, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::Sha256;
+use url::Url;
 
 use crate::extract::base::BaseUrl;
 
@@ -18,9 +19,37 @@ const NAME_CHARS_MAX: usize = 100;
 
 /// A link and until when it works.
 #[derive(Debug, Clone)]
-pub(crate) struct DownloadLink {
+pub struct DownloadLink {
+    /// Needs no API secret.
     pub url: String,
+    /// Until when it works.
     pub expires: Timestamp,
+}
+
+/// Makes links outside of a request: for webhooks that ask for them.
+#[derive(Clone)]
+pub struct DownloadLinker {
+    signer: LinkSigner,
+    base: BaseUrl,
+}
+
+impl DownloadLinker {
+    /// - `key`: [`crate::ApiConfig::download_key`].
+    /// - `base`: what links begin with: how the server is reached from where webhooks go.
+    pub fn new(key: [u8; 32], base: &Url) -> Self {
+        Self { signer: LinkSigner::new(key), base: BaseUrl::of(base) }
+    }
+
+    /// A link to an asset's file; none when it has no file (any more).
+    pub fn link(&self, asset: &Asset, expires: Timestamp) -> Option<DownloadLink> {
+        has_file(asset).then(|| self.signer.make(&self.base, asset, expires))
+    }
+}
+
+/// Whether there is something to link to.
+pub(crate) fn has_file(asset: &Asset) -> bool {
+    matches!(asset.asset_type, AssetType::Recording | AssetType::Clip)
+        && matches!(asset.state, AssetState::Complete { .. })
 }
 
 /// Why a link opens nothing.

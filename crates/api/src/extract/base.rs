@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use http::header;
 use http::request::Parts;
 use http::uri::Authority;
+use url::Url;
 
 use crate::App;
 
@@ -11,12 +12,19 @@ use crate::App;
 #[derive(Debug, Clone)]
 pub(crate) struct BaseUrl(pub String);
 
+impl BaseUrl {
+    /// What links under `url` begin with.
+    pub(crate) fn of(url: &Url) -> Self {
+        Self(url.as_str().trim_end_matches('/').to_owned())
+    }
+}
+
 impl FromRequestParts<App> for BaseUrl {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
         if let Some(url) = &app.config.public_url {
-            return Ok(Self(url.as_str().trim_end_matches('/').to_owned()));
+            return Ok(Self::of(url));
         }
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let authority = host

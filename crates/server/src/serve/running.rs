@@ -4,22 +4,23 @@
 //! stops, and it stops within [`STOP_MAX`] and [`CLOSE_MAX`], whatever hangs.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_api::{ApiConfig, BoxError, StorageCheck};
+use mediahooks_api::{ApiConfig, BoxError, DownloadLinker, StorageCheck};
 use mediahooks_database::{Database, Options};
 use mediahooks_delivery::TargetPolicy;
 use mediahooks_model::AccountId;
 use mediahooks_recorder::Recorder;
-use mediahooks_sender::Sender;
+use mediahooks_sender::{DownloadLink, DownloadLinks, Sender, SenderConfig};
 use mediahooks_storage::DiskStorage;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::account::{self, DATABASE_FILE, MEDIA_DIRECTORY};
 use super::metrics;
@@ -100,6 +101,7 @@ impl Running {
         let account = account::account(&database).await?;
         let new_secret = account::secrets(&database, secret).await?;
         let recorder = Recorder::open(database.clone(), storage.clone(), settings.limits()).await?;
+        let download_key = database.server_key("download", rand::random()).await?;
         let config = ApiConfig {
             public_url: settings.public_url.clone(),
             account: account.clone(),
@@ -107,12 +109,14 @@ impl Running {
             target_policy: TargetPolicy::new(settings.webhook_allow.clone()),
             secret_grace: settings.webhook_secret_grace.0,
             storage_check: storage_check(storage),
-            download_key: database.server_key("download", rand::random()).await?,
+            download_key,
             metrics: metrics::text(),
             metrics_open: settings.metrics_open,
         };
         let router = mediahooks_api::router(database.clone(), recorder.clone(), config);
-        let sender = Sender::new(database.clone(), settings.sender_config())?;
+        let links = download_links(&database, download_key, settings, http_address)?;
+        let sender_config = SenderConfig { downloads: Some(links), ..settings.sender_config() };
+        let sender = Sender::new(database.clone(), sender_config)?;
 
         let ended = CancellationToken::new();
         let gate = recorder.gate();
@@ -204,6 +208,35 @@ fn open(data: &Path, first_attempt_after: Duration) -> anyhow::Result<(Database,
             .advise("one server at a time has a data directory, and its user has to be able to write to it")
     })?;
     Ok((database, DiskStorage::open(media)?))
+}
+
+/// Makes the links of webhooks that ask for them. They begin with `public_url`; without it with the server's own
+/// address, which endpoints on the same machine can use.
+fn download_links(
+    database: &Database,
+    key: [u8; 32],
+    settings: &Settings,
+    http: SocketAddr,
+) -> anyhow::Result<DownloadLinks> {
+    let own = || {
+        let ip = if http.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { http.ip() };
+        Url::parse(&format!("http://{}", SocketAddr::new(ip, http.port())))
+    };
+    let base = settings.public_url.clone().map_or_else(own, Ok)?;
+    let linker = DownloadLinker::new(key, &base);
+    let (database, ttl) = (database.clone(), settings.limits().download_ttl);
+    Ok(DownloadLinks::new(move |id| {
+        let (database, linker) = (database.clone(), linker.clone());
+        Box::pin(async move {
+            let asset = database.asset(id).await.unwrap_or_else(|error| {
+                // The hook is worth more than its link, which can be asked for.
+                tracing::warn!(%error, asset = %id, "a webhook goes out without a download link");
+                None
+            });
+            let link = linker.link(&asset?, human::now().plus(ttl))?;
+            Some(DownloadLink { url: link.url, expires: link.expires })
+        })
+    }))
 }
 
 async fn listen(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<TcpListener> {
