@@ -54,6 +54,7 @@ pub(crate) fn secured() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::handlers::list))
         .routes(routes!(webhooks::handlers::read, webhooks::handlers::update, webhooks::handlers::delete))
         .routes(routes!(webhooks::deliveries::list))
+        .routes(routes!(webhooks::deliveries::list_all))
         .routes(routes!(webhooks::test_call::send))
         .routes(routes!(events::page::list))
         .routes(routes!(events::stream::follow))

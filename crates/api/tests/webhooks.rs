@@ -166,3 +166,60 @@ async fn the_delivery_log_is_walked_by_cursor() {
     bench.get("/api/webhooks/99/deliveries").await.failed(400);
     bench.get(&format!("/api/webhooks/{id}/deliveries?limit=101")).await.failed(400);
 }
+
+#[tokio::test]
+async fn the_log_is_searched_by_asset_kind_state_and_time() {
+    let bench = Bench::new().await;
+    webhook(&bench, media()).await;
+    webhook(&bench, json!({"url": "https://b.example/", "isFeedHooks": true})).await;
+    let recording = bench.recording().await;
+    let asset = recording["id"].as_str().unwrap();
+    let found = async |path: String| {
+        let page = bench.get(&path).await.data();
+        page["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| (line["webhookId"].clone(), line["event"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let (processing, completed) = (json!("media.processing"), json!("media.completed"));
+    let both = [(json!(1), completed.clone()), (json!(1), processing.clone())];
+    assert_eq!(found(format!("/api/deliveries?asset={asset}")).await, both);
+    assert_eq!(found(format!("/api/webhooks/1/deliveries?asset={asset}")).await, both);
+    assert_eq!(found(format!("/api/webhooks/2/deliveries?asset={asset}")).await, []);
+    assert_eq!(found("/api/deliveries".into()).await.len(), 4);
+    assert_eq!(found("/api/deliveries?webhookId=2".into()).await.len(), 2);
+    assert_eq!(found(format!("/api/deliveries?asset={asset}&event=media.completed")).await, both[..1]);
+    assert_eq!(found("/api/webhooks/1/deliveries?state=waiting&state=exhausted".into()).await, both[..1]);
+    let since = recording["startTime"].as_str().unwrap();
+    assert_eq!(found(format!("/api/webhooks/1/deliveries?since={since}")).await, both);
+    assert_eq!(found("/api/webhooks/1/deliveries?until=2020-01-01T00:00:00Z".into()).await, []);
+    for wrong in ["asset=x", "state=lost", "event=media", "since=yesterday", "before=x"] {
+        bench.get(&format!("/api/deliveries?{wrong}")).await.failed(400);
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_why_something_did_not_come() {
+    let bench = Bench::new().await;
+    let id = mediahooks_model::WebhookId(webhook(&bench, media()).await["id"].as_i64().unwrap());
+    bench.recording().await;
+    let reasons = async || {
+        let page = bench.get("/api/deliveries").await.data();
+        let lines = page["data"].as_array().unwrap().iter().rev();
+        lines.map(|line| line["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        reasons().await,
+        [
+            "due: it waits for its turn among all that is due",
+            "waits until delivery 1, an earlier event of the same subject, is settled"
+        ]
+    );
+    let until = Some("2100-01-01T00:00:00Z".parse().unwrap());
+    let disabled = mediahooks_model::webhook::Disabled { until, reason: Some("10 attempts failed".into()) };
+    bench.database.suspend_webhook(id, disabled).await.unwrap();
+    let held = "held: the webhook is disabled until 2100-01-01T00:00:00Z (10 attempts failed)";
+    assert_eq!(reasons().await[0], held);
+}

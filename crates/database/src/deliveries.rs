@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_model::webhook::Disabled;
-use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook, WebhookId};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use mediahooks_model::{DeliveryId, Timestamp, Webhook, WebhookId};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::outbox::number;
 use crate::queue::{After, Lease, Queue, Turn};
 use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
-    Attempt, ClaimedDelivery, Database, DatabaseError, Delivery, DeliveryState, HealthChange, Result, Room,
-    Settled, Settlement, Timings, health, webhooks,
+    Attempt, ClaimedDelivery, Database, DeliveryState, HealthChange, Result, Room, Settled, Settlement,
+    health, webhooks,
 };
 
 /// Pending deliveries of a webhook that are due from a moment on, as they fall due. Read as far as needed.
@@ -30,12 +30,6 @@ pub(crate) const OWED: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND sta
 
 /// When a webhook is asked for again that has no room though nothing of it is leased.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// A page of a webhook's delivery log.
-pub(crate) const LOG: &str = "SELECT d.id, e.id, e.kind, d.subject, e.timestamp_us, d.state,
-     d.next_us
-     FROM delivery d JOIN event e ON e.seq = d.event
-     WHERE d.webhook = ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3";
 
 /// Makes the oldest unsettled delivery of a webhook and subject due.
 pub(crate) const PROMOTE: &str = "UPDATE delivery SET state = 1, next_us = ?3 WHERE id =
@@ -113,33 +107,6 @@ impl Database {
     /// Whether any delivery is being attempted.
     pub fn has_leases(&self) -> bool {
         self.inner.writer.as_ref().is_some_and(|writer| writer.queue().has_leases())
-    }
-
-    /// A page of a webhook's delivery log, newest first, before the delivery given.
-    pub async fn deliveries(
-        &self,
-        webhook: WebhookId,
-        before: Option<DeliveryId>,
-        limit: u32,
-    ) -> Result<Vec<Delivery>> {
-        let read = self.read(move |tx| {
-            let mut statement = tx.prepare_cached(LOG)?;
-            let before = before.unwrap_or(DeliveryId(i64::MAX));
-            let rows = statement.query_map(params![Sql(webhook), Sql(before), limit], stored)?;
-            rows.map(|row| {
-                let delivery = row??;
-                Ok(Delivery { attempts: attempts(tx, delivery.id)?, ..delivery })
-            })
-            .collect()
-        });
-        let mut deliveries: Vec<Delivery> = read.await?;
-        if let Some(writer) = &self.inner.writer {
-            let queue = writer.queue();
-            for delivery in deliveries.iter_mut().filter(|delivery| queue.is_leased(delivery.id)) {
-                delivery.next_attempt = None;
-            }
-        }
-        Ok(deliveries)
     }
 
     /// Gives up leases of `owner` that it makes no attempt under: they may be claimed again.
@@ -391,56 +358,4 @@ fn promote(tx: &Writing<'_>, webhook: WebhookId, subject: &str, now: Timestamp) 
         tx.queue().look(webhook, due);
     }
     Ok(())
-}
-
-fn attempts(tx: &Connection, id: DeliveryId) -> Result<Vec<Attempt>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT number, started_us, duration_us, status, error, response,
-             dns_us, connect_us, tls_us, first_byte_us, request
-         FROM attempt WHERE delivery = ?1 ORDER BY number",
-    )?;
-    let rows = statement.query_map([Sql(id)], |row| {
-        let micros =
-            |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<Sql<u64>>>(column)?.map(|us| us.0));
-        Ok(Attempt {
-            number: row.get(0)?,
-            started: row.get::<_, Sql<_>>(1)?.0,
-            duration_us: row.get::<_, Sql<_>>(2)?.0,
-            status: row.get(3)?,
-            timings: Timings {
-                dns_us: micros(6)?,
-                connect_us: micros(7)?,
-                tls_us: micros(8)?,
-                first_byte_us: micros(9)?,
-            },
-            error: row.get(4)?,
-            request: row.get(10)?,
-            response: row.get(5)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Reads a line of the log without its attempts.
-fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Delivery>> {
-    let Sql(id) = row.get(0)?;
-    let Sql(event): Sql<EventId> = row.get(1)?;
-    let state = match row.get(5)? {
-        0 => DeliveryState::Waiting,
-        1 => DeliveryState::Pending,
-        2 => DeliveryState::Delivered,
-        3 => DeliveryState::Exhausted,
-        4 => DeliveryState::Expired,
-        other => return Ok(Err(DatabaseError::corrupt(format!("state {other} of delivery {id}")))),
-    };
-    Ok(Ok(Delivery {
-        id,
-        event,
-        kind: row.get(2)?,
-        subject: row.get(3)?,
-        timestamp: row.get::<_, Sql<_>>(4)?.0,
-        state,
-        next_attempt: row.get::<_, Option<Sql<_>>>(6)?.map(|at| at.0),
-        attempts: Vec::new(),
-    }))
 }

@@ -13,6 +13,7 @@ mod deliveries;
 mod error;
 mod events;
 mod health;
+mod log;
 mod outbox;
 #[cfg(test)]
 mod plans;

@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use crate::{
-    account, assets, deliveries, events, outbox, prune, removal, schema, telemetry, timelines, webhooks,
+    account, assets, deliveries, events, log, outbox, prune, removal, schema, telemetry, timelines, webhooks,
 };
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
@@ -48,7 +48,10 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             deliveries::OVERDUE,
             deliveries::OWED,
             deliveries::TAKE,
-            deliveries::LOG,
+            log::OF_WEBHOOK,
+            log::OF_ALL,
+            log::FIRST_SINCE,
+            log::HEAD,
             deliveries::PROMOTE,
             deliveries::RECORD,
             webhooks::FORGET,
@@ -68,6 +71,12 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
         ],
         "",
     );
+}
+
+#[test]
+fn the_log_of_a_subject_is_found_by_an_index() {
+    // It has a few lines.
+    check(&[log::OF_SUBJECT], "USE TEMP B-TREE FOR ORDER BY");
 }
 
 #[test]

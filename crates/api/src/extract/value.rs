@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use mediahooks_model::{EventKind, Timestamp};
+use mediahooks_model::{EventKind, MediaAssetId, Timestamp};
 use serde_json::Value;
 
 /// A type that a member of a JSON body can have.
@@ -102,6 +102,18 @@ impl FromJson for Timestamp {
         String::from_json(value)?
             .parse()
             .map_err(|error: mediahooks_model::time::InvalidTimestamp| error.to_string())
+    }
+}
+
+impl FromQuery for Timestamp {
+    fn from_query(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: mediahooks_model::time::InvalidTimestamp| error.to_string())
+    }
+}
+
+impl FromQuery for MediaAssetId {
+    fn from_query(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: mediahooks_model::ids::InvalidId| error.to_string())
     }
 }
 

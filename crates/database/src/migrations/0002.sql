@@ -96,3 +96,6 @@ INSERT INTO event_horizon (one, seq) VALUES (1, 0);
 UPDATE delivery SET next_us = 0 WHERE lease_owner IS NOT NULL;
 DROP INDEX delivery_leased;
 ALTER TABLE delivery DROP COLUMN lease_owner;
+
+-- The delivery log of one asset or feed.
+CREATE INDEX event_by_subject ON event (subject);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mediahooks_model::webhook::Disabled;
-use mediahooks_model::{DeliveryId, EventId, Timestamp, Webhook, WebhookId};
+use mediahooks_model::{DeliveryId, EventId, EventKind, Timestamp, Webhook, WebhookId};
 
 /// A delivery that this process may attempt until its lease runs out.
 #[derive(Clone, PartialEq, Eq)]
@@ -148,11 +148,58 @@ pub struct Timings {
     pub first_byte_us: Option<u64>,
 }
 
+/// A question to the delivery log. Everything that is given has to agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryQuery {
+    /// What is owed to this webhook.
+    pub webhook: Option<WebhookId>,
+    /// About this asset or feed.
+    pub subject: Option<String>,
+    /// In one of these states; empty: in any.
+    pub states: Vec<DeliveryState>,
+    /// Of one of these kinds; empty: of any.
+    pub kinds: Vec<EventKind>,
+    /// That happened at this moment or later.
+    pub since: Option<Timestamp>,
+    /// That happened at this moment or earlier.
+    pub until: Option<Timestamp>,
+    /// Before this delivery: where the page before ended.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Default for DeliveryQuery {
+    fn default() -> Self {
+        Self {
+            webhook: None,
+            subject: None,
+            states: Vec::new(),
+            kinds: Vec::new(),
+            since: None,
+            until: None,
+            before: None,
+            limit: 25,
+        }
+    }
+}
+
+/// A page of the delivery log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeliveryPage {
+    /// Newest first. There may be more though these are few, or none.
+    pub deliveries: Vec<Delivery>,
+    /// Where to go on: `before` of the next question. Absent when everything was looked through.
+    pub next: Option<DeliveryId>,
+}
+
 /// A line of the delivery log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// Which delivery; the cursor of the log.
     pub id: DeliveryId,
+    /// To which webhook it is owed. It may be removed by now.
+    pub webhook: WebhookId,
     /// The event.
     pub event: EventId,
     /// `type.event`.
@@ -163,7 +210,11 @@ pub struct Delivery {
     pub timestamp: Timestamp,
     /// Where it stands.
     pub state: DeliveryState,
-    /// When the next attempt is due.
+    /// Behind which delivery it waits.
+    pub behind: Option<DeliveryId>,
+    /// Whether an attempt is being made.
+    pub is_attempted: bool,
+    /// When the next attempt is due; absent while one is being made.
     pub next_attempt: Option<Timestamp>,
     /// Every attempt, first one first.
     pub attempts: Vec<Attempt>,
@@ -185,6 +236,15 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    /// Every state, in the order of a delivery's life.
+    pub const ALL: [DeliveryState; 5] =
+        [Self::Waiting, Self::Pending, Self::Delivered, Self::Exhausted, Self::Expired];
+
+    /// Reads what [`DeliveryState::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
     /// The word shown to people.
     pub fn as_str(self) -> &'static str {
         match self {

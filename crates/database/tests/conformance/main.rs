@@ -5,6 +5,7 @@ mod assets;
 mod commit;
 mod deliveries;
 mod health;
+mod log;
 mod media;
 mod prune;
 mod removal;
