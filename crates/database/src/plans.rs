@@ -81,7 +81,8 @@ fn the_log_of_a_subject_is_found_by_an_index() {
 
 #[test]
 fn pruning_finds_what_is_old_by_an_index() {
-    check(&prune::RULES.map(|rule| rule.sql), "");
+    check(&prune::RULES.map(|rule| rule.find), "");
+    check(&prune::RULES.map(|rule| rule.remove), "");
 }
 
 #[test]

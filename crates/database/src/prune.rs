@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mediahooks_model::Timestamp;
 use rusqlite::params;
+use rusqlite::types::Value;
 
 use crate::sql::Sql;
 use crate::{Database, Result, deliveries, webhooks};
@@ -47,9 +48,12 @@ pub struct Pruned {
     pub assets: u64,
 }
 
-/// Removes up to `?2` rows that ended before `?1`.
+/// What is too old, and how one of it is removed.
 pub(crate) struct Rule {
-    pub(crate) sql: &'static str,
+    /// Up to `?2` keys of rows that ended before `?1`, oldest first, each with the number of rows that go with it.
+    pub(crate) find: &'static str,
+    /// Removes the row of key `?1`, unless it is needed again by then.
+    pub(crate) remove: &'static str,
     age: fn(&Retention) -> Duration,
     count: fn(&mut Pruned) -> &mut u64,
 }
@@ -57,45 +61,52 @@ pub(crate) struct Rule {
 /// In this order: an event goes after its deliveries, a feed after its timelines.
 pub(crate) const RULES: [Rule; 6] = [
     Rule {
-        sql: "DELETE FROM kept_reply WHERE key IN
-                  (SELECT key FROM kept_reply WHERE created_us < ?1 ORDER BY created_us LIMIT ?2)",
+        find: "SELECT key, 1 FROM kept_reply WHERE created_us < ?1 ORDER BY created_us LIMIT ?2",
+        remove: "DELETE FROM kept_reply WHERE key = ?1",
         age: |retention| retention.kept_replies,
         count: |pruned| &mut pruned.kept_replies,
     },
     Rule {
-        sql: "DELETE FROM delivery WHERE id IN
-                  (SELECT id FROM delivery WHERE state >= 2 AND settled_us < ?1 ORDER BY settled_us LIMIT ?2)",
+        find: "SELECT id, 1 + attempts FROM delivery WHERE state >= 2 AND settled_us < ?1
+               ORDER BY settled_us LIMIT ?2",
+        remove: "DELETE FROM delivery WHERE id = ?1 AND state >= 2",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.deliveries,
     },
     Rule {
-        sql: "DELETE FROM event WHERE seq IN
-                  (SELECT seq FROM event WHERE timestamp_us < ?1 AND seq <= (SELECT seq FROM event_horizon WHERE one = 1)
-                       AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq)
-                   ORDER BY timestamp_us LIMIT ?2)",
+        find: "SELECT seq, 1 FROM event WHERE timestamp_us < ?1
+                   AND seq <= (SELECT seq FROM event_horizon WHERE one = 1)
+                   AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq)
+               ORDER BY timestamp_us LIMIT ?2",
+        remove: "DELETE FROM event WHERE seq = ?1
+                     AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq)",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.events,
     },
     Rule {
-        sql: "DELETE FROM timeline WHERE id IN
-                  (SELECT timeline.id FROM feed JOIN timeline ON timeline.feed = feed.id WHERE feed.ended_us < ?1
-                       AND NOT EXISTS (SELECT 1 FROM segment WHERE segment.timeline = timeline.id)
-                       AND NOT EXISTS (SELECT 1 FROM recipe WHERE recipe.timeline = timeline.id)
-                   ORDER BY feed.ended_us LIMIT ?2)",
+        find:
+            "SELECT timeline.id, 1 FROM feed JOIN timeline ON timeline.feed = feed.id WHERE feed.ended_us < ?1
+                   AND NOT EXISTS (SELECT 1 FROM segment WHERE segment.timeline = timeline.id)
+                   AND NOT EXISTS (SELECT 1 FROM recipe WHERE recipe.timeline = timeline.id)
+               ORDER BY feed.ended_us LIMIT ?2",
+        remove: "DELETE FROM timeline WHERE id = ?1
+                     AND NOT EXISTS (SELECT 1 FROM segment WHERE segment.timeline = ?1)
+                     AND NOT EXISTS (SELECT 1 FROM recipe WHERE recipe.timeline = ?1)",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.timelines,
     },
     Rule {
-        sql: "DELETE FROM feed WHERE id IN
-                  (SELECT id FROM feed WHERE ended_us < ?1
-                       AND NOT EXISTS (SELECT 1 FROM timeline WHERE timeline.feed = feed.id)
-                   ORDER BY ended_us LIMIT ?2)",
+        find: "SELECT id, 1 FROM feed WHERE ended_us < ?1
+                   AND NOT EXISTS (SELECT 1 FROM timeline WHERE timeline.feed = feed.id)
+               ORDER BY ended_us LIMIT ?2",
+        remove: "DELETE FROM feed WHERE id = ?1
+                     AND NOT EXISTS (SELECT 1 FROM timeline WHERE timeline.feed = feed.id)",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.feeds,
     },
     Rule {
-        sql: "DELETE FROM asset WHERE id IN
-                  (SELECT id FROM asset WHERE status = 'deleted' AND marked_us < ?1 ORDER BY marked_us LIMIT ?2)",
+        find: "SELECT id, 1 FROM asset WHERE status = 'deleted' AND marked_us < ?1 ORDER BY marked_us LIMIT ?2",
+        remove: "DELETE FROM asset WHERE id = ?1 AND status = 'deleted'",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.assets,
     },
@@ -108,22 +119,55 @@ impl Database {
         let mut pruned = Pruned::default();
         self.prune_unowned_deliveries(&retention, &mut pruned).await?;
         self.move_event_horizon(now.minus(retention.history)).await?;
+        self.forget_expired_secrets(now).await?;
         for rule in &RULES {
             let before = now.minus((rule.age)(&retention));
-            loop {
-                let limit = retention.batch.max(1);
-                let removed = self
-                    .write(move |tx| {
-                        Ok(tx.prepare_cached(rule.sql)?.execute(params![Sql(before), limit])? as u64)
-                    })
-                    .await?;
+            while let Some(removed) = self.prune_batch(rule, before, retention.batch.max(1)).await? {
                 *(rule.count)(&mut pruned) += removed;
-                if removed < u64::from(limit) {
-                    break;
-                }
             }
         }
         Ok(pruned)
+    }
+
+    /// Removes some of what a rule names; absent when there is no more. What is too old is looked for on a
+    /// connection that reads, so that the writer is held up by no more than `batch` rows.
+    async fn prune_batch(&self, rule: &'static Rule, before: Timestamp, batch: u32) -> Result<Option<u64>> {
+        let found = self
+            .read(move |tx| {
+                let mut statement = tx.prepare_cached(rule.find)?;
+                let rows =
+                    statement.query_map(params![Sql(before), batch], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<Result<Vec<(Value, u32)>, _>>()?)
+            })
+            .await?;
+        let removed = self
+            .write(move |tx| {
+                let mut statement = tx.prepare_cached(rule.remove)?;
+                let (mut rows, mut removed) = (0u32, 0);
+                for (key, weight) in found {
+                    // The first one goes in any case, however many attempts it took.
+                    if rows >= batch {
+                        break;
+                    }
+                    removed += statement.execute([key])? as u64;
+                    rows = rows.saturating_add(weight);
+                }
+                Ok(removed)
+            })
+            .await?;
+        Ok(Some(removed).filter(|removed| *removed > 0))
+    }
+
+    async fn forget_expired_secrets(&self, now: Timestamp) -> Result<()> {
+        self.write(move |tx| {
+            for webhook in tx.webhooks()?.iter() {
+                if webhook.previous_secret.as_ref().is_some_and(|previous| previous.until <= now) {
+                    webhooks::forget_previous_secret(tx, webhook.id)?;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Gives up what is owed of events before `before`, in transactions of `batch` rows: nobody waits for it any

@@ -176,6 +176,16 @@ pub(crate) fn disable(tx: &Writing<'_>, id: WebhookId, disabled: Option<&Disable
     Ok(changed > 0)
 }
 
+/// Drops the secret before the newest one.
+pub(crate) fn forget_previous_secret(tx: &Writing<'_>, id: WebhookId) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE webhook SET previous_secret = NULL, previous_secret_until_us = NULL WHERE id = ?1",
+    )?
+    .execute([Sql(id)])?;
+    tx.webhook_changed(id);
+    Ok(())
+}
+
 /// Removes up to `limit` unsettled deliveries of a webhook; returns how many.
 pub(crate) fn forget_deliveries(tx: &Connection, id: WebhookId, limit: u32) -> Result<usize> {
     let removed = tx.prepare_cached(FORGET)?.execute(params![Sql(id), limit])?;

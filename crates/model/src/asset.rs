@@ -216,6 +216,11 @@ impl AssetState {
             (Self::Complete { .. } | Self::Error { .. }, In::Delete) => {
                 (Self::Deleting { at: now }, Some(MediaEvent::Deleted))
             }
+            // Nobody waits for the rest of a clip that is not wanted any more. A recording or timeline in this
+            // state is being received: its feed would only begin another.
+            (Self::Processing, In::Delete) if asset_type == AssetType::Clip => {
+                (Self::Deleting { at: now }, Some(MediaEvent::Deleted))
+            }
             // The hook went out when it was marked; its removal is housekeeping.
             (Self::Deleting { at }, In::Remove) => (Self::Deleted { at: *at }, None),
             (from, _) => return Err(Refused { from: from.status(), verb }),

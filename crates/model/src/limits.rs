@@ -15,6 +15,8 @@ pub struct Limits {
     pub timeline_max: Duration,
     /// How long a download link stays valid; default 1 h.
     pub download_ttl: Duration,
+    /// How long events, settled deliveries and what is left of deleted assets are listed; default 30 d.
+    pub history: Duration,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             recording_max: Duration::from_secs(24 * HOUR),
             timeline_max: Duration::from_secs(12 * HOUR),
             download_ttl: Duration::from_secs(HOUR),
+            history: Duration::from_secs(30 * 24 * HOUR),
         }
     }
 }

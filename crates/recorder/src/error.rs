@@ -172,6 +172,9 @@ pub enum DeleteRefused {
     /// There is none of this id, or not any more.
     #[error("there is no media asset with this id")]
     NotFound,
+    /// It is a recording or a timeline whose feed is live.
+    #[error("it is still being received: stop its stream first, or delete it once it is complete")]
+    BeingReceived,
     /// Its state does not allow it.
     #[error(transparent)]
     Refused(#[from] Refused),

@@ -54,6 +54,7 @@ async fn mark(shared: &Shared, id: MediaAssetId) -> Result<Result<(), DeleteRefu
         Err(DatabaseError::NotFound) => Ok(Err(DeleteRefused::NotFound)),
         Err(DatabaseError::Refused(refused)) => Ok(Err(match refused.from {
             AssetStatus::Deleted => DeleteRefused::NotFound,
+            AssetStatus::Processing => DeleteRefused::BeingReceived,
             _ => DeleteRefused::Refused(refused),
         })),
         Err(error) => Err(error.into()),
@@ -119,7 +120,8 @@ impl Sweeper {
         if round.is_multiple_of(HOUSEKEEPING_EVERY) {
             self.freed_until = 0;
             tell("what failed half-way was not taken up", recovery::take_up(&shared).await);
-            let pruned = shared.database.prune(shared.now(), Retention::default()).await;
+            let retention = Retention { history: shared.limits.history, ..Retention::default() };
+            let pruned = shared.database.prune(shared.now(), retention).await;
             tell("old history was not pruned", pruned.map(drop).map_err(RecorderError::from));
         }
         tell("disk space was not freed", self.free().await);

@@ -93,11 +93,34 @@ async fn what_expires_is_removed_and_what_cannot_be_is_refused() {
     let outcomes = bench.recorder.delete_assets(&[recording.id, clip.id, unknown]).await.unwrap();
     assert_eq!(
         outcomes[0].1.clone().unwrap_err().to_string(),
-        "an asset that is `processing` cannot be deleted"
+        "it is still being received: stop its stream first, or delete it once it is complete"
     );
     assert_eq!(outcomes[1].1, Err(DeleteRefused::NotFound));
     assert_eq!(outcomes[2].1, Err(DeleteRefused::NotFound));
     publisher.finish().await;
+    sweeper.cancel();
+}
+
+#[tokio::test]
+async fn a_clip_that_waits_for_the_rest_of_its_range_can_be_deleted() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send(100).await;
+    let request = bench.clip_request("stage", 100, 2000).await;
+    let stop = Some(now().plus_micros(3_600_000_000));
+    let clip = bench.recorder.create_clips(ClipRequest { stop, ..request }).await.unwrap().remove(0);
+    assert_eq!(clip.state.status(), AssetStatus::Processing);
+    assert_eq!(bench.recorder.delete_assets(&[clip.id]).await.unwrap()[0].1, Ok(()));
+    let sweeper = CancellationToken::new();
+    tokio::spawn(bench.recorder.clone().run_sweeper(sweeper.clone()));
+    eventually(async || (bench.asset(clip.id).await.state.status() == AssetStatus::Deleted).then_some(()))
+        .await;
+    // The end of its feed, when it would have been completed, finds nothing to do.
+    publisher.finish().await;
+    let recording = bench.assets(AssetType::Recording).await.remove(0);
+    assert_eq!(recording.state.status(), AssetStatus::Complete);
+    assert_eq!(bench.asset(clip.id).await.state.status(), AssetStatus::Deleted);
     sweeper.cancel();
 }
 

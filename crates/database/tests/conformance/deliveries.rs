@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{ClaimedDelivery, DeliveryState, Options, Settled};
+use mediahooks_database::{ClaimedDelivery, DatabaseError, DeliveryState, Options, Settled};
 use mediahooks_model::{AssetInput, Webhook, WebhookId};
 
 use crate::support::*;
@@ -207,4 +207,22 @@ async fn the_sender_is_told_when_there_is_something_to_send() {
     assert_eq!(*due.borrow_and_update(), None);
     fresh.db.commit(vec![clip(2)], at(71)).await.unwrap();
     assert_eq!(*due.borrow_and_update(), None, "nobody wants to be told");
+}
+
+#[tokio::test]
+async fn what_was_told_of_a_clip_before_it_was_deleted_is_told_first() {
+    let (fresh, _) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1)], at(0)).await.unwrap();
+    fresh.db.commit(vec![step(1, AssetInput::Delete)], at(1)).await.unwrap();
+    // Whoever still worked on it comes too late: nothing is told of that.
+    let late = fresh.db.commit(vec![step(1, finish())], at(2)).await;
+    assert!(matches!(late, Err(DatabaseError::Refused(_))), "{late:?}");
+    for (kind, seq) in [("media.processing", 1), ("media.deleted", 2)] {
+        let claimed = fresh.claim(at(3)).await;
+        let [claimed] = claimed.as_slice() else { panic!("{claimed:?}") };
+        let body: serde_json::Value = serde_json::from_str(&claimed.body).unwrap();
+        assert_eq!((claimed.kind.as_str(), &body["data"]["seq"]), (kind, &seq.into()));
+        fresh.settle(claimed, Settled::Delivered, at(3)).await;
+    }
+    assert!(fresh.claim(at(3)).await.is_empty());
 }

@@ -4,6 +4,7 @@ use mediahooks_database::{
     Change, EventCursor, EventFilter, EventGap, EventPage, EventStart, KeptReply, Pruned, Retention, Settled,
 };
 use mediahooks_model::AssetInput;
+use mediahooks_model::webhook::PreviousSecret;
 
 use crate::support::*;
 
@@ -109,4 +110,58 @@ async fn followers_never_read_across_what_was_forgotten() {
     assert_eq!(ahead, EventGap::NeverGiven { latest: EventCursor(3) });
     fresh.db.commit(vec![clip(4)], day(60)).await.unwrap();
     assert_eq!(cursors(events(EventStart::After(EventCursor(3))).await.unwrap()), [4]);
+}
+
+#[tokio::test]
+async fn others_write_between_the_batches() {
+    let (fresh, _) = Fresh::with_webhook().await;
+    fresh.db.commit((0..400).map(clip).collect(), at(0)).await.unwrap();
+    // Four attempts each.
+    for attempt in 0..4 {
+        let claimed =
+            fresh.db.claim_deliveries("me", at(attempt), MINUTE, |_, _| room(1000), 1000).await.unwrap();
+        assert_eq!(claimed.len(), 400);
+        let settled = if attempt < 3 { Settled::Retry { at: at(attempt + 1) } } else { Settled::Exhausted };
+        let settlements = claimed.iter().map(|one| settlement(one, settled.clone())).collect();
+        fresh.db.settle(settlements, vec![], "me", at(attempt)).await.unwrap();
+    }
+    let before = fresh.db.stats().transactions;
+    let retention = Retention { history: Duration::from_secs(1), batch: 50, ..Retention::default() };
+    let mut pruning = std::pin::pin!(fresh.db.prune(at(9999), retention));
+    let mut written = 0;
+    let pruned = loop {
+        tokio::select! {
+            biased;
+            ping = fresh.db.ping() => {
+                ping.unwrap();
+                written += 1;
+            }
+            pruned = &mut pruning => break pruned.unwrap(),
+        }
+    };
+    assert_eq!((pruned.deliveries, pruned.events), (400, 400));
+    // Ten deliveries with their attempts, or 50 events, at a time.
+    assert!(fresh.db.stats().transactions - before >= 40 + 8, "{:?}", fresh.db.stats());
+    assert!(written >= 10, "{written} others");
+}
+
+#[tokio::test]
+async fn what_is_owed_stays_however_old_it_is() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    fresh.db.commit(vec![clip(1), step(1, fail())], at(0)).await.unwrap();
+    let pruned = fresh.db.prune(at(400 * DAY_MS), Retention::default()).await.unwrap();
+    assert_eq!((pruned.deliveries, pruned.events), (0, 0));
+    assert_eq!(fresh.db.deliveries(id, None, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_secret_whose_time_is_over_is_not_kept() {
+    let (fresh, id) = Fresh::with_webhook().await;
+    let previous = PreviousSecret { secret: "b2xk".into(), until: at(10) };
+    fresh.change(id, at(0), |webhook| webhook.previous_secret = Some(previous)).await;
+    let is_kept = async || fresh.db.webhook(id).await.unwrap().unwrap().previous_secret.is_some();
+    fresh.db.prune(at(9), Retention::default()).await.unwrap();
+    assert!(is_kept().await);
+    fresh.db.prune(at(10), Retention::default()).await.unwrap();
+    assert!(!is_kept().await);
 }

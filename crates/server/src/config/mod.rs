@@ -76,6 +76,8 @@ pub struct Settings {
     pub webhook_in_flight_max: u32,
     /// How long a webhook's secret signs beside the one that replaced it.
     pub webhook_secret_grace: Span,
+    /// How long what is over is remembered: events, settled deliveries, deleted assets.
+    pub history_retention: Span,
     /// How long a download link works.
     pub download_ttl: Span,
     /// Shortest clip.
@@ -121,6 +123,7 @@ impl Default for Settings {
             webhook_in_flight_per_webhook: sender.per_webhook,
             webhook_in_flight_max: sender.total,
             webhook_secret_grace: Span(Duration::from_secs(24 * 3600)),
+            history_retention: Span(limits.history),
             download_ttl: Span(limits.download_ttl),
             clip_min: Span(limits.clip_min),
             clip_max: Span(limits.clip_max),
@@ -145,6 +148,7 @@ impl Settings {
             recording_max: self.recording_max.0,
             timeline_max: self.timeline_max.0,
             download_ttl: self.download_ttl.0,
+            history: self.history_retention.0,
         }
     }
 
