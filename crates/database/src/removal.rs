@@ -17,7 +17,45 @@ use crate::{Database, DatabaseError, FreedRange, RecipePart, Result, assets, tim
 pub(crate) const FREED: &str =
     "SELECT id, timeline, chunk, offset_bytes, len_bytes FROM freed WHERE id > ?1 ORDER BY id LIMIT ?2";
 
+/// Complete timelines that free something when they go, oldest first, and how many bytes that is. One
+/// that a single other recipe covers whole is passed over at once: most are, by their recording.
+pub(crate) const RECLAIMABLE: &str = "SELECT id, bytes FROM (
+         SELECT a.id, a.start_us,
+             (SELECT COALESCE(SUM(s.len_bytes), 0) FROM segment s
+              WHERE s.timeline = r.timeline AND s.sequence BETWEEN r.first_segment AND r.last_segment
+                  AND NOT EXISTS (
+                      SELECT 1 FROM recipe o
+                      WHERE o.timeline = r.timeline AND o.asset <> r.asset AND o.first_segment <= s.sequence
+                          AND (o.last_segment IS NULL OR o.last_segment >= s.sequence))) AS bytes
+         FROM asset a JOIN recipe r ON r.asset = a.id
+         WHERE a.asset_type = 'timeline' AND a.status = 'complete'
+             AND NOT EXISTS (
+                 SELECT 1 FROM recipe o
+                 WHERE o.timeline = r.timeline AND o.asset <> r.asset AND o.first_segment <= r.first_segment
+                     AND (o.last_segment IS NULL OR o.last_segment >= r.last_segment))
+         ORDER BY a.start_us, a.id) AS candidate
+     WHERE bytes > 0";
+
 impl Database {
+    /// Complete timelines, oldest first, that free at least `wanted` bytes together when they go, or all
+    /// there are, and how many bytes each frees by itself.
+    pub async fn reclaimable_timelines(&self, wanted: u64) -> Result<Vec<(MediaAssetId, u64)>> {
+        self.read(move |tx| {
+            let mut statement = tx.prepare_cached(RECLAIMABLE)?;
+            let mut rows = statement.query([])?;
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            while bytes < wanted
+                && let Some(row) = rows.next()?
+            {
+                let (Sql(id), Sql(freed)): (Sql<MediaAssetId>, Sql<u64>) = (row.get(0)?, row.get(1)?);
+                found.push((id, freed));
+                bytes += freed;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// Removes an asset that is marked for removal, with every segment that no other asset uses.
     /// Where their bytes were is told by [`Database::freed_ranges`].
     ///

@@ -52,6 +52,7 @@ async fn open(shared: Arc<Shared>, request: PublishRequest) -> Result<Box<dyn Fe
     let pairs = request.target.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let params = PublishParams::parse(pairs).map_err(|error| refused("bad_parameter", error.to_string()))?;
     let token = authorise(&shared, &request, &stream_name, &params).await?;
+    shared.disk.admits()?;
     let clock = FeedClock::start(&shared.clock);
     let feed = Feed {
         id: FeedId(Uuid::new_v4()),

@@ -3,13 +3,53 @@
 //! Names and labels are part of the interface: docs/media.md lists them.
 
 use mediahooks_media::sample::TrackKind;
-use metrics::counter;
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 fn name(kind: TrackKind) -> &'static str {
     match kind {
         TrackKind::Video => "video",
         TrackKind::Audio => "audio",
     }
+}
+
+/// Says what this crate's metrics mean; call it once, after the recorder is installed.
+pub fn describe_metrics() {
+    let counters = [
+        ("mediahooks_media_dropped_total", "Samples that were not kept, by kind and reason."),
+        ("mediahooks_media_jump_total", "Breaks in a broadcast's clock or codecs, by reason."),
+        ("mediahooks_media_gap_total", "Times that nothing came of a track for more than a second, by kind."),
+        ("mediahooks_media_gap_ms_total", "Milliseconds of these gaps, by kind."),
+        (
+            "mediahooks_media_restamped_total",
+            "Samples whose decode time did not rise and was replaced, by kind.",
+        ),
+        ("mediahooks_media_segments_total", "Segments made durable."),
+        ("mediahooks_media_bytes_total", "Bytes of these segments."),
+        ("mediahooks_media_write_failures_total", "Chunk files that failed and take no more."),
+        ("mediahooks_media_refused_total", "Publishers that were refused for want of room, by reason."),
+        ("mediahooks_media_timelines_freed_total", "Timelines freed before their time for want of room."),
+        ("mediahooks_media_timelines_freed_bytes_total", "Bytes of these timelines."),
+    ];
+    for (name, what) in counters {
+        describe_counter!(name, Unit::Count, what);
+    }
+    describe_gauge!("mediahooks_disk_free_bytes", Unit::Bytes, "Room on the disk of the media.");
+}
+
+/// A publisher was refused.
+pub(crate) fn refused(reason: &'static str) {
+    counter!("mediahooks_media_refused_total", "reason" => reason).increment(1);
+}
+
+/// A timeline was marked for removal before its time.
+pub(crate) fn timeline_freed(bytes: u64) {
+    counter!("mediahooks_media_timelines_freed_total").increment(1);
+    counter!("mediahooks_media_timelines_freed_bytes_total").increment(bytes);
+}
+
+/// The disk of the media has so much room.
+pub(crate) fn free_bytes(bytes: u64) {
+    gauge!("mediahooks_disk_free_bytes").set(bytes as f64);
 }
 
 /// A sample was not kept.

@@ -9,6 +9,7 @@ mod admission;
 pub mod check;
 mod clip;
 mod counted;
+mod disk;
 mod download;
 mod error;
 mod feed;
@@ -29,6 +30,8 @@ use mediahooks_storage::DiskStorage;
 use tokio_util::sync::CancellationToken;
 
 pub use clip::{ClipRequest, Idempotency};
+pub use counted::describe_metrics;
+pub use disk::{DiskLevel, DiskLimits, Room};
 pub use download::Download;
 pub use error::{ClipError, DeleteRefused, DownloadError, RecorderError};
 pub use live::StopScope;
@@ -42,13 +45,15 @@ use state::Shared;
 pub struct RecorderSettings {
     /// How long media may be.
     pub limits: Limits,
+    /// How much room is kept on the disk.
+    pub disk: DiskLimits,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
 
 impl From<Limits> for RecorderSettings {
     fn from(limits: Limits) -> Self {
-        Self { limits, clock: Arc::new(SystemClock::default()) }
+        Self { limits, disk: DiskLimits::default(), clock: Arc::new(SystemClock::default()) }
     }
 }
 
@@ -116,6 +121,11 @@ impl Recorder {
         asset_type: AssetType,
     ) -> Result<(u64, Vec<(MediaAssetId, DeleteRefused)>), RecorderError> {
         removal::delete_type(&self.shared, asset_type).await
+    }
+
+    /// What the disk's room allows, as the sweeper saw it last.
+    pub fn disk_level(&self) -> DiskLevel {
+        self.shared.disk.level()
     }
 
     /// Every feed that is live now.

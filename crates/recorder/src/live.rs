@@ -126,6 +126,13 @@ impl LiveFeeds {
         told.count()
     }
 
+    /// Ends every feed.
+    pub(crate) fn end_all(&self, code: &'static str, message: &str) {
+        for live in self.lock().values() {
+            live.end(code, message.to_owned());
+        }
+    }
+
     /// Tells a feed that it cannot be kept, so that its encoder reconnects.
     pub(crate) fn fail(&self, feed: FeedId) {
         if let Some(live) = self.lock().get(&feed) {

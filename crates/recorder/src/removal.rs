@@ -12,6 +12,7 @@ use mediahooks_database::{AssetChange, AssetQuery, Change, DatabaseError, FreedR
 use mediahooks_model::{AssetInput, AssetStatus, AssetType, MediaAssetId, TimelineId};
 use tokio_util::sync::CancellationToken;
 
+use crate::disk;
 use crate::error::{DeleteRefused, RecorderError};
 use crate::recovery;
 use crate::state::Shared;
@@ -43,7 +44,10 @@ pub(crate) async fn delete(
     Ok(outcomes)
 }
 
-async fn mark(shared: &Shared, id: MediaAssetId) -> Result<Result<(), DeleteRefused>, RecorderError> {
+pub(crate) async fn mark(
+    shared: &Shared,
+    id: MediaAssetId,
+) -> Result<Result<(), DeleteRefused>, RecorderError> {
     let change =
         AssetChange { id, input: AssetInput::Delete, recipe: None, stop_time: None, expiration: None };
     match shared.database.commit(vec![Change::StepAsset(Box::new(change))], shared.now()).await {
@@ -115,6 +119,7 @@ impl Sweeper {
     /// sweep.
     async fn sweep_once(&mut self, round: u64) {
         let shared = Arc::clone(&self.shared);
+        tell("the disk's room was not asked for", disk::look(&shared).await);
         tell("expired assets were not looked for", expire(&shared).await);
         tell("marked assets were not removed", remove_marked(&shared).await);
         if round.is_multiple_of(HOUSEKEEPING_EVERY) {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::RecorderSettings;
+use crate::disk::{Disk, DiskLimits};
 use crate::download::FileCache;
 use crate::live::LiveFeeds;
 use crate::time::Clock;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub storage: DiskStorage,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
+    pub disk_limits: DiskLimits,
+    pub disk: Disk,
     pub live: LiveFeeds,
     pub files: FileCache,
     pub readers: Readers,
@@ -41,6 +44,8 @@ impl Shared {
             storage,
             limits: settings.limits,
             clock: settings.clock,
+            disk_limits: settings.disk,
+            disk: Disk::default(),
             live: LiveFeeds::default(),
             files: FileCache::default(),
             readers: Readers::default(),

@@ -4,21 +4,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Bench, events, pictures_in, token};
-use mediahooks_model::webhook::Subscriptions;
-use mediahooks_model::{AssetState, AssetType, Limits, PublishToken, Webhook, WebhookId};
-
-async fn listen(bench: &Bench) -> WebhookId {
-    let subscriptions =
-        Subscriptions { is_feed_hooks: true, is_media_hooks: true, ..Subscriptions::default() };
-    let new = Webhook::new("https://example.com/", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM=", subscriptions);
-    bench.database.create_webhook(new).await.unwrap().id
-}
+use common::{Bench, events, pictures_in, token, webhook};
+use mediahooks_model::{AssetState, AssetType, Limits, PublishToken};
 
 #[tokio::test]
 async fn a_feed_is_recorded_whole_and_every_step_is_told() {
     let bench = Bench::new().await;
-    let webhook = listen(&bench).await;
+    let hook = webhook(&bench).await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
     publisher.send(130).await;
@@ -36,21 +28,21 @@ async fn a_feed_is_recorded_whole_and_every_step_is_told() {
     assert_eq!(file.len() as u64, metadata.sizes["mp4"]);
     assert_eq!(pictures_in(&file), (0..130).collect::<Vec<_>>());
 
-    let told = events(&bench.database, webhook, &recording.id.to_string()).await;
+    let told = events(&bench.database, hook, &recording.id.to_string()).await;
     assert_eq!(told, ["media.processing", "media.completed"]);
-    let told = events(&bench.database, webhook, &feed.id.to_string()).await;
+    let told = events(&bench.database, hook, &feed.id.to_string()).await;
     assert_eq!(told, ["feeds.started", "feeds.ended"]);
 }
 
 #[tokio::test]
 async fn a_feed_without_media_makes_no_asset() {
     let bench = Bench::new().await;
-    let webhook = listen(&bench).await;
+    let hook = webhook(&bench).await;
     let mut publisher = bench.publish("empty", &[]).await.unwrap();
     publisher.config().await;
     publisher.finish().await;
     assert!(bench.assets(AssetType::Recording).await.is_empty());
-    assert_eq!(bench.database.deliveries(webhook, None, 10).await.unwrap().len(), 2);
+    assert_eq!(bench.database.deliveries(hook, None, 10).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

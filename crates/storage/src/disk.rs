@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mediahooks_model::TimelineId;
 use rustix::fs::{FallocateFlags, fallocate};
 
+use crate::files::{Files, Space, SystemFiles};
 use crate::reader::ChunkReader;
 use crate::writer::{ChunkWriter, discard};
 use crate::{StorageError, blocking};
@@ -32,6 +34,7 @@ const IDENTITY: &str = "identity";
 #[derive(Debug, Clone)]
 pub struct DiskStorage {
     root: PathBuf,
+    files: Arc<dyn Files>,
 }
 
 impl DiskStorage {
@@ -39,12 +42,27 @@ impl DiskStorage {
     ///
     /// Errors: [`StorageError::Io`].
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
+        Self::open_on(root, Arc::new(SystemFiles))
+    }
+
+    /// As [`DiskStorage::open`], with chunk files on `files`.
+    ///
+    /// Errors: [`StorageError::Io`].
+    pub fn open_on(root: impl Into<PathBuf>, files: Arc<dyn Files>) -> Result<Self, StorageError> {
         let root = root.into();
         fs::create_dir_all(&root).map_err(StorageError::io("create", &root))?;
         if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_directory(parent)?;
         }
-        Ok(Self { root })
+        Ok(Self { root, files })
+    }
+
+    /// How much room there is.
+    ///
+    /// Errors: [`StorageError::Io`].
+    pub async fn space(&self) -> Result<Space, StorageError> {
+        let (root, files) = (self.root.clone(), Arc::clone(&self.files));
+        blocking(move || files.space(&root).map_err(StorageError::io("ask for the room of", &root))).await
     }
 
     /// Checks that bytes can be made durable: writes a file, syncs and removes it.
@@ -115,7 +133,7 @@ impl DiskStorage {
                 sync_directory(&storage.root)?;
             }
             let path = storage.chunk_path(timeline, chunk);
-            let writer = match ChunkWriter::create(path.clone(), timeline, chunk, &init) {
+            let writer = match ChunkWriter::create(&storage.files, path.clone(), timeline, chunk, init) {
                 Ok(writer) => writer,
                 Err(error) => {
                     // Of a new timeline; it stays when it holds other files.

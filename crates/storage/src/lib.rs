@@ -9,6 +9,7 @@
 //! with the wrong database loses everything: [`DiskStorage::identity`] tells whom it belongs to.
 
 mod disk;
+mod files;
 mod reader;
 mod writer;
 
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use mediahooks_model::TimelineId;
 
 pub use disk::{ChunkFile, DiskStorage};
+pub use files::{Files, Space, SystemFiles};
 pub use reader::ChunkReader;
 pub use writer::{Appended, ChunkWriter};
 

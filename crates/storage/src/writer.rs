@@ -1,13 +1,14 @@
 //! Appends whole segments to one chunk file, durably.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mediahooks_model::TimelineId;
 
+use crate::files::Files;
 use crate::{StorageError, blocking};
 
 /// Where an append went.
@@ -23,6 +24,7 @@ pub struct Appended {
 /// writing: after a restart the timeline is closed.
 #[derive(Debug)]
 pub struct ChunkWriter {
+    files: Arc<dyn Files>,
     file: Arc<File>,
     path: PathBuf,
     timeline: TimelineId,
@@ -34,22 +36,24 @@ pub struct ChunkWriter {
 
 impl ChunkWriter {
     pub(crate) fn create(
+        files: &Arc<dyn Files>,
         path: PathBuf,
         timeline: TimelineId,
         chunk: u32,
-        init: &[u8],
+        init: Vec<u8>,
     ) -> Result<Self, StorageError> {
         let file = File::options()
             .append(true)
             .create_new(true)
             .open(&path)
             .map_err(StorageError::io("create", &path))?;
-        if let Err(error) = (&file).write_all(init) {
+        let (files, init_len) = (Arc::clone(files), init.len() as u64);
+        if let Err(error) = write_all(files.as_ref(), &path, &file, &[init.into()]) {
             discard(&path);
             return Err(StorageError::io("write", &path)(error));
         }
-        let init_len = init.len() as u64;
-        Ok(Self { file: Arc::new(file), path, timeline, chunk, init_len, end: init_len, poisoned: false })
+        let file = Arc::new(file);
+        Ok(Self { files, file, path, timeline, chunk, init_len, end: init_len, poisoned: false })
     }
 
     /// The chunk file's number.
@@ -78,14 +82,15 @@ impl ChunkWriter {
             return Err(StorageError::Poisoned { timeline: self.timeline, chunk: self.chunk });
         }
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let (file, path, end) = (Arc::clone(&self.file), self.path.clone(), self.end);
+        let (files, file) = (Arc::clone(&self.files), Arc::clone(&self.file));
+        let (path, end) = (self.path.clone(), self.end);
         let is_first = end == self.init_len;
         // Until the write is known to have succeeded, also when this future is dropped half-way.
         self.poisoned = true;
         blocking(move || {
-            let appended = write_all_vectored(&file, &parts)
+            let appended = write_all(files.as_ref(), &path, &file, &parts)
                 .map_err(StorageError::io("write", &path))
-                .and_then(|()| file.sync_data().map_err(StorageError::io("sync", &path)));
+                .and_then(|()| files.sync(&path, &file).map_err(StorageError::io("sync", &path)));
             if appended.is_err() {
                 if is_first {
                     discard(&path);
@@ -117,13 +122,13 @@ pub(crate) fn discard(path: &Path) {
 /// One system call takes at most this many pieces (`UIO_MAXIOV` of Linux).
 const PIECES_MAX: usize = 1024;
 
-fn write_all_vectored(mut file: &File, parts: &[Bytes]) -> io::Result<()> {
+fn write_all(files: &dyn Files, path: &Path, file: &File, parts: &[Bytes]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> =
         parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
     let mut rest = &mut slices[..];
     while !rest.is_empty() {
         let pieces = rest.len().min(PIECES_MAX);
-        match file.write_vectored(&rest[..pieces]) {
+        match files.write(path, file, &rest[..pieces]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => IoSlice::advance_slices(&mut rest, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

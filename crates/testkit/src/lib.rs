@@ -5,6 +5,7 @@
 //! no wait is longer than [`PATIENCE`], and no process outlives the value that stands for it.
 
 pub mod counters;
+pub mod faulty;
 pub mod ffmpeg;
 pub mod receiver;
 pub mod server;

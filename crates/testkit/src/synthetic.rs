@@ -8,7 +8,7 @@
 mod source;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -76,16 +76,16 @@ pub fn in_order(mut tags: Vec<Tag>) -> Vec<Tag> {
     tags
 }
 
-/// What `broadcast` is when a real encoder makes it: encoded once and kept below the target directory as
-/// `name`. Sent in real time.
-pub fn recorded(name: &str, broadcast: &Broadcast) -> Vec<Tag> {
+/// What `broadcast` is when the real encoder `program` makes it: encoded once and kept below the target
+/// directory as `name`. Sent in real time.
+pub fn recorded(name: &str, program: &Path, broadcast: &Broadcast) -> Vec<Tag> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/synthetic");
     std::fs::create_dir_all(&directory).expect("the target directory can be written");
     let path = directory.join(format!("{name}.flv"));
     if !path.exists() {
         // Tests run side by side: each writes its own and the last one stays.
         let own = directory.join(format!("{name}.{}.flv", std::process::id()));
-        broadcast.encode(&crate::ffmpeg::ffmpeg(), &own);
+        broadcast.encode(program, &own);
         std::fs::rename(&own, &path).expect("a file can be renamed");
     }
     let file = Bytes::from(std::fs::read(&path).expect("it can be read"));

@@ -4,6 +4,7 @@
 pub mod ffmpeg;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +15,12 @@ use mediahooks_ingest::target::PublishTarget;
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::token::StreamRule;
-use mediahooks_model::{AssetType, CutMode, GapMode, Limits, MediaAssetId, PublishToken, Timestamp, TokenId};
+use mediahooks_model::webhook::Subscriptions;
+use mediahooks_model::{
+    AssetType, CutMode, GapMode, Limits, MediaAssetId, PublishToken, Timestamp, TokenId, Webhook, WebhookId,
+};
 use mediahooks_recorder::{ClipRequest, Clock, Recorder, RecorderSettings};
-use mediahooks_storage::DiskStorage;
+use mediahooks_storage::{DiskStorage, Files, SystemFiles};
 use mediahooks_testkit::synthetic::SimulatedClock;
 
 pub const SECRET: &str = "5c7a1529abababababababababababababababababababababababababababab";
@@ -72,8 +76,16 @@ impl Bench {
     }
 
     pub async fn with(token: PublishToken, settings: impl Into<RecorderSettings>) -> Self {
+        Self::on_disk(token, settings, Arc::new(SystemFiles)).await
+    }
+
+    pub async fn on_disk(
+        token: PublishToken,
+        settings: impl Into<RecorderSettings>,
+        files: Arc<dyn Files>,
+    ) -> Self {
         let (directory, settings) = (tempfile::tempdir().unwrap(), settings.into());
-        let (database, storage, recorder) = open(&directory, settings.clone()).await;
+        let (database, storage, recorder) = open(&directory, settings.clone(), files).await;
         database.account_or_create("dkxfvY".parse().unwrap(), now()).await.unwrap();
         database.create_token(token).await.unwrap();
         Self { directory, database, storage, recorder, settings }
@@ -84,7 +96,8 @@ impl Bench {
     pub async fn crash_and_restart(self) -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy(self.directory.path(), directory.path());
-        let (database, storage, recorder) = open(&directory, self.settings.clone()).await;
+        let files = Arc::new(SystemFiles);
+        let (database, storage, recorder) = open(&directory, self.settings.clone(), files).await;
         Self { directory, database, storage, recorder, settings: self.settings }
     }
 
@@ -158,9 +171,10 @@ impl Bench {
 async fn open(
     directory: &tempfile::TempDir,
     settings: RecorderSettings,
+    files: Arc<dyn Files>,
 ) -> (Database, DiskStorage, Recorder) {
     let database = Database::open(&directory.path().join("mediahooks.db"), Options::default()).unwrap();
-    let storage = DiskStorage::open(directory.path().join("media")).unwrap();
+    let storage = DiskStorage::open_on(directory.path().join("media"), files).unwrap();
     let recorder = Recorder::open(database.clone(), storage.clone(), settings).await.unwrap();
     (database, storage, recorder)
 }
@@ -267,8 +281,16 @@ pub fn pictures_in(file: &[u8]) -> Vec<u32> {
     parts.map(|part| part.split('>').next().unwrap().parse().unwrap()).collect()
 }
 
+/// A webhook that wants everything of media and feeds; nobody sends to it.
+pub async fn webhook(bench: &Bench) -> WebhookId {
+    let subscriptions =
+        Subscriptions { is_feed_hooks: true, is_media_hooks: true, ..Subscriptions::default() };
+    let new = Webhook::new("https://example.com/", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM=", subscriptions);
+    bench.database.create_webhook(new).await.unwrap().id
+}
+
 /// `type.event` of everything that happened, per subject, in order.
-pub async fn events(database: &Database, webhook: mediahooks_model::WebhookId, subject: &str) -> Vec<String> {
+pub async fn events(database: &Database, webhook: WebhookId, subject: &str) -> Vec<String> {
     let mut log = database.deliveries(webhook, None, 1000).await.unwrap();
     log.reverse();
     log.into_iter().filter(|delivery| delivery.subject == subject).map(|delivery| delivery.kind).collect()

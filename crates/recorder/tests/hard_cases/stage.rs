@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use mediahooks_database::Asset;
 use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, Limits, Metadata, PublishToken};
-use mediahooks_recorder::{ClipRequest, RecorderSettings};
+use mediahooks_recorder::{ClipRequest, DiskLimits, RecorderSettings};
+use mediahooks_storage::{Files, SystemFiles};
 use mediahooks_testkit::counters::Counters;
 use mediahooks_testkit::synthetic::{self, Simulated, SimulatedClock, Tag};
 use metrics::LocalRecorderGuard;
@@ -34,12 +35,21 @@ impl Stage {
     }
 
     pub async fn with(token: PublishToken, limits: Limits) -> Self {
+        Self::on_disk(token, limits, DiskLimits::default(), Arc::new(SystemFiles)).await
+    }
+
+    pub async fn on_disk(
+        token: PublishToken,
+        limits: Limits,
+        disk: DiskLimits,
+        files: Arc<dyn Files>,
+    ) -> Self {
         // One test, one process: nothing is gained by giving it back.
         let counters: &'static Counters = Box::leak(Box::default());
         let listening = counters.listen();
         let clock = Arc::new(TestClock(SimulatedClock::new()));
-        let settings = RecorderSettings { clock: clock.clone(), ..limits.into() };
-        let bench = Bench::with(token, settings).await;
+        let settings = RecorderSettings { clock: clock.clone(), disk, ..limits.into() };
+        let bench = Bench::on_disk(token, settings, files).await;
         Self { bench, clock, counters, _listening: listening }
     }
 

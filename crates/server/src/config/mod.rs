@@ -17,12 +17,13 @@ use ipnet::IpNet;
 use mediahooks_delivery::{RetryPolicy, TargetPolicy};
 use mediahooks_ingest::rtmp::RtmpSettings;
 use mediahooks_model::Limits;
+use mediahooks_recorder::{DiskLimits, RecorderSettings, Room};
 use mediahooks_sender::{Proxy, SenderConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use load::{Environment, load};
-pub use value::{Bytes, Span};
+pub use value::{Bytes, DiskRoom, Span};
 
 /// In whose name deliveries are leased. One server has a data directory, so the name never changes: a server
 /// that starts again takes over at once what the one before it had leased.
@@ -88,6 +89,11 @@ pub struct Settings {
     pub recording_max: Span,
     /// A timeline is split at this length.
     pub timeline_max: Span,
+    /// With less room on the disk than this, the oldest timelines that nothing else needs are freed before
+    /// their time.
+    pub disk_low: DiskRoom,
+    /// With less room than this, new publishers are refused; with a quarter of it, all are ended.
+    pub disk_reserve: DiskRoom,
     /// RTMP connections at one time.
     pub rtmp_connections_max: usize,
     /// From an RTMP connection to the end of its handshake.
@@ -104,7 +110,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let limits = Limits::default();
+        let (limits, disk) = (Limits::default(), DiskLimits::default());
         let rtmp = RtmpSettings::default();
         let sender = SenderConfig::new(SENDER);
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -129,6 +135,8 @@ impl Default for Settings {
             clip_max: Span(limits.clip_max),
             recording_max: Span(limits.recording_max),
             timeline_max: Span(limits.timeline_max),
+            disk_low: disk_room(disk.low),
+            disk_reserve: disk_room(disk.reserve),
             rtmp_connections_max: rtmp.connections_max,
             rtmp_handshake_timeout: Span(rtmp.handshake_timeout),
             rtmp_publish_timeout: Span(rtmp.publish_timeout),
@@ -150,6 +158,16 @@ impl Settings {
             download_ttl: self.download_ttl.0,
             history: self.history_retention.0,
         }
+    }
+
+    /// How media is kept.
+    pub fn recorder_settings(&self) -> RecorderSettings {
+        let room = |room| match room {
+            DiskRoom::Bytes(Bytes(bytes)) => Room::Bytes(bytes as u64),
+            DiskRoom::Percent(percent) => Room::Percent(percent),
+        };
+        let disk = DiskLimits { low: room(self.disk_low), reserve: room(self.disk_reserve) };
+        RecorderSettings { disk, ..self.limits().into() }
     }
 
     /// How webhooks are sent.
@@ -178,6 +196,13 @@ impl Settings {
             unauthorised_bytes_max: self.rtmp_unauthorised_bytes_max.0,
             publisher_bytes_max: self.rtmp_publisher_bytes_max.0,
         }
+    }
+}
+
+fn disk_room(room: Room) -> DiskRoom {
+    match room {
+        Room::Bytes(bytes) => DiskRoom::Bytes(Bytes(usize::try_from(bytes).unwrap_or(usize::MAX))),
+        Room::Percent(percent) => DiskRoom::Percent(percent),
     }
 }
 

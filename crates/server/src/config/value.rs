@@ -62,6 +62,51 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A part of a disk, written as a number of bytes or `5 %`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum DiskRoom {
+    /// So many bytes.
+    Bytes(Bytes),
+    /// So many hundredths.
+    Percent(f64),
+}
+
+impl FromStr for DiskRoom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(number) = text.trim().strip_suffix('%') else { return text.parse().map(Self::Bytes) };
+        match number.trim().parse() {
+            Ok(percent) if (0.0..100.0).contains(&percent) => Ok(Self::Percent(percent)),
+            _ => Err(format!("`{text}` is no part of a disk: write it as 5% or 10 GiB")),
+        }
+    }
+}
+
+impl fmt::Display for DiskRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => bytes.fmt(f),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl Serialize for DiskRoom {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DiskRoom {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Text {
+            expecting: "a part of a disk such as `5%` or `10 GiB`",
+            kind: PhantomData,
+        })
+    }
+}
+
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

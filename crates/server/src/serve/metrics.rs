@@ -33,6 +33,7 @@ pub fn start() -> anyhow::Result<()> {
     if ::metrics::set_global_recorder(recorder).is_ok() {
         let _ = RECORDER.set(handle);
         mediahooks_database::describe_metrics();
+        mediahooks_recorder::describe_metrics();
         mediahooks_sender::describe_metrics();
         mediahooks_api::describe_metrics();
     }

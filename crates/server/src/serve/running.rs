@@ -13,7 +13,7 @@ use mediahooks_api::{ApiConfig, BoxError, DownloadLinker, StorageCheck};
 use mediahooks_database::{Database, Options};
 use mediahooks_delivery::TargetPolicy;
 use mediahooks_model::AccountId;
-use mediahooks_recorder::Recorder;
+use mediahooks_recorder::{DiskLevel, Recorder};
 use mediahooks_sender::{DownloadLink, DownloadLinks, Sender, SenderConfig};
 use mediahooks_storage::DiskStorage;
 use tokio::net::TcpListener;
@@ -100,7 +100,8 @@ impl Running {
 
         let account = account::account(&database).await?;
         let new_secret = account::secrets(&database, secret).await?;
-        let recorder = Recorder::open(database.clone(), storage.clone(), settings.limits()).await?;
+        let recorder =
+            Recorder::open(database.clone(), storage.clone(), settings.recorder_settings()).await?;
         let download_key = database.server_key("download", rand::random()).await?;
         let config = ApiConfig {
             public_url: settings.public_url.clone(),
@@ -108,7 +109,7 @@ impl Running {
             limits: settings.limits(),
             target_policy: TargetPolicy::new(settings.webhook_allow.clone()),
             secret_grace: settings.webhook_secret_grace.0,
-            storage_check: storage_check(storage),
+            storage_check: storage_check(storage, recorder.clone()),
             download_key,
             metrics: metrics::text(),
             metrics_open: settings.metrics_open,
@@ -255,9 +256,14 @@ async fn listen(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<T
     })
 }
 
-fn storage_check(storage: DiskStorage) -> StorageCheck {
+fn storage_check(storage: DiskStorage, recorder: Recorder) -> StorageCheck {
     Arc::new(move || {
-        let storage = storage.clone();
-        Box::pin(async move { storage.probe().await.map_err(BoxError::from) })
+        let (storage, level) = (storage.clone(), recorder.disk_level());
+        Box::pin(async move {
+            if level >= DiskLevel::Refusing {
+                return Err("the disk is almost full: new publishers are refused".into());
+            }
+            storage.probe().await.map_err(BoxError::from)
+        })
     })
 }

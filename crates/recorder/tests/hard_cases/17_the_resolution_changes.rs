@@ -1,0 +1,34 @@
+//! The encoder changes the resolution in the middle of a broadcast.
+//!
+//! Kept: every picture, in two recordings without a second lost between them. Counted: a `jump` by
+//! `configuration`. The metadata of each tells its size.
+
+use mediahooks_testkit::synthetic::Source;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn each_size_has_a_recording() {
+    let stage = Stage::new().await;
+    let mut source = Source::default();
+    let mut tags = source.headers();
+    tags.extend(source.seconds(4));
+    tags.push(source.small_video_header());
+    tags.extend(source.seconds(4));
+    stage.broadcast(&tags).await;
+    let recordings = stage.recordings().await;
+    let sizes: Vec<_> = recordings
+        .iter()
+        .map(|recording| recording.metadata.tracks.iter().find(|track| track.kind == "video").unwrap())
+        .map(|track| (track.width.unwrap(), track.height.unwrap()))
+        .collect();
+    assert_eq!(sizes, [(320, 180), (176, 144)]);
+    let pictures: Vec<u32> = recordings.iter().flat_map(|recording| recording.pictures()).collect();
+    assert_eq!(pictures, (0..200).collect::<Vec<_>>());
+    let sounds: Vec<u32> = recordings.iter().flat_map(|recording| recording.sounds()).collect();
+    assert_eq!(sounds.len(), 375);
+    assert_eq!(stage.count("jump", &[("reason", "configuration")]), 1);
+    let between =
+        recordings[1].metadata.start_time.unwrap().micros_since(recordings[0].metadata.stop_time.unwrap());
+    assert!(between.abs() < 40_000, "{between}");
+}
