@@ -8,6 +8,11 @@ use crate::sql::Sql;
 use crate::{ChunkExtent, Database, RecipePart, Result, Segment, assets, timelines};
 
 impl Database {
+    /// Whether there is any segment.
+    pub async fn has_segments(&self) -> Result<bool> {
+        self.read(|tx| Ok(tx.query_row("SELECT EXISTS (SELECT 1 FROM segment)", [], |row| row.get(0))?)).await
+    }
+
     /// What every chunk file has to hold. A file that is not listed holds nothing that is needed.
     pub async fn chunk_extents(&self) -> Result<Vec<ChunkExtent>> {
         self.read(|tx| {

@@ -64,9 +64,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens over a database and a storage that belong together, and repairs what a crash left: cuts
-    /// chunk files back to their last row, ends the feeds that were live and finishes their assets
-    /// with what was received.
+    /// Opens over a database and a storage that belong together, and repairs what a crash left; see
+    /// [`Recorder::repair`].
     ///
     /// Errors: [`RecorderError`] when either cannot be read or written.
     pub async fn open(
@@ -74,9 +73,34 @@ impl Recorder {
         storage: DiskStorage,
         settings: impl Into<RecorderSettings>,
     ) -> Result<Self, RecorderError> {
+        let recorder = Self::open_unrepaired(database, storage, settings).await?;
+        recorder.repair().await?;
+        Ok(recorder)
+    }
+
+    /// As [`Recorder::open`], but leaves the repair to the caller: it takes longer, the more media there
+    /// is and the more feeds were live, and publishers can be admitted meanwhile.
+    ///
+    /// Errors: [`RecorderError`] when the two do not belong together, or cannot be read or written.
+    pub async fn open_unrepaired(
+        database: Database,
+        storage: DiskStorage,
+        settings: impl Into<RecorderSettings>,
+    ) -> Result<Self, RecorderError> {
         let shared = Arc::new(Shared::new(database, storage, settings.into()));
-        recovery::recover(&shared).await?;
+        tidy::claim_directory(&shared).await?;
+        // Before anybody can ask for clips: those that are asked for from now on are followed already.
+        clip::resume(&shared).await?;
         Ok(Self { shared })
+    }
+
+    /// Repairs what a crash left: ends the feeds that were live, finishes their assets with what was
+    /// received, cuts chunk files back to their last row and removes those that no row knows.
+    ///
+    /// Errors: [`RecorderError`] when database or storage cannot be read or written.
+    pub async fn repair(&self) -> Result<(), RecorderError> {
+        recovery::take_up(&self.shared).await?;
+        tidy::tidy_chunks(&self.shared).await
     }
 
     /// What ingest asks for admission.

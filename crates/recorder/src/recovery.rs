@@ -11,15 +11,6 @@ use crate::clip;
 use crate::error::RecorderError;
 use crate::finish;
 use crate::state::Shared;
-use crate::tidy::tidy_chunks;
-
-/// Brings storage and database into agreement and finishes what was live.
-pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), RecorderError> {
-    let extents = shared.database.chunk_extents().await?;
-    tidy_chunks(shared, extents).await?;
-    clip::resume(shared).await?;
-    take_up(shared).await
-}
 
 /// Finishes assets and feeds whose feed is not live here: those of a crashed process, and those whose
 /// finishing failed. One that cannot be finished does not keep the others from it.

@@ -5,44 +5,57 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mediahooks_database::ChunkExtent;
 use mediahooks_model::TimelineId;
 use uuid::Uuid;
 
 use crate::error::RecorderError;
 use crate::state::Shared;
 
-/// Makes sure that the media directory is this database's, cuts every chunk file back to its last
-/// row, and removes files that no row knows. For start-up, while no feed is live.
-pub(crate) async fn tidy_chunks(shared: &Shared, extents: Vec<ChunkExtent>) -> Result<(), RecorderError> {
-    claim_directory(shared, extents.is_empty()).await?;
+/// Cuts every chunk file back to its last row, and removes files that no row knows and no feed writes.
+/// Reads all chunk files and the index of all segments.
+pub(crate) async fn tidy_chunks(shared: &Shared) -> Result<(), RecorderError> {
+    // In this order, for the reason given in `chunk_use`; a feed is live before its first file is.
+    let files = shared.storage.chunk_files().await?;
+    let live: HashSet<TimelineId> =
+        files.iter().map(|file| file.timeline).filter(|timeline| shared.live.writes_to(*timeline)).collect();
+    let extents = shared.database.chunk_extents().await?;
     let mut known: HashMap<(TimelineId, u32), u64> =
         extents.into_iter().map(|extent| ((extent.timeline, extent.chunk), extent.end)).collect();
-    for file in shared.storage.chunk_files().await? {
-        match known.remove(&(file.timeline, file.chunk)) {
+    for file in files {
+        let (timeline, chunk) = (file.timeline, file.chunk);
+        let end = known.remove(&(timeline, chunk));
+        if live.contains(&timeline) {
+            continue;
+        }
+        match end {
             None => {
-                tracing::info!(timeline = %file.timeline, chunk = file.chunk, bytes = file.len, "removing a chunk file that nothing refers to");
-                shared.storage.remove_chunk(file.timeline, file.chunk).await?;
+                tracing::info!(%timeline, chunk, bytes = file.len, "removing a chunk file that nothing refers to");
+                shared.storage.remove_chunk(timeline, chunk).await?;
             }
             Some(end) if file.len > end => {
-                tracing::info!(timeline = %file.timeline, chunk = file.chunk, bytes = file.len - end, "cutting off an unfinished segment");
-                shared.storage.cut_back(file.timeline, file.chunk, end).await?;
+                tracing::info!(%timeline, chunk, bytes = file.len - end, "cutting off an unfinished segment");
+                shared.storage.cut_back(timeline, chunk, end).await?;
             }
             Some(end) if file.len < end => {
-                tracing::error!(timeline = %file.timeline, chunk = file.chunk, have = file.len, want = end, "a chunk file is too short: it was changed from outside; run `mediahooks check`");
+                tracing::error!(%timeline, chunk, have = file.len, want = end, "a chunk file is too short: it was changed from outside; run `mediahooks check`");
             }
             Some(_) => {}
         }
     }
-    for ((timeline, chunk), _) in known {
-        tracing::error!(%timeline, chunk, "a chunk file is missing: it was removed from outside; run `mediahooks check`");
+    // A feed that began meanwhile has files that were not listed.
+    for (timeline, chunk) in known.into_keys().filter(|(timeline, _)| !shared.live.writes_to(*timeline)) {
+        if !shared.storage.chunk_path(timeline, chunk).exists()
+            && shared.database.chunk_in_use(timeline, chunk).await?
+        {
+            tracing::error!(%timeline, chunk, "a chunk file is missing: it was removed from outside; run `mediahooks check`");
+        }
     }
     Ok(())
 }
 
 /// Compares the random identity that the database keeps with the one in the directory, and writes it
 /// there when there is none. To a database that knows nothing of the files, all of them are litter.
-async fn claim_directory(shared: &Shared, knows_nothing: bool) -> Result<(), RecorderError> {
+pub(crate) async fn claim_directory(shared: &Shared) -> Result<(), RecorderError> {
     let mut fresh = [0; 32];
     let (front, back) = fresh.split_at_mut(16);
     front.copy_from_slice(Uuid::new_v4().as_bytes());
@@ -52,7 +65,7 @@ async fn claim_directory(shared: &Shared, knows_nothing: bool) -> Result<(), Rec
     match shared.storage.identity().await? {
         Some(theirs) if theirs == ours => Ok(()),
         Some(_) => Err(RecorderError::ForeignMedia { directory: directory() }),
-        None if knows_nothing && !shared.storage.chunk_files().await?.is_empty() => {
+        None if !shared.database.has_segments().await? && !shared.storage.chunk_files().await?.is_empty() => {
             Err(RecorderError::UnknownMedia { directory: directory() })
         }
         None => Ok(shared.storage.set_identity(ours).await?),

@@ -7,6 +7,7 @@
 pub mod counters;
 pub mod faulty;
 pub mod ffmpeg;
+pub mod power;
 pub mod receiver;
 pub mod server;
 pub mod synthetic;

@@ -19,6 +19,8 @@ const SECRET: &str = "test-secret-of-the-testkit";
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     program: PathBuf,
+    /// What it runs under, with its arguments.
+    wrapper: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -29,9 +31,18 @@ impl ServerOptions {
         let arguments = ["--webhook-allow", "127.0.0.0/8", "--log-format", "json"];
         Self {
             program: program.into(),
+            wrapper: Vec::new(),
             arguments: arguments.map(str::to_owned).to_vec(),
             environment: vec![("MEDIAHOOKS_API_SECRET".to_owned(), SECRET.to_owned())],
         }
+    }
+
+    /// Runs it under another program, which has to become it or leave it the direct child, such as
+    /// [`crate::power::record`].
+    #[must_use]
+    pub fn under(mut self, wrapper: Vec<String>) -> Self {
+        self.wrapper = wrapper;
+        self
     }
 
     /// Adds arguments of `serve`.
@@ -184,8 +195,10 @@ struct Process {
 
 impl Process {
     fn spawn(options: &ServerOptions, data: &Path, http: SocketAddr, rtmp: SocketAddr) -> Self {
-        let mut command = Command::new(&options.program);
-        command.arg("serve").arg("--data").arg(data);
+        let mut words =
+            options.wrapper.iter().map(std::ffi::OsString::from).chain([options.program.clone().into()]);
+        let mut command = Command::new(words.next().expect("there is a program at least"));
+        command.args(words).arg("serve").arg("--data").arg(data);
         command.args(["--http", &http.to_string(), "--rtmp", &rtmp.to_string()]);
         command.args(&options.arguments).envs(options.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

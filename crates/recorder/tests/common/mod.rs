@@ -84,7 +84,20 @@ impl Bench {
         settings: impl Into<RecorderSettings>,
         files: Arc<dyn Files>,
     ) -> Self {
-        let (directory, settings) = (tempfile::tempdir().unwrap(), settings.into());
+        Self::open(tempfile::tempdir().unwrap(), token, settings.into(), files).await
+    }
+
+    /// In a directory that is there.
+    pub async fn at(directory: tempfile::TempDir, token: PublishToken, settings: RecorderSettings) -> Self {
+        Self::open(directory, token, settings, Arc::new(SystemFiles)).await
+    }
+
+    async fn open(
+        directory: tempfile::TempDir,
+        token: PublishToken,
+        settings: RecorderSettings,
+        files: Arc<dyn Files>,
+    ) -> Self {
         let (database, storage, recorder) = open(&directory, settings.clone(), files).await;
         database.account_or_create("dkxfvY".parse().unwrap(), now()).await.unwrap();
         database.create_token(token).await.unwrap();

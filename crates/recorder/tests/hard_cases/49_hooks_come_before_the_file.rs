@@ -14,12 +14,11 @@ use crate::stage::Stage;
 async fn whoever_is_told_can_read() {
     let stage = Stage::new().await;
     let hook = webhook(&stage.bench).await;
-    let mut committed = stage.bench.database.subscribe_committed();
     let (database, recorder) = (stage.bench.database.clone(), stage.bench.recorder.clone());
     let watcher = tokio::spawn(async move {
         let mut read = 0;
         while read < 11 {
-            committed.changed().await.unwrap();
+            tokio::task::yield_now().await;
             read = 0;
             for told in database.deliveries(hook, None, 1000).await.unwrap() {
                 if told.kind != "media.completed" {

@@ -101,7 +101,8 @@ impl Running {
         let account = account::account(&database).await?;
         let new_secret = account::secrets(&database, secret).await?;
         let recorder =
-            Recorder::open(database.clone(), storage.clone(), settings.recorder_settings()).await?;
+            Recorder::open_unrepaired(database.clone(), storage.clone(), settings.recorder_settings())
+                .await?;
         let download_key = database.server_key("download", rand::random()).await?;
         let config = ApiConfig {
             public_url: settings.public_url.clone(),
@@ -132,7 +133,7 @@ impl Running {
             recorder,
             sender: Task::start(&ended, |shutdown| sender.run(shutdown)),
             metrics: Task::start(&ended, metrics::run),
-            sweeper: Task::start(&ended, |shutdown| sweeper.run_sweeper(shutdown)),
+            sweeper: Task::start(&ended, |shutdown| maintain(sweeper, shutdown)),
             api: Task::start(&ended, |shutdown| mediahooks_api::serve(http, router, shutdown)),
             ingest: Task::start(&ended, |shutdown| {
                 mediahooks_ingest::rtmp::serve(rtmp, gate, rtmp_settings, shutdown)
@@ -178,6 +179,17 @@ impl Running {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Repairs what a crash left, behind everything else, and then removes what is over.
+async fn maintain(recorder: Recorder, shutdown: CancellationToken) {
+    if let Some(Err(error)) = shutdown.run_until_cancelled(recorder.repair()).await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "not everything that a crash left was repaired; the rest is tried again"
+        );
+    }
+    recorder.run_sweeper(shutdown).await;
 }
 
 /// Resolves when no delivery is under way or falls due before the deadline: the next one of the same

@@ -1,0 +1,197 @@
+//! The power goes, or the process dies, at any system call of a server that records, clips and deletes.
+//!
+//! `strace` records what the real program does to its files, the database's included. Then a thousand
+//! crashes are made of it: what was synced is there, of the rest some writes are missing, torn or applied.
+//! From whatever is left the server starts, and: every row has its bytes, every recording and clip plays,
+//! everything that was acknowledged is there, and at most a second of media and what was being written is
+//! lost.
+//!
+//! `MEDIAHOOKS_POWER_CUTS` sets the number of crashes (default 60), `MEDIAHOOKS_POWER_SEED` their moments.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use mediahooks_database::{AssetQuery, Database, Options};
+use mediahooks_ingest::rtmp::publisher::Publisher;
+use mediahooks_model::{AssetState, AssetType, Limits, MediaAssetId};
+use mediahooks_recorder::Recorder;
+use mediahooks_recorder::check::check;
+use mediahooks_storage::DiskStorage;
+use mediahooks_testkit::power::{self, Calls, Crash, Dice};
+use mediahooks_testkit::synthetic::{self, Source};
+use mediahooks_testkit::{Rest, ServerOptions, eventually};
+use serde_json::json;
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn seconds() -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs_f64()
+}
+
+/// Per stream, when each picture was sent.
+type Sent = Arc<Mutex<BTreeMap<String, Vec<f64>>>>;
+
+/// Publishes in real time and notes when each picture went out.
+async fn publish(url: String, name: &'static str, mut source: Source, for_s: i64, sent: Sent) {
+    let mut publisher = Publisher::connect(&url).await.expect("the server takes it");
+    let mut tags = source.headers();
+    tags.extend(source.seconds(for_s));
+    let begun = tokio::time::Instant::now();
+    for tag in tags {
+        tokio::time::sleep_until(begun + Duration::from_micros(tag.sent_us.unsigned_abs())).await;
+        if tag.tag_type == 9 && !tag.is_header() {
+            sent.lock().unwrap().entry(name.to_owned()).or_default().push(seconds());
+        }
+        publisher.send_tag(tag.tag_type, tag.timestamp_ms, &tag.body).await.expect("the server takes it");
+    }
+    publisher.finish().await.expect("the server takes it");
+}
+
+/// Asks for clips of the last second and deletes every third; returns when each was acknowledged.
+async fn clip(rest: Rest, count: usize) -> Vec<(f64, String)> {
+    let mut acknowledged = Vec::new();
+    for number in 0..count {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let start = mediahooks_model::Timestamp::from_micros(((seconds() - 1.2) * 1e6) as i64);
+        let body = json!({"streamName": "stage", "startTime": start.to_string()});
+        let Ok((status, answer)) =
+            rest.send(reqwest::Method::POST, "/api/v3/media/assets", Some(&body)).await
+        else {
+            continue;
+        };
+        if !status.is_success() {
+            continue;
+        }
+        for asset in answer["data"].as_array().expect("an array") {
+            let id = asset["id"].as_str().expect("an id").to_owned();
+            if number % 3 == 2 {
+                let path = format!("/api/v3/media/assets/{id}");
+                let _ = rest.send(reqwest::Method::DELETE, &path, None).await;
+            } else {
+                acknowledged.push((seconds(), id));
+            }
+        }
+    }
+    acknowledged
+}
+
+/// What was recorded of a server's life.
+struct Life {
+    calls: Calls,
+    sent: BTreeMap<String, Vec<f64>>,
+    acknowledged: Vec<(f64, String)>,
+}
+
+async fn live() -> Life {
+    const SECONDS: i64 = 6;
+    let work = tempfile::tempdir().expect("a temporary directory");
+    let log = work.path().join("calls");
+    let options = ServerOptions::new(env!("CARGO_BIN_EXE_mediahooks")).under(power::record(&log));
+    let mut server = options.start().await;
+    let rest = server.rest();
+    let token = rest.create_token(".+").await;
+    let sent = Sent::default();
+    let long_groups = Source { group: 75, picture_bytes: 700, ..Source::default() };
+    let publishers = [("stage", Source::default()), ("other", long_groups)].map(|(name, source)| {
+        let url = server.publish_url(name, &token);
+        tokio::spawn(publish(url, name, source, SECONDS, Arc::clone(&sent)))
+    });
+    let clips = tokio::spawn(clip(rest, 12));
+    for publisher in publishers {
+        publisher.await.expect("the publisher runs");
+    }
+    let acknowledged = clips.await.expect("the client runs");
+    let pid = server.pid();
+    assert!(server.stop().await.success());
+    let ended = format!("{pid} +++ exited");
+    let text = eventually("strace has written everything", async || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.lines()
+            .any(|line| line.replace("  ", " ").contains("+++ exited") && line.starts_with(&pid.to_string()))
+            .then_some(text)
+    })
+    .await;
+    assert!(!ended.is_empty());
+    let calls = Calls::read(&text, server.data());
+    let sent = sent.lock().unwrap().clone();
+    Life { calls, sent, acknowledged }
+}
+
+/// Starts on what a crash left and judges it. Returns the milliseconds of media lost per live stream.
+async fn judge(life: &Life, line: usize, left: &Path) -> Vec<i64> {
+    let database =
+        Database::open(&left.join("mediahooks.db"), Options::default()).expect("the database opens");
+    let storage = DiskStorage::open(left.join("media")).expect("the storage opens");
+    let recorder = Recorder::open(database.clone(), storage.clone(), Limits::default()).await;
+    let recorder = recorder.expect("the recorder opens");
+    let report = check(&database, &storage, |_, _| {}).await.expect("it can be checked");
+    assert_eq!((report.problems, report.notes), (vec![], vec![]));
+    assert!(database.live_feeds().await.expect("it reads").is_empty());
+    let now = life.calls.time(line);
+    for (at, id) in life.acknowledged.iter().filter(|(at, _)| *at < now) {
+        let id: MediaAssetId = id.parse().expect("an id");
+        let asset = database.asset(id).await.expect("it reads");
+        let asset = asset.unwrap_or_else(|| panic!("clip {id}, acknowledged at {at}, is gone"));
+        assert!(matches!(asset.state, AssetState::Complete { .. }), "{asset:?}");
+    }
+    let query = AssetQuery { types: vec![AssetType::Recording], limit: 100, ..AssetQuery::default() };
+    let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+    for asset in database.assets(query).await.expect("it reads") {
+        assert!(matches!(asset.state, AssetState::Complete { .. }), "{asset:?}");
+        let download = recorder.open_download(asset.id).await.expect("it opens");
+        let pieces: Vec<Bytes> = download.read(0..download.len).try_collect().await.expect("it reads");
+        let pictures = synthetic::pictures(&pieces.concat());
+        assert_eq!(pictures, (0..pictures.len() as u32).collect::<Vec<_>>());
+        *kept.entry(asset.stream_name.to_string()).or_default() += pictures.len();
+    }
+    database.close().await.expect("it closes");
+    let lost = life.sent.iter().map(|(stream, sent)| {
+        let sent = sent.iter().filter(|at| **at < now).count();
+        (sent as i64 - kept.get(stream).copied().unwrap_or(0) as i64) * 40
+    });
+    lost.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_left_is_whole() {
+    let crashes = setting("MEDIAHOOKS_POWER_CUTS", 60);
+    let seed = setting("MEDIAHOOKS_POWER_SEED", 1);
+    let life = live().await;
+    let boundaries = life.calls.sync_boundaries();
+    assert!(boundaries.len() > 50, "{} syncs", boundaries.len() / 2);
+    let shared = Path::new("/dev/shm");
+    let mut lost = Vec::new();
+    for number in 0..crashes {
+        let mut dice = Dice((seed * 1_000_003 + number) as u64);
+        let line = match dice.below(2) {
+            // Just before or after a sync begins or is done.
+            0 => (boundaries[dice.below(boundaries.len())] + dice.below(2)).min(life.calls.len() - 1),
+            _ => dice.below(life.calls.len()),
+        };
+        let crash = if dice.below(4) == 0 { Crash::Kill } else { Crash::PowerCut };
+        let left = match shared.is_dir() {
+            true => tempfile::tempdir_in(shared),
+            false => tempfile::tempdir(),
+        };
+        let left = left.expect("a temporary directory");
+        life.calls.crash(line, crash, &mut dice, left.path());
+        let judged = std::panic::AssertUnwindSafe(judge(&life, line, left.path()));
+        match futures::FutureExt::catch_unwind(judged).await {
+            Ok(found) => lost.extend(found),
+            Err(_) => panic!("crash {number} of seed {seed}: {crash:?} after line {line} of the record"),
+        }
+    }
+    lost.sort_unstable();
+    let (median, most) = (lost[lost.len() / 2], lost[lost.len() - 1]);
+    println!(
+        "{crashes} crashes at {} syncs: {median} ms of media lost in the middle, {most} ms at most",
+        boundaries.len() / 2
+    );
+    assert!(most <= 3000, "{most} ms of media were lost");
+}
