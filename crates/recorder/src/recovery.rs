@@ -7,7 +7,6 @@ use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart};
 use mediahooks_model::{AssetType, FeedId, Timestamp};
 use mediahooks_timeline::plan::set_back_us;
 
-use crate::clip;
 use crate::error::RecorderError;
 use crate::finish;
 use crate::state::Shared;

@@ -16,7 +16,7 @@ async fn a_long_group_is_stored_in_pieces_of_a_second() {
     tags.extend(source.seconds(130));
     stage.broadcast(&tags).await;
     assert_eq!(stage.recording().await.pictures().len(), 3250);
-    let timeline = stage.bench.assets(AssetType::Timeline).await[0].recipe.clone().unwrap().timeline;
+    let timeline = stage.bench.assets(AssetType::Timeline).await[0].recipe[0].timeline;
     for segment in stage.bench.database.segments(timeline, 0, None).await.unwrap() {
         let ms = (segment.media_end_us - segment.media_start_us) / 1000;
         assert!(ms <= 1100, "segment {} holds {ms} ms", segment.sequence);

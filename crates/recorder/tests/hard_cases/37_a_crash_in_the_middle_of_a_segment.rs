@@ -21,7 +21,7 @@ async fn whatever_is_left_of_it_is_cut_off() {
         stage.push(&mut publisher, &tags).await;
         let timeline = eventually(async || {
             let timelines = stage.bench.assets(AssetType::Timeline).await;
-            let timeline = timelines.first()?.recipe.clone()?.timeline;
+            let timeline = timelines.first()?.recipe.first()?.timeline;
             let stored = stage.bench.database.segments(timeline, 0, None).await.unwrap();
             let length_us = stored.last()?.media_end_us - stored.first()?.media_start_us;
             (length_us >= 4_000_000).then_some(timeline)

@@ -6,9 +6,11 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use mediahooks_database::{Asset, Change, Feed, NewAsset, Recipe, Run, Segment, Timeline};
+use mediahooks_database::{Asset, Change, Feed, NewAsset, RecipePart, Run, Segment, Timeline};
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig, TrackKind};
-use mediahooks_model::{AssetState, AssetType, FeedId, MediaAssetId, Metadata, TimelineId, TokenId};
+use mediahooks_model::{
+    AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, Metadata, TimelineId, TokenId,
+};
 use mediahooks_timeline::index::{SegmentIndex, TrackSpan};
 
 use crate::common::{Bench, now};
@@ -66,12 +68,14 @@ async fn its_end_is_read_by_range() {
         remote: "127.0.0.1".parse().unwrap(),
         started: now(),
         ended: None,
+        target_kbps: None,
     };
     let track = r#"{"kind":"video","timescale":90000,"codec":{"codec":"H264","avcc":"014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20"}}"#;
     let track: TrackConfig = serde_json::from_str(track).unwrap();
     assert_eq!(track.kind, TrackKind::Video);
     let id = MediaAssetId(timeline().0);
-    let recipe = Recipe { timeline: timeline(), run: 0, first: 0, last: None, start_us: None, stop_us: None };
+    let recipe =
+        RecipePart { timeline: timeline(), run: 0, first: 0, last: None, start_us: None, stop_us: None };
     let asset = Asset {
         id,
         asset_type: AssetType::Recording,
@@ -89,7 +93,10 @@ async fn its_end_is_read_by_range() {
         expiration: None,
         media_distribution_id: None,
         custom_path: None,
-        recipe: Some(recipe),
+        gaps: GapMode::default(),
+        cut: CutMode::default(),
+        request: None,
+        recipe: vec![recipe],
     };
     let mut changes = vec![
         Change::StartFeed(feed.clone()),

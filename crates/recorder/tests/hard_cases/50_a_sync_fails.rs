@@ -26,7 +26,7 @@ async fn the_file_is_left_and_nothing_is_lost() {
     stage.push(&mut publisher, &tags).await;
     let stored = async || {
         let timelines = stage.bench.assets(AssetType::Timeline).await;
-        let timeline = timelines.first()?.recipe.clone()?.timeline;
+        let timeline = timelines.first()?.recipe.first()?.timeline;
         let segments = stage.bench.database.segments(timeline, 0, None).await.unwrap();
         (segments.len() >= 3).then_some(())
     };
