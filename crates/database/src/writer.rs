@@ -381,7 +381,10 @@ impl Worker {
 mod tests {
     use std::sync::mpsc as std_mpsc;
 
+    use mediahooks_model::DeliveryId;
+
     use super::*;
+    use crate::queue::{After, Lease};
 
     fn table() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -502,6 +505,30 @@ mod tests {
         let end: Boxed = Box::new(|tx| Ok(tx.execute_batch("ROLLBACK")?));
         in_one_batch(&writer, vec![lost, end]).await;
         assert_eq!(kept().await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_claimed_in_a_lost_transaction_can_be_claimed_again() {
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
+        let lease = |tx: &Writing<'_>| {
+            let webhook = WebhookId(1);
+            tx.queue().look(webhook, Timestamp::EPOCH);
+            tx.queue().advance(Timestamp::EPOCH);
+            assert!(tx.queue().next_turn().is_some());
+            let lease = Lease { owner: "me".into(), webhook, until: Timestamp::from_millis(1), over: false };
+            tx.queue().set(DeliveryId(1), Some(lease));
+            tx.queue().put_back(webhook, After::Nothing, Timestamp::EPOCH);
+            Ok(())
+        };
+        let leased = async || writer.run(|tx| Ok(tx.queue().is_leased(DeliveryId(1)))).await.unwrap();
+        let failed: Boxed = Box::new(move |tx| lease(tx).and(Err(DatabaseError::NotFound)));
+        in_one_batch(&writer, vec![failed]).await;
+        assert!(!leased().await && writer.queue().next() == Some(Timestamp::EPOCH));
+        let end: Boxed = Box::new(|tx| Ok(tx.execute_batch("ROLLBACK")?));
+        in_one_batch(&writer, vec![Box::new(lease), end]).await;
+        assert!(!leased().await && writer.queue().next() == Some(Timestamp::EPOCH));
+        writer.run(lease).await.unwrap();
+        assert!(leased().await);
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mediahooks_database::{ClaimedDelivery, DatabaseError, DeliveryState, Options, Settled};
+use mediahooks_model::webhook::StreamFilter;
 use mediahooks_model::{AssetInput, Webhook, WebhookId};
 
 use crate::support::*;
@@ -157,6 +158,35 @@ async fn nothing_is_written_to_claim_and_a_crash_gives_up_every_lease() {
     // Recorded by the process before this one, as it were.
     fresh.settle(&claimed[0], Settled::Retry { at: at(3) }, at(3)).await;
     assert_eq!(fresh.claim(at(9)).await, []);
+}
+
+#[tokio::test]
+async fn a_claim_asks_only_those_who_may_have_something() {
+    let fresh = Fresh::open().await;
+    for n in 0..1000 {
+        let filter = Some(StreamFilter::new(format!("^stage/{n}$")).unwrap());
+        let one = Webhook { filter, ..webhook("https://a.example/") };
+        fresh.db.create_webhook(one).await.unwrap();
+    }
+    let of_all = fresh.db.create_webhook(webhook("https://b.example/")).await.unwrap().id;
+    let fresh = fresh.reopen();
+    fresh.db.commit(vec![clip(1), clip(2)], at(0)).await.unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let claim = async |ms| {
+        let told = asked.clone();
+        let ask = move |webhook: &Arc<Webhook>, leased: u32| {
+            told.lock().unwrap().push(webhook.id);
+            room(1u32.saturating_sub(leased))
+        };
+        fresh.db.claim_deliveries("me", at(ms), MINUTE, ask, 9).await.unwrap()
+    };
+    let claimed = claim(1).await;
+    assert_eq!(claimed.len(), 1);
+    // It has no room for the other one until the first is recorded.
+    assert_eq!(claim(2).await, []);
+    fresh.settle(&claimed[0], Settled::Delivered, at(3)).await;
+    assert_eq!(claim(4).await.len(), 1);
+    assert_eq!(*asked.lock().unwrap(), [of_all; 3]);
 }
 
 #[tokio::test]

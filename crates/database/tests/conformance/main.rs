@@ -4,6 +4,7 @@ mod account;
 mod assets;
 mod commit;
 mod deliveries;
+mod drain;
 mod health;
 mod log;
 mod media;
