@@ -26,7 +26,7 @@ pub(crate) const BEHIND: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND s
 /// soon as the schedule begins, or waits when an earlier one of the same webhook and subject is not settled.
 pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<()> {
     let seq = store(tx, event)?;
-    for webhook in tx.webhooks()?.iter() {
+    for webhook in tx.webhooks_of(&event.stream_name)?.iter() {
         if webhook.wants(event.kind, &event.stream_name, event.token) {
             owe(tx, webhook.id, seq, &event.subject, now)?;
         }

@@ -7,7 +7,8 @@
 //! What always holds: an operation that was answered `Ok` is durable; one that failed or panicked
 //! leaves nothing behind and harms no other; when the commit fails, all of its operations fail.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mediahooks_model::{EventKind, Timestamp, Webhook, WebhookId};
+use mediahooks_model::{EventKind, StreamName, Timestamp, Webhook, WebhookId};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -38,26 +39,56 @@ pub struct WriterStats {
 /// The connection as one operation sees it: inside a transaction.
 pub(crate) struct Writing<'a> {
     connection: &'a Connection,
-    webhooks: &'a RefCell<Option<Webhooks>>,
+    webhooks: &'a RefCell<Option<KeptWebhooks>>,
     webhooks_changed: Cell<bool>,
     queue: &'a Mutex<Queue>,
     events: RefCell<Vec<EventKind>>,
     first_attempt_after: Duration,
 }
 
-/// Every webhook, oldest first, with its filter compiled.
+/// Webhooks, oldest first, with their filters compiled.
 pub(crate) type Webhooks = Arc<[Arc<Webhook>]>;
+
+/// What is kept of the webhooks until one of them changes.
+struct KeptWebhooks {
+    all: Webhooks,
+    /// Whose filter lets a stream pass.
+    by_stream: HashMap<StreamName, Webhooks>,
+}
+
+/// Streams of which it is kept who wants to hear of them; beyond that it is found out anew.
+const STREAMS_KEPT: usize = 1024;
 
 impl Writing<'_> {
     /// Every webhook, as this operation sees them. Read once and kept until one of them changes: each
     /// event asks.
     pub(crate) fn webhooks(&self) -> Result<Webhooks> {
-        if let Some(kept) = &*self.webhooks.borrow() {
-            return Ok(kept.clone());
+        Ok(self.kept()?.all.clone())
+    }
+
+    /// Those whose filter lets a stream pass. Kept too: a server has few streams, and may have many filters.
+    pub(crate) fn webhooks_of(&self, stream: &StreamName) -> Result<Webhooks> {
+        let mut kept = self.kept()?;
+        if let Some(known) = kept.by_stream.get(stream) {
+            return Ok(known.clone());
         }
-        let read: Webhooks = webhooks::all(self)?.into_iter().map(Arc::new).collect();
-        *self.webhooks.borrow_mut() = Some(read.clone());
-        Ok(read)
+        let passes =
+            |webhook: &&Arc<Webhook>| webhook.filter.as_ref().is_none_or(|filter| filter.passes(stream));
+        let found: Webhooks = kept.all.iter().filter(passes).cloned().collect();
+        if kept.by_stream.len() >= STREAMS_KEPT {
+            kept.by_stream.clear();
+        }
+        kept.by_stream.insert(stream.clone(), found.clone());
+        Ok(found)
+    }
+
+    fn kept(&self) -> Result<RefMut<'_, KeptWebhooks>> {
+        if self.webhooks.borrow().is_none() {
+            let all = webhooks::all(self)?.into_iter().map(Arc::new).collect();
+            *self.webhooks.borrow_mut() = Some(KeptWebhooks { all, by_stream: HashMap::new() });
+        }
+        let kept = RefMut::filter_map(self.webhooks.borrow_mut(), Option::as_mut);
+        kept.map_err(|_| DatabaseError::internal("the webhooks were not kept"))
     }
 
     /// Has to be called after a webhook was written.
@@ -263,7 +294,7 @@ struct Worker {
     told: watch::Sender<u64>,
     queue: Arc<Mutex<Queue>>,
     /// As of the running operation; absent before they are first asked for, and after each change.
-    webhooks: RefCell<Option<Webhooks>>,
+    webhooks: RefCell<Option<KeptWebhooks>>,
     counters: Arc<Counters>,
     first_attempt_after: Duration,
 }
