@@ -13,6 +13,7 @@ mod deliveries;
 mod error;
 mod events;
 mod health;
+mod inline;
 mod log;
 mod outbox;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 
 pub use account::ApiSecret;
 pub use error::{Conflict, DatabaseError, Result};
+pub use inline::{Fate, Inline, Moment, Step};
 pub use prune::{Pruned, Retention};
 pub use telemetry::{Figures, Owed, WebhookQueue, describe_metrics};
 pub use types::*;
@@ -64,11 +66,19 @@ pub struct Options {
     /// How long after its event, or after the delivery it waited for, the first attempt of a delivery
     /// is due; default: at once. See the retry schedule.
     pub first_attempt_after: Duration,
+    /// Runs everything on its callers and asks a simulation what happens at each commit; default absent.
+    pub inline: Option<Inline>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { readers: 4, queue: 1024, removal_batch: 4096, first_attempt_after: Duration::ZERO }
+        Self {
+            readers: 4,
+            queue: 1024,
+            removal_batch: 4096,
+            first_attempt_after: Duration::ZERO,
+            inline: None,
+        }
     }
 }
 
@@ -104,9 +114,14 @@ impl Database {
         let mut connection =
             Connection::open_with_flags(path, WRITER).map_err(|error| DatabaseError::from(error).at(path))?;
         schema::configure(&connection)?;
+        if options.inline.is_some() {
+            // Only this process dies in a simulation, never the machine.
+            connection.pragma_update(None, "synchronous", "OFF")?;
+        }
         schema::migrate(&mut connection)?;
-        let writer = Writer::start(connection, options.queue, options.first_attempt_after)?;
-        let readers = Readers::new(path, options.readers);
+        let writer =
+            Writer::start(connection, options.queue, options.first_attempt_after, options.inline.clone())?;
+        let readers = Readers::new(path, options.readers, options.inline);
         Ok(Database {
             inner: Arc::new(Inner {
                 writer: Some(writer),
@@ -123,7 +138,7 @@ impl Database {
     pub fn open_read_only(path: &Path) -> Result<Database> {
         let lock = lock_shared(path)?;
         let Options { readers, removal_batch, .. } = Options::default();
-        let readers = Readers::new(path, readers);
+        let readers = Readers::new(path, readers, None);
         schema::check(&readers.open()?)?;
         Ok(Database { inner: Arc::new(Inner { writer: None, readers, removal_batch, _lock: lock }) })
     }

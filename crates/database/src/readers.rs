@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use crate::error::{DatabaseError, Result};
+use crate::inline::Inline;
 use crate::schema;
 
 #[derive(Debug)]
@@ -19,14 +20,17 @@ pub(crate) struct Readers {
     /// Connections nobody uses now. Opened when first needed; one whose query panicked is not
     /// put back, and the next query opens another.
     idle: Arc<Mutex<Vec<Connection>>>,
+    /// In a simulation queries run on whoever calls.
+    inline: Option<Inline>,
 }
 
 impl Readers {
-    pub(crate) fn new(path: &Path, connections: usize) -> Readers {
+    pub(crate) fn new(path: &Path, connections: usize, inline: Option<Inline>) -> Readers {
         Readers {
             path: path.to_owned(),
             permits: Arc::new(Semaphore::new(connections.max(1))),
             idle: Arc::default(),
+            inline,
         }
     }
 
@@ -34,16 +38,16 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> Result<R> + Send + 'static,
     ) -> Result<R> {
+        if let Some(inline) = &self.inline {
+            inline.alive().await;
+            return query_on(&self.idle, &self.path, query);
+        }
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| DatabaseError::Closed)?;
         let idle = self.idle.clone();
         let path = self.path.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut connection = taken.map_or_else(|| open(&path), Ok)?;
-            let outcome = query(&*connection.transaction()?);
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            outcome
+            query_on(&idle, &path, query)
         });
         task.await.unwrap_or_else(|error| Err(DatabaseError::internal(format!("a query failed: {error}"))))
     }
@@ -52,6 +56,18 @@ impl Readers {
     pub(crate) fn open(&self) -> Result<Connection> {
         open(&self.path)
     }
+}
+
+fn query_on<R>(
+    idle: &Mutex<Vec<Connection>>,
+    path: &Path,
+    query: impl FnOnce(&Connection) -> Result<R>,
+) -> Result<R> {
+    let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mut connection = taken.map_or_else(|| open(path), Ok)?;
+    let outcome = query(&*connection.transaction()?);
+    idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    outcome
 }
 
 fn open(path: &Path) -> Result<Connection> {

@@ -21,6 +21,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{DatabaseError, Result};
+use crate::inline::{Inline, Moment};
 use crate::queue::Queue;
 use crate::{deliveries, telemetry, webhooks};
 
@@ -128,6 +129,8 @@ trait Job: Send {
     fn run(&mut self, tx: &Writing<'_>) -> Kept;
     /// Answers the caller; `lost` when what was done did not become durable.
     fn answer(self: Box<Self>, lost: Option<DatabaseError>);
+    /// Who asked for it.
+    fn name(&self) -> &'static str;
 }
 
 /// Whether an operation's changes are to be committed.
@@ -170,6 +173,10 @@ where
         // A caller that has gone away wants no answer.
         let _ = self.reply.send(outcome);
     }
+
+    fn name(&self) -> &'static str {
+        std::any::type_name::<F>()
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -192,10 +199,42 @@ enum Message {
 pub(crate) struct Writer {
     work: Option<mpsc::Sender<Message>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    inline: Option<InlineWriter>,
     due: watch::Receiver<Option<Timestamp>>,
     queue: Arc<Mutex<Queue>>,
     events: watch::Receiver<u64>,
     counters: Arc<Counters>,
+}
+
+/// In a simulation the worker runs on whoever calls; gone once it is closed.
+struct InlineWriter {
+    worker: Mutex<Option<Worker>>,
+    inline: Inline,
+}
+
+impl std::fmt::Debug for InlineWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inline.fmt(f)
+    }
+}
+
+impl InlineWriter {
+    async fn take(&self, message: Message) -> Result<()> {
+        self.inline.alive().await;
+        {
+            let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+            match message {
+                Message::Work(job) => {
+                    worker.as_mut().ok_or(DatabaseError::Closed)?.carry_out(&mut vec![job]);
+                }
+                Message::Close(reply) => {
+                    let _ = reply.send(worker.take().map_or(Ok(()), |worker| worker.checkpoint()));
+                }
+            }
+        }
+        self.inline.alive().await;
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -209,6 +248,7 @@ impl Writer {
         connection: Connection,
         queue: usize,
         first_attempt_after: Duration,
+        inline: Option<Inline>,
     ) -> Result<Writer> {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let queue = Arc::new(Mutex::new(Queue::default()));
@@ -224,12 +264,18 @@ impl Writer {
             webhooks,
             counters: counters.clone(),
             first_attempt_after,
+            inline: inline.clone(),
         };
+        if let Some(inline) = inline {
+            let inline = Some(InlineWriter { worker: Mutex::new(Some(worker)), inline });
+            return Ok(Writer { work: None, thread: Mutex::default(), inline, due, queue, events, counters });
+        }
         let thread = std::thread::Builder::new()
             .name("database-writer".into())
             .spawn(move || worker.serve(receiver))
             .map_err(|error| DatabaseError::unavailable("start the database writer", error))?;
-        Ok(Writer { work: Some(sender), thread: Mutex::new(Some(thread)), due, queue, events, counters })
+        let thread = Mutex::new(Some(thread));
+        Ok(Writer { work: Some(sender), thread, inline: None, due, queue, events, counters })
     }
 
     pub(crate) async fn run<R: Send + 'static>(
@@ -252,6 +298,9 @@ impl Writer {
     }
 
     async fn send(&self, message: Message) -> Result<()> {
+        if let Some(inline) = &self.inline {
+            return inline.take(message).await;
+        }
         let work = self.work.as_ref().ok_or(DatabaseError::Closed)?;
         work.send(message).await.map_err(|_| DatabaseError::Closed)
     }
@@ -297,6 +346,8 @@ struct Worker {
     webhooks: RefCell<Option<KeptWebhooks>>,
     counters: Arc<Counters>,
     first_attempt_after: Duration,
+    /// Set in a simulation.
+    inline: Option<Inline>,
 }
 
 impl Worker {
@@ -359,7 +410,7 @@ impl Worker {
             deliveries::look_at_all(&self.connection, &mut self.queue())?;
         }
         let mut events = Vec::new();
-        for job in batch {
+        for job in batch.iter_mut() {
             run("SAVEPOINT operation")?;
             let mark = self.queue().mark();
             let tx = Writing {
@@ -386,8 +437,11 @@ impl Worker {
             }
             run("RELEASE operation")?;
         }
+        self.simulate(batch, Moment::BeforeCommit)?;
         run("COMMIT")?;
         self.queue().keep();
+        // It is durable, whatever becomes of the process.
+        let _ = self.simulate(batch, Moment::AfterCommit);
         self.counters.transactions.fetch_add(1, Ordering::Relaxed);
         Ok(events)
     }
@@ -400,6 +454,12 @@ impl Worker {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In a simulation: what happens here.
+    fn simulate(&self, batch: &[Box<dyn Job>], moment: Moment) -> Result<()> {
+        let Some(inline) = &self.inline else { return Ok(()) };
+        batch.iter().try_for_each(|job| inline.reach(job.name(), moment))
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -470,7 +530,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_undone_told_and_survived() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
         let outcomes = in_one_batch(
             &writer,
             vec![
@@ -491,7 +551,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_the_transaction_is_lost_everyone_in_it_is_told() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
         // Ends the transaction as a full disk does.
         let full: Boxed = Box::new(|tx| {
             tx.execute_batch("ROLLBACK")?;
@@ -508,7 +568,7 @@ mod tests {
 
     #[tokio::test]
     async fn kept_webhooks_are_those_that_are_stored() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
         let add = |tx: &Writing<'_>| {
             tx.execute(
                 "INSERT INTO webhook (url, secret, subscriptions, disabled)
@@ -566,7 +626,7 @@ mod tests {
     async fn a_full_disk_is_an_error_that_a_retry_can_cure() {
         let connection = table();
         connection.execute_batch("CREATE TABLE big (b BLOB); PRAGMA max_page_count = 200;").unwrap();
-        let writer = Arc::new(Writer::start(connection, 16, Duration::ZERO).unwrap());
+        let writer = Arc::new(Writer::start(connection, 16, Duration::ZERO, None).unwrap());
         let fill =
             |tx: &Writing<'_>| Ok(tx.execute("INSERT INTO big VALUES (zeroblob(1000000))", []).map(drop)?);
         let full = writer.run(fill).await.unwrap_err();
@@ -577,7 +637,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_carries_out_what_is_queued() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
         let (release, held) = std_mpsc::channel::<()>();
         let mut hold = Box::pin(writer.run(move |_| {
             held.recv().unwrap();
