@@ -40,7 +40,8 @@ pub struct Room {
 }
 
 impl Pace {
-    /// How many requests may be started at `now`, with `in_flight` under way.
+    /// How many requests may be started at `now`, with `in_flight` under way, of which `granted` are about to be
+    /// started.
     ///
     /// - `cap`: in flight at most, at full speed;
     /// - `rate_limit`: requests per second, on average; up to a tenth of them at once.
@@ -49,7 +50,7 @@ impl Pace {
         health: &Health,
         cap: u32,
         rate_limit: Option<u32>,
-        in_flight: u32,
+        (in_flight, granted): (u32, u32),
         now: Timestamp,
     ) -> Room {
         let free = match &health.disabled {
@@ -66,7 +67,7 @@ impl Pace {
         };
         let bucket = self.bucket.get_or_insert_with(|| Bucket::full(rate, now));
         bucket.fill(rate, now);
-        let tokens = bucket.whole();
+        let tokens = bucket.whole().saturating_sub(granted);
         let more_at = (tokens < free).then(|| bucket.next_token(rate));
         Room { requests: free.min(tokens), more_at }
     }
@@ -156,7 +157,7 @@ mod tests {
     }
 
     fn requests(pace: &mut Pace, health: &Health, in_flight: u32) -> u32 {
-        pace.room(health, CAP, None, in_flight, at(0)).requests
+        pace.room(health, CAP, None, (in_flight, 0), at(0)).requests
     }
 
     #[test]
@@ -175,7 +176,7 @@ mod tests {
     fn a_disabled_endpoint_gets_nothing_and_then_one_at_a_time() {
         let mut pace = Pace::default();
         let room =
-            |pace: &mut Pace, until, in_flight| pace.room(&disabled(until), CAP, None, in_flight, at(0));
+            |pace: &mut Pace, until, in_flight| pace.room(&disabled(until), CAP, None, (in_flight, 0), at(0));
         assert_eq!(room(&mut pace, None, 0), Room { requests: 0, more_at: None });
         assert_eq!(room(&mut pace, Some(at(1)), 0), Room { requests: 0, more_at: Some(at(1)) });
         assert_eq!(room(&mut pace, Some(at(0)), 0), Room { requests: 1, more_at: None });
@@ -215,12 +216,12 @@ mod tests {
         let mut starts = Vec::new();
         let mut now = at(0);
         while starts.len() < 6 {
-            let room = pace.room(&healthy, CAP, Some(5), 0, now);
+            let room = pace.room(&healthy, CAP, Some(5), (0, 0), now);
             (0..room.requests).for_each(|_| {
                 starts.push(now.as_millis() - at(0).as_millis());
                 pace.started();
             });
-            now = pace.room(&healthy, CAP, Some(5), 0, now).more_at.unwrap();
+            now = pace.room(&healthy, CAP, Some(5), (0, 0), now).more_at.unwrap();
         }
         assert_eq!(starts, [0, 200, 400, 600, 800, 1000]);
     }
@@ -234,12 +235,12 @@ mod tests {
             let (mut pace, mut now, mut sent) = (Pace::default(), at(0), 0u32);
             for step in steps {
                 now = now.plus_micros(step);
-                let room = pace.room(&Health::default(), u32::MAX, Some(rate), 0, now);
+                let room = pace.room(&Health::default(), u32::MAX, Some(rate), (0, 0), now);
                 (0..room.requests).for_each(|_| pace.started());
                 sent += room.requests;
-                let more_at = pace.room(&Health::default(), u32::MAX, Some(rate), 0, now).more_at.unwrap();
+                let more_at = pace.room(&Health::default(), u32::MAX, Some(rate), (0, 0), now).more_at.unwrap();
                 prop_assert!(more_at > now);
-                prop_assert!(pace.clone().room(&Health::default(), u32::MAX, Some(rate), 0, more_at).requests >= 1);
+                prop_assert!(pace.clone().room(&Health::default(), u32::MAX, Some(rate), (0, 0), more_at).requests >= 1);
             }
             let allowed = now.since(at(0)).as_secs_f64() * f64::from(rate) + f64::from(rate.div_ceil(10));
             prop_assert!(f64::from(sent) <= allowed + 0.001, "{sent} of {allowed}");

@@ -1,10 +1,12 @@
 //! Claims what is due and starts attempts.
 //!
-//! One loop; it wakes when the database says that something is due, when there is room
-//! again, when the moment comes at which something falls due, and every few seconds in case that the clock was set. The database hands out only the oldest unsettled delivery of each
-//! webhook and subject, so order is its to keep; which endpoint gets how much is decided by `lanes`.
+//! One loop; it wakes when the database says that something is due, when there is room again, when the moment
+//! comes at which something falls due, and every few seconds in case that the clock was set. The database hands
+//! out only the oldest unsettled delivery of each webhook and subject, so order is its to keep; which endpoint
+//! gets how much is decided by `lanes` and `health`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mediahooks_database::{Database, DatabaseError, Room};
@@ -164,8 +166,12 @@ impl<T: Transport> Dispatcher<T> {
     /// How many more deliveries of each webhook may be claimed.
     fn room(&self, claimed_max: u32, now: Timestamp) -> impl Fn(&Arc<Webhook>, u32) -> Room + Send + 'static {
         let endpoints = self.endpoints.clone();
+        // Claimed before this claim: one that has several turns is granted more than its requests say.
+        let before = Mutex::new(HashMap::new());
         move |webhook, claimed| {
-            let room = endpoints.room(webhook, claimed, now);
+            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            let granted = claimed.saturating_sub(*before.entry(webhook.id).or_insert(claimed));
+            let room = endpoints.room(webhook, (claimed, granted), now);
             // As many as are left for all others.
             let more = room.requests.min(claimed_max.saturating_sub(claimed));
             Room { more, at: room.more_at }

@@ -65,8 +65,9 @@ impl Endpoints {
         }
     }
 
-    /// How many more deliveries of a webhook may be claimed, as it is in the database now.
-    pub(crate) fn room(&self, webhook: &Arc<Webhook>, claimed: u32, now: Timestamp) -> Room {
+    /// How many more deliveries of a webhook may be claimed, as it is in the database now; `claimed` are, of which
+    /// the second number by the same claim.
+    pub(crate) fn room(&self, webhook: &Arc<Webhook>, claimed: (u32, u32), now: Timestamp) -> Room {
         let mut known = self.known();
         let endpoint = known.entry(webhook.id).or_default();
         endpoint.look(webhook);
