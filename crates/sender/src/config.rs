@@ -21,6 +21,8 @@ pub struct SenderConfig {
     pub retry: RetryPolicy,
     /// When to leave an endpoint alone that keeps failing.
     pub health: HealthPolicy,
+    /// What was not delivered so long after its event is given up; default 30 days.
+    pub hold_for: Duration,
     /// Which addresses may be reached.
     pub targets: TargetPolicy,
     /// Through what all connections are made; default none. Then the proxy resolves names, and it is the proxy
@@ -57,6 +59,7 @@ impl SenderConfig {
         Self {
             retry: RetryPolicy::default(),
             health: HealthPolicy::default(),
+            hold_for: Duration::from_secs(30 * 24 * 3600),
             targets: TargetPolicy::default(),
             proxy: None,
             lookup: Lookup::system(),

@@ -17,6 +17,7 @@
 //! - [`resolver`]: the outbound guard between a host and a connection;
 //! - `failure`: why there was no response;
 //! - `health`: what is known of each endpoint, and how much it may be sent;
+//! - `expire`: gives up what was held for too long;
 //! - `settle`: decides what follows attempts and writes both down;
 //! - `telemetry`: counts them;
 //! - [`surroundings`] and [`transport`]: time, dice and network, which tests replace.
@@ -28,6 +29,7 @@ mod dispatcher;
 pub mod downloads;
 mod endpoint;
 mod exchange;
+mod expire;
 mod failure;
 mod health;
 mod keys;
@@ -118,7 +120,11 @@ impl<T: Transport> Sender<T> {
         let downloads = config.downloads.clone();
         let attempter = Attempter { transport, clock, keys: Mutex::default(), downloads, lanes, finished };
         let dispatcher = Dispatcher::new(database.clone(), &config, endpoints, attempter);
-        tokio::join!(dispatcher.run(shutdown), settler.run());
+        let sending = async { tokio::join!(dispatcher.run(shutdown), settler.run()) };
+        tokio::select! {
+            _ = sending => {}
+            () = expire::run(&database, clock, config.hold_for) => {}
+        }
         // After a failure here the leases run out by themselves.
         if let Err(error) = database.release_leases(&config.owner).await {
             tracing::debug!(%error, "leases were not given up at shutdown");

@@ -13,6 +13,11 @@ pub fn describe_metrics() {
         Unit::Count,
         "Requests made to deliver webhooks, by webhook and outcome: delivered, retry, exhausted or gone."
     );
+    describe_counter!(
+        "mediahooks_deliveries_expired_total",
+        Unit::Count,
+        "Deliveries given up because they were held for too long."
+    );
     describe_histogram!(
         "mediahooks_attempt_duration_seconds",
         Unit::Seconds,
@@ -23,6 +28,11 @@ pub fn describe_metrics() {
         Unit::Seconds,
         "From an event to the beginning of its first attempt, the wait behind earlier events of its subject included."
     );
+}
+
+/// Counts deliveries that were given up because they were held for too long.
+pub(crate) fn expired(count: u64) {
+    counter!("mediahooks_deliveries_expired_total").increment(count);
 }
 
 /// Counts an attempt that is over.

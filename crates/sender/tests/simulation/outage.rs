@@ -183,7 +183,7 @@ async fn enabling_or_moving_a_webhook_drains_it_at_once() {
         }
         assert_eq!(disabled(&life, webhook).await.unwrap().until, None);
         world.behave(|_, _| Reply::Accept);
-        tokio::time::sleep(100 * HOUR).await;
+        tokio::time::sleep(5 * HOUR).await;
         assert_eq!(world.state().accepted, 0, "nobody asked for it");
         let stored = life.database.webhook(webhook).await.unwrap().unwrap();
         let url = if moves { "https://other.example/".into() } else { stored.url.clone() };
@@ -193,4 +193,26 @@ async fn enabling_or_moving_a_webhook_drains_it_at_once() {
         assert!(world.now().since(begin) < Duration::from_secs(5), "{:?}", world.now().since(begin));
         life.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_for_too_long_is_given_up_and_says_so() {
+    let world = World::seeded(seed(), |_, _| Reply::NoName);
+    let mut house = House::new(world.clone());
+    house.config.hold_for = 30 * HOUR;
+    let life = house.live_on().await;
+    let webhook = life.webhook("endpoint").await;
+    emit_each(&life, &world, webhook, 0..3).await;
+    tokio::time::sleep(10 * HOUR).await;
+    emit_each(&life, &world, webhook, 3..4).await;
+    tokio::time::sleep(19 * HOUR).await;
+    let states = async || {
+        let log = life.database.deliveries(webhook, None, 10).await.unwrap();
+        log.iter().rev().map(|delivery| delivery.state).collect::<Vec<_>>()
+    };
+    assert_eq!(states().await, [DeliveryState::Pending; 4]);
+    tokio::time::sleep(2 * HOUR).await;
+    let expired = DeliveryState::Expired;
+    assert_eq!(states().await, [expired, expired, expired, DeliveryState::Pending]);
+    life.die().await;
 }

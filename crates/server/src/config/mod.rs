@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mediahooks_delivery::{RetryPolicy, TargetPolicy};
+use mediahooks_delivery::{HealthPolicy, RetryPolicy, TargetPolicy};
 use mediahooks_ingest::rtmp::RtmpSettings;
 use mediahooks_model::Limits;
 use mediahooks_recorder::{DiskLimits, RecorderSettings, Room};
@@ -69,6 +69,16 @@ pub struct Settings {
     pub webhook_proxy: Option<Proxy>,
     /// The delay before each attempt of a delivery.
     pub webhook_retry_schedule: RetryPolicy,
+    /// An endpoint is suspended once so many attempts in a row have failed,
+    pub webhook_suspend_after_failures: u32,
+    /// and it has accepted nothing for so long.
+    pub webhook_suspend_after: Span,
+    /// Its first suspension; each failed probe doubles it,
+    pub webhook_suspension: Span,
+    /// up to this.
+    pub webhook_suspension_max: Span,
+    /// What was not delivered so long after its event is given up.
+    pub webhook_hold_for: Span,
     /// The whole of one attempt, from name resolution to the last byte of the answer.
     pub webhook_timeout: Span,
     /// Attempts in flight to one webhook.
@@ -125,6 +135,11 @@ impl Default for Settings {
             webhook_allow: Vec::new(),
             webhook_proxy: None,
             webhook_retry_schedule: RetryPolicy::default(),
+            webhook_suspend_after_failures: sender.health.failures,
+            webhook_suspend_after: Span(sender.health.failing_for),
+            webhook_suspension: Span(sender.health.suspension),
+            webhook_suspension_max: Span(sender.health.suspension_max),
+            webhook_hold_for: Span(sender.hold_for),
             webhook_timeout: Span(sender.deadline),
             webhook_in_flight_per_webhook: sender.per_webhook,
             webhook_in_flight_max: sender.total,
@@ -175,6 +190,13 @@ impl Settings {
         let defaults = SenderConfig::new(SENDER);
         SenderConfig {
             retry: self.webhook_retry_schedule.clone(),
+            health: HealthPolicy {
+                failures: self.webhook_suspend_after_failures,
+                failing_for: self.webhook_suspend_after.0,
+                suspension: self.webhook_suspension.0,
+                suspension_max: self.webhook_suspension_max.0,
+            },
+            hold_for: self.webhook_hold_for.0,
             targets: TargetPolicy::new(self.webhook_allow.clone()),
             proxy: self.webhook_proxy.clone(),
             deadline: self.webhook_timeout.0,
