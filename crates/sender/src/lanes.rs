@@ -25,6 +25,8 @@ pub(crate) struct Lanes {
     per_webhook: u32,
     total: u32,
     in_flight: u32,
+    /// Started and not recorded: what a crash would have sent again. Never more than `total`.
+    unrecorded: u32,
     /// Claimed and not recorded, with the number of the attempt.
     held: HashMap<DeliveryId, u32>,
     lanes: HashMap<WebhookId, Lane>,
@@ -55,6 +57,7 @@ impl Lanes {
             per_webhook,
             total,
             in_flight: 0,
+            unrecorded: 0,
             held: HashMap::new(),
             lanes: HashMap::new(),
             queue: VecDeque::new(),
@@ -87,7 +90,7 @@ impl Lanes {
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<ClaimedDelivery> {
         for _ in 0..self.queue.len() {
             let free = self.total.saturating_sub(self.in_flight);
-            if free == 0 {
+            if self.is_full() {
                 break;
             }
             let webhook = self.queue.pop_front()?;
@@ -101,6 +104,7 @@ impl Lanes {
             if started.is_some() {
                 lane.in_flight += 1;
                 self.in_flight += 1;
+                self.unrecorded += 1;
             }
             self.enqueue(webhook);
             if let Some(Waiting { delivery, .. }) = started {
@@ -122,11 +126,18 @@ impl Lanes {
 
     /// Whether somebody waits for a slot while there are some.
     pub(crate) fn may_have_next(&self) -> bool {
-        !self.queue.is_empty() && self.in_flight < self.total
+        !self.queue.is_empty() && !self.is_full()
     }
 
-    /// The record of an attempt is written, or is certain not to be.
+    /// Whether nothing may be started. What is answered and not on record counts too, so that neither a crash nor
+    /// a disk that fails has more sent again than may be in flight.
+    fn is_full(&self) -> bool {
+        self.in_flight.max(self.unrecorded) >= self.total
+    }
+
+    /// The record of an attempt is written, or is certain not to be. This may be told before its end.
     pub(crate) fn recorded(&mut self, delivery: DeliveryId, attempt: u32) {
+        self.unrecorded = self.unrecorded.saturating_sub(1);
         if self.held.get(&delivery) == Some(&attempt) {
             self.held.remove(&delivery);
         }
@@ -207,7 +218,7 @@ impl SharedLanes {
     /// The records of attempts are written, or are certain not to be.
     pub(crate) fn recorded(&self, attempts: impl Iterator<Item = (DeliveryId, u32)>) {
         let mut lanes = self.lock();
-        let was_full = lanes.room() == 0;
+        let was_full = lanes.room() == 0 || lanes.is_full();
         attempts.for_each(|(delivery, attempt)| lanes.recorded(delivery, attempt));
         if was_full {
             self.changed.notify_one();
@@ -274,10 +285,23 @@ mod tests {
         let mut in_flight = VecDeque::from([1, 1, 2]);
         for _ in 0..12 {
             let ended = in_flight.pop_front().unwrap();
+            // Which one it was does not matter here.
+            lanes.recorded(DeliveryId(-1), 1);
             in_flight.push_back(lanes.ended(WebhookId(ended), NOW).unwrap().webhook.id.0);
         }
         in_flight.make_contiguous().sort_unstable();
         assert_eq!(in_flight, [1, 2, 3], "each has one of three slots");
+    }
+
+    #[test]
+    fn what_is_answered_takes_a_slot_until_it_is_on_record() {
+        let mut lanes = Lanes::new(2, 3);
+        assert_eq!(owe(&mut lanes, 1, 9), [1, 1]);
+        assert!(lanes.ended(WebhookId(1), NOW).is_some());
+        assert!(lanes.ended(WebhookId(1), NOW).is_none(), "three are not on record");
+        assert!(!lanes.may_have_next());
+        lanes.recorded(DeliveryId(0), 1);
+        assert!(lanes.may_have_next() && lanes.next(NOW).is_some());
     }
 
     #[test]
@@ -344,6 +368,7 @@ mod tests {
                 }
                 let ended = in_flight.swap_remove(end % in_flight.len());
                 in_flight.extend(lanes.ended(WebhookId(ended), NOW).map(|next| next.webhook.id.0));
+                lanes.recorded(DeliveryId(-1), 1);
                 in_flight.extend(std::iter::from_fn(|| lanes.next(NOW)).map(|next| next.webhook.id.0));
                 let waiting = lanes.lanes.values().any(|lane| !lane.waiting.is_empty());
                 prop_assert!(!in_flight.is_empty() || !waiting);

@@ -1,6 +1,7 @@
 //! Outages heal themselves: an endpoint that is down for days is suspended, probed, and gets everything
 //! afterwards, in order and paced, with nobody doing anything.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use mediahooks_database::{DeliveryState, Fate};
@@ -92,6 +93,19 @@ async fn an_endpoint_that_is_down_for_72_hours_gets_everything_afterwards_withou
     life.stop().await;
 }
 
+async fn change(
+    life: &Life,
+    webhook: WebhookId,
+    now: Timestamp,
+    change: impl FnOnce(&mut Webhook) + Send + 'static,
+) {
+    let change = |webhook: &mut Webhook| {
+        change(webhook);
+        Ok::<_, Infallible>(())
+    };
+    life.database.update_webhook(webhook, false, now, change).await.unwrap().unwrap();
+}
+
 /// Events that one event each of `subjects` is, all at once.
 async fn emit_each(life: &Life, world: &World, webhook: WebhookId, subjects: std::ops::Range<usize>) {
     let now = world.now();
@@ -129,8 +143,7 @@ async fn a_backlog_drains_slowly_at_first_and_within_the_rate_limit() {
     let house = House::new(world.clone());
     let life = house.live_on().await;
     let webhook = life.webhook("endpoint").await;
-    let stored = life.database.webhook(webhook).await.unwrap().unwrap();
-    life.database.replace_webhook(Webhook { rate_limit: Some(20), ..stored }, world.now()).await.unwrap();
+    change(&life, webhook, world.now(), |webhook| webhook.rate_limit = Some(20)).await;
     emit_each(&life, &world, webhook, 0..300).await;
     while disabled(&life, webhook).await.is_none() {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -185,10 +198,14 @@ async fn enabling_or_moving_a_webhook_drains_it_at_once() {
         world.behave(|_, _| Reply::Accept);
         tokio::time::sleep(5 * HOUR).await;
         assert_eq!(world.state().accepted, 0, "nobody asked for it");
-        let stored = life.database.webhook(webhook).await.unwrap().unwrap();
-        let url = if moves { "https://other.example/".into() } else { stored.url.clone() };
         let begin = world.now();
-        life.database.replace_webhook(Webhook { url, disabled: None, ..stored }, begin).await.unwrap();
+        let renew = move |webhook: &mut Webhook| {
+            webhook.disabled = None;
+            if moves {
+                webhook.url = "https://other.example/".into();
+            }
+        };
+        change(&life, webhook, begin, renew).await;
         until(&world, Duration::from_secs(1), || world.is_all_accepted(1)).await;
         assert!(world.now().since(begin) < Duration::from_secs(5), "{:?}", world.now().since(begin));
         life.stop().await;
