@@ -8,7 +8,9 @@ use mediahooks_database::{
     Asset, AssetChange, Change, Database, DatabaseError, Delivery, DeliveryState, Fate, Inline, Moment,
     NewAsset, Step,
 };
-use mediahooks_model::{AssetInput, AssetState, AssetType, FeedId, MediaAssetId, WebhookId};
+use mediahooks_model::{
+    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, WebhookId,
+};
 use mediahooks_sender::SenderConfig;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -63,7 +65,10 @@ fn new_asset(id: MediaAssetId, world: &World) -> Change {
         expiration: None,
         media_distribution_id: None,
         custom_path: None,
-        recipe: None,
+        request: None,
+        gaps: GapMode::default(),
+        cut: CutMode::default(),
+        recipe: Vec::new(),
     };
     Change::CreateAsset(Box::new(NewAsset { asset }))
 }
