@@ -600,7 +600,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_claimed_in_a_lost_transaction_can_be_claimed_again() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO).unwrap());
+        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
         let lease = |tx: &Writing<'_>| {
             let webhook = WebhookId(1);
             tx.queue().look(webhook, Timestamp::EPOCH);
