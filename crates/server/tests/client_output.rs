@@ -54,6 +54,23 @@ async fn webhooks() {
         &["webhook", "add", &receiver.url(), "--media", "--filter", "^stage"],
         &["webhook", "add", "https://example.com/hooks"],
         &["webhook", "list"],
+        &[
+            "webhook",
+            "update",
+            "2",
+            "--event",
+            "media.completed",
+            "--token",
+            "1",
+            "--header",
+            "X-Tenant: north",
+            "--rate-limit",
+            "20",
+            "--include-download",
+        ],
+        &["webhook", "update", "2", "--all-events", "--any-token", "--no-headers", "--no-feeds"],
+        &["webhook", "rotate-secret", "2"],
+        &["webhook", "expire-secret", "2"],
         &["webhook", "deliveries", "2"],
         &["webhook", "test", "1", "--media", "--stream", "stage"],
     ] {
@@ -66,6 +83,9 @@ async fn webhooks() {
     })
     .await;
     text.push_str(&format!("$ mediahooks {}\n{settled}\n", command.join(" ")));
+    let details = client(&server, &["webhook", "deliveries", "1", "--since", "1h", "--attempts"]).await;
+    assert!(details.contains("attempt 1 at") && details.contains("first byte"), "{details}");
+    assert!(details.contains("> POST /") && details.contains("the last attempt failed"), "{details}");
     for command in [&["webhook", "enable", "1"][..], &["webhook", "delete", "2"]] {
         text.push_str(&format!("$ mediahooks {}\n{}\n", command.join(" "), client(&server, command).await));
     }

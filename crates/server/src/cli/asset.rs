@@ -10,6 +10,7 @@ use mediahooks_receiver::{Download, Metadata, safe_file_name};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::deliveries::{self, LogArgs};
 use super::remote::RemoteArgs;
 use super::rest::{Rest, read};
 use crate::output::failure::Failure;
@@ -33,6 +34,16 @@ enum AssetCommand {
     Show {
         /// Its id.
         id: String,
+    },
+    /// Show where its events went, newest first.
+    Deliveries {
+        /// Its id.
+        id: String,
+        /// Only to this webhook.
+        #[arg(long, value_name = "ID")]
+        webhook: Option<i64>,
+        #[command(flatten)]
+        log: LogArgs,
     },
     /// Delete assets for ever.
     Delete {
@@ -208,6 +219,11 @@ pub async fn run(args: AssetArgs) -> anyhow::Result<()> {
         AssetCommand::Show { id } => {
             let asset = rest.get(&path(id)?, &[]).await?;
             args.remote.show(&asset, |asset| Ok(details(&read(asset)?)))
+        }
+        AssetCommand::Deliveries { id, webhook, log } => {
+            let mut of = vec![("asset", id.clone())];
+            of.extend(webhook.map(|webhook| ("webhookId", webhook.to_string())));
+            deliveries::show(&rest, &args.remote, "/api/deliveries", of, log).await
         }
         AssetCommand::Delete { ids } => delete(&rest, &args.remote, ids).await,
         AssetCommand::Download { id, output } => download(&rest, &args.remote, id, output.as_deref()).await,

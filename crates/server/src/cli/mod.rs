@@ -4,6 +4,8 @@ mod account;
 mod asset;
 mod check;
 mod clip;
+mod deliveries;
+mod members;
 mod remote;
 pub mod rest;
 mod token;

@@ -1,14 +1,17 @@
 //! `mediahooks webhook`: whom to tell.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use mediahooks_model::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::deliveries::{self, LogArgs};
+use super::members::{ClearArgs, MemberArgs};
 use super::remote::RemoteArgs;
 use super::rest::{Rest, read};
+use super::usage_error;
 use crate::output::{human, table};
 
 /// Webhooks are read in pages of this size, the largest that servers give.
@@ -31,9 +34,36 @@ enum WebhookCommand {
         url: String,
         #[command(flatten)]
         kinds: Kinds,
-        /// Only about streams whose name this regular expression is found in.
-        #[arg(long, value_name = "REGEX")]
-        filter: Option<String>,
+        #[command(flatten)]
+        members: Box<MemberArgs>,
+    },
+    /// Change a webhook. What is not named stays as it is, what it is owed already stays owed.
+    Update {
+        /// Its number.
+        id: i64,
+        /// Where to send from now on; lifts a disable.
+        #[arg(long)]
+        url: Option<String>,
+        #[command(flatten)]
+        types: Types,
+        #[command(flatten)]
+        members: Box<MemberArgs>,
+        #[command(flatten)]
+        clear: ClearArgs,
+    },
+    /// Give it a new signing secret. The old one signs beside it for a while, a day unless the server was told
+    /// otherwise.
+    RotateSecret {
+        /// Its number.
+        id: i64,
+        /// The old secret signs nothing any more, from now on.
+        #[arg(long)]
+        expire_old: bool,
+    },
+    /// End the time in which the secret before the newest one still signs.
+    ExpireSecret {
+        /// Its number.
+        id: i64,
     },
     /// List all webhooks.
     List,
@@ -61,14 +91,13 @@ enum WebhookCommand {
     Deliveries {
         /// Its number.
         id: i64,
-        /// How many to show at most.
-        #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=100))]
-        limit: u32,
-        /// Go on from here: the cursor that the page before ended with.
-        #[arg(long, value_name = "CURSOR")]
-        before: Option<i64>,
+        /// Only of this asset.
+        #[arg(long, value_name = "ID")]
+        asset: Option<String>,
+        #[command(flatten)]
+        log: LogArgs,
     },
-    /// Send to it again at once, if it was disabled.
+    /// Send what it is owed at once, also if it was disabled.
     Enable {
         /// Its number.
         id: i64,
@@ -83,6 +112,30 @@ struct Kinds {
     /// Live feeds: started, ended.
     #[arg(long)]
     feeds: bool,
+}
+
+#[derive(Debug, Args)]
+struct Types {
+    /// Tell of recordings and clips.
+    #[arg(long, overrides_with = "no_media")]
+    media: bool,
+    /// Do not.
+    #[arg(long)]
+    no_media: bool,
+    /// Tell of live feeds.
+    #[arg(long, overrides_with = "no_feeds")]
+    feeds: bool,
+    /// Do not.
+    #[arg(long)]
+    no_feeds: bool,
+}
+
+impl Types {
+    fn body(&self) -> Map<String, Value> {
+        let flags = [("isMediaHooks", self.media, self.no_media), ("isFeedHooks", self.feeds, self.no_feeds)];
+        let given = flags.into_iter().filter(|(_, wanted, unwanted)| *wanted || *unwanted);
+        given.map(|(name, wanted, _)| (name.to_owned(), wanted.into())).collect()
+    }
 }
 
 impl Kinds {
@@ -106,7 +159,23 @@ struct Webhook {
     #[serde(default)]
     is_media_hooks: bool,
     #[serde(default)]
+    previous_secret_expires_on: Option<Timestamp>,
+    #[serde(default)]
     filter: Option<String>,
+    #[serde(default)]
+    events: Vec<String>,
+    #[serde(default)]
+    token_ids: Vec<i64>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    rate_limit: Option<u32>,
+    #[serde(default)]
+    include_download: bool,
+    #[serde(default)]
+    client_certificate: Option<String>,
+    #[serde(default)]
+    ca_certificate: Option<String>,
     #[serde(default)]
     disabled: Option<Disabled>,
 }
@@ -119,53 +188,36 @@ struct Disabled {
     reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Deliveries {
-    data: Vec<Delivery>,
-    pagination: Pagination,
-}
-
-#[derive(Deserialize)]
-struct Pagination {
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Delivery {
-    event: String,
-    subject: String,
-    timestamp: Timestamp,
-    state: String,
-    #[serde(default)]
-    next_attempt: Option<Timestamp>,
-    #[serde(default)]
-    attempts: Vec<Attempt>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Attempt {
-    duration_ms: f64,
-    #[serde(default)]
-    status: Option<u16>,
-    #[serde(default)]
-    error: Option<String>,
-}
-
 /// Does what was asked.
 pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
     let rest = args.remote.rest()?;
     let remote = &args.remote;
     match args.command {
-        WebhookCommand::Add { url, ref kinds, filter } => {
-            let mut body = json!({"url": url, "isFeedHooks": kinds.feeds(), "isMediaHooks": kinds.media()});
-            if let Some(filter) = filter {
-                body["filter"] = filter.into();
-            }
-            let made = rest.post("/api/webhooks", &body).await?;
+        WebhookCommand::Add { url, ref kinds, ref members } => {
+            let mut body = members.body()?;
+            let types = [("isMediaHooks", kinds.media()), ("isFeedHooks", kinds.feeds())];
+            body.extend(types.map(|(name, wanted)| (name.to_owned(), wanted.into())));
+            body.insert("url".to_owned(), url.into());
+            let made = rest.post("/api/webhooks", &body.into()).await?;
             remote.show(&made, |made| Ok(details(&read(made)?)))
+        }
+        WebhookCommand::Update { id, url, ref types, ref members, ref clear } => {
+            let mut body = members.body()?;
+            body.extend(types.body());
+            body.extend(clear.body());
+            body.extend(url.map(|url| ("url".to_owned(), url.into())));
+            if body.is_empty() {
+                usage_error(
+                    "nothing was given to change: `mediahooks webhook update --help` lists what can be",
+                );
+            }
+            change(&rest, remote, id, body.into()).await
+        }
+        WebhookCommand::RotateSecret { id, expire_old } => {
+            change(&rest, remote, id, json!({"refreshSecret": true, "expireOldSecret": expire_old})).await
+        }
+        WebhookCommand::ExpireSecret { id } => {
+            change(&rest, remote, id, json!({"expireOldSecret": true})).await
         }
         WebhookCommand::List => {
             let all = list(&rest).await?;
@@ -180,17 +232,17 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
             remote.show(&answer, |_| Ok(format!("Webhook {id} is deleted.\n")))
         }
         WebhookCommand::Test { id, ref kinds, stream } => test(&rest, remote, id, kinds, stream).await,
-        WebhookCommand::Deliveries { id, limit, before } => {
-            let mut query = vec![("limit", limit.to_string())];
-            query.extend(before.map(|cursor| ("before", cursor.to_string())));
-            let page = rest.get(&format!("/api/webhooks/{id}/deliveries"), &query).await?;
-            remote.show(&page, |page| Ok(deliveries(&read(page)?)))
+        WebhookCommand::Deliveries { id, asset, ref log } => {
+            let of = asset.map(|asset| ("asset", asset)).into_iter().collect();
+            deliveries::show(&rest, remote, &format!("/api/webhooks/{id}/deliveries"), of, log).await
         }
-        WebhookCommand::Enable { id } => {
-            let webhook = rest.put(&format!("/api/webhooks/{id}"), &json!({"reEnable": true})).await?;
-            remote.show(&webhook, |webhook| Ok(details(&read(webhook)?)))
-        }
+        WebhookCommand::Enable { id } => change(&rest, remote, id, json!({"reEnable": true})).await,
     }
+}
+
+async fn change(rest: &Rest, remote: &RemoteArgs, id: i64, body: Value) -> anyhow::Result<()> {
+    let webhook = rest.put(&format!("/api/webhooks/{id}"), &body).await?;
+    remote.show(&webhook, |webhook| Ok(details(&read(webhook)?)))
 }
 
 async fn list(rest: &Rest) -> anyhow::Result<Value> {
@@ -259,13 +311,35 @@ fn details(webhook: &Webhook) -> String {
         ("Events", webhook.events()),
     ];
     rows.extend(webhook.filter.as_deref().map(|filter| ("Filter", table::cell(filter))));
+    if !webhook.token_ids.is_empty() {
+        let tokens: Vec<String> = webhook.token_ids.iter().map(ToString::to_string).collect();
+        rows.push(("Tokens", tokens.join(", ")));
+    }
+    rows.extend(
+        webhook.headers.iter().map(|(name, value)| ("Header", table::cell(&format!("{name}: {value}")))),
+    );
+    rows.extend(webhook.rate_limit.map(|limit| ("At most", format!("{limit} requests a second"))));
+    if webhook.include_download {
+        rows.push(("Download", "a fresh link in media.completed".to_owned()));
+    }
+    if webhook.client_certificate.is_some() {
+        rows.push(("Client", "shows a certificate".to_owned()));
+    }
+    if webhook.ca_certificate.is_some() {
+        rows.push(("CA", "trusts authorities of its own".to_owned()));
+    }
     rows.push(("State", webhook.state()));
     rows.push(("Secret", table::cell(&webhook.secret)));
+    let previous = webhook.previous_secret_expires_on;
+    rows.extend(previous.map(|end| ("Old secret", format!("signs too until {}", human::moment(end)))));
     table::text(&table::facts(rows))
 }
 
 impl Webhook {
     fn events(&self) -> String {
+        if !self.events.is_empty() {
+            return table::cell(&self.events.join(", "));
+        }
         let kinds = [(self.is_media_hooks, "media"), (self.is_feed_hooks, "feeds")];
         let wanted: Vec<&str> = kinds.iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| *kind).collect();
         wanted.join(", ")
@@ -276,42 +350,5 @@ impl Webhook {
         let until = disabled.until.map(|end| format!(" until {}", human::moment(end))).unwrap_or_default();
         let why = disabled.reason.as_deref().map(|why| format!(": {}", table::cell(why))).unwrap_or_default();
         format!("disabled{until}{why}")
-    }
-}
-
-fn deliveries(page: &Deliveries) -> String {
-    if page.data.is_empty() {
-        return "Nothing was sent to it.\n".to_owned();
-    }
-    let mut rows = table::new(&["time", "event", "subject", "state", "attempts", "last attempt"]);
-    for delivery in &page.data {
-        rows.add_row([
-            human::moment(delivery.timestamp),
-            table::cell(&delivery.event),
-            table::cell(&delivery.subject),
-            delivery.state(),
-            delivery.attempts.len().to_string(),
-            delivery.attempts.last().map(Attempt::words).unwrap_or_default(),
-        ]);
-    }
-    let more = page.pagination.cursor.as_deref();
-    let more = more.map(|cursor| format!("Older ones: --before {}\n", table::cell(cursor)));
-    table::text(&rows) + &more.unwrap_or_default()
-}
-
-impl Delivery {
-    fn state(&self) -> String {
-        let due = self.next_attempt.filter(|_| self.state == "pending" && !self.attempts.is_empty());
-        let due = due.map(|at| format!(", again {}", human::moment(at))).unwrap_or_default();
-        format!("{}{due}", table::cell(&self.state))
-    }
-}
-
-impl Attempt {
-    fn words(&self) -> String {
-        let span = Duration::try_from_secs_f64(self.duration_ms / 1000.0).unwrap_or_default();
-        let status = self.status.map(|status| format!("HTTP {status}, ")).unwrap_or_default();
-        let error = self.error.as_deref().map(|error| format!(": {}", table::cell(error)));
-        format!("{status}{}{}", human::duration(span), error.unwrap_or_default())
     }
 }

@@ -58,6 +58,16 @@ pub fn parse_moment(text: &str) -> Result<Timestamp, String> {
     parse_moment_in(text, &jiff::ZonedDateTime::now())
 }
 
+/// Reads a moment as [`parse_moment`] does, or how long ago it is: `90s`, `2h`, `3d`.
+///
+/// The error says how to write it.
+pub fn parse_past(text: &str) -> Result<Timestamp, String> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(ago) => Ok(now().minus(ago)),
+        Err(_) => parse_moment(text).map_err(|how| format!("{how}, or how long ago as 90s, 2h or 3d")),
+    }
+}
+
 fn parse_moment_in(text: &str, now: &jiff::ZonedDateTime) -> Result<Timestamp, String> {
     let text = text.trim();
     if let Ok(moment) = text.parse::<Timestamp>() {
