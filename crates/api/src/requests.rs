@@ -186,6 +186,20 @@ bodies! {
         re_enable: Option<bool>,
     }
 
+    /// Asks for events to be sent to a webhook once more.
+    NewReplay {
+        /// Events that happened then or later,
+        #[schema(required, value_type = String, format = DateTime)]
+        since: Option<Timestamp>,
+        /// and before this; default: now.
+        #[schema(value_type = Option<String>, format = DateTime)]
+        until: Option<Timestamp>,
+        /// Only of these types or kinds, such as `media` or `media.completed`.
+        types: Option<Vec<String>>,
+        /// Only what the webhook was owed and never accepted; default: all that it wants as it is now.
+        failed_only: Option<bool>,
+    }
+
     /// Asks for a test event.
     WebhookTest {
         /// The stream it is about.

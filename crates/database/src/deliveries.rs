@@ -351,7 +351,7 @@ fn record(tx: &Connection, id: DeliveryId, attempt: &Attempt) -> Result<()> {
 }
 
 /// Makes the next delivery of a webhook and subject due, if there is one.
-fn promote(tx: &Writing<'_>, webhook: WebhookId, subject: &str, now: Timestamp) -> Result<()> {
+pub(crate) fn promote(tx: &Writing<'_>, webhook: WebhookId, subject: &str, now: Timestamp) -> Result<()> {
     let due = tx.first_attempt(now);
     let promoted = tx.prepare_cached(PROMOTE)?.execute(params![Sql(webhook), subject, Sql(due)])?;
     if promoted > 0 {

@@ -22,6 +22,7 @@ mod prune;
 mod queue;
 mod readers;
 mod removal;
+mod replay;
 mod schema;
 mod sql;
 mod steps;
@@ -99,6 +100,8 @@ struct Inner {
     writer: Option<Writer>,
     readers: Readers,
     removal_batch: u32,
+    /// How many replays were begun.
+    replays: watch::Sender<u64>,
     /// Keeps other processes out. Declared last, so that it is let go after the connections.
     _lock: Option<File>,
 }
@@ -127,6 +130,7 @@ impl Database {
                 writer: Some(writer),
                 readers,
                 removal_batch: options.removal_batch.max(1),
+                replays: watch::Sender::default(),
                 _lock: Some(lock),
             }),
         })
@@ -140,7 +144,15 @@ impl Database {
         let Options { readers, removal_batch, .. } = Options::default();
         let readers = Readers::new(path, readers, None);
         schema::check(&readers.open()?)?;
-        Ok(Database { inner: Arc::new(Inner { writer: None, readers, removal_batch, _lock: lock }) })
+        Ok(Database {
+            inner: Arc::new(Inner {
+                writer: None,
+                readers,
+                removal_batch,
+                replays: watch::Sender::default(),
+                _lock: lock,
+            }),
+        })
     }
 
     /// Finishes what was asked for so far, moves the write-ahead log into the database file and ends

@@ -59,7 +59,15 @@ fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
     Ok(tx.last_insert_rowid())
 }
 
-fn owe(tx: &Writing<'_>, webhook: WebhookId, event: i64, subject: &str, now: Timestamp) -> Result<()> {
+/// Owes an event to a webhook: due as soon as the schedule begins, or behind what the webhook is owed for
+/// the same subject already. The delivery is the last row inserted.
+pub(crate) fn owe(
+    tx: &Writing<'_>,
+    webhook: WebhookId,
+    event: i64,
+    subject: &str,
+    now: Timestamp,
+) -> Result<()> {
     let behind = tx.prepare_cached(BEHIND)?.exists(params![Sql(webhook), subject])?;
     let state = if behind { DeliveryState::Waiting } else { DeliveryState::Pending };
     let due = (!behind).then(|| Sql(tx.first_attempt(now)));

@@ -4,17 +4,18 @@
 use rusqlite::Connection;
 
 use crate::{
-    account, assets, deliveries, events, log, outbox, prune, removal, schema, telemetry, timelines, webhooks,
+    account, assets, deliveries, events, log, outbox, prune, removal, replay, schema, telemetry, timelines, webhooks,
 };
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
 /// intermediate result of a statement.
-const GOOD_SCANS: [&str; 6] = [
+const GOOD_SCANS: [&str; 7] = [
     "SCAN CONSTANT ROW",
     "INDEX asset_deleting",
     "INDEX asset_timeline",
     "INDEX delivery_unsettled",
     "INDEX feed_live",
+    "INDEX replay_running",
     "SCAN owed",
 ];
 
@@ -59,6 +60,10 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             webhooks::REMOVED_BUT_OWED,
             outbox::BEHIND,
             events::BEHIND,
+            replay::NEXT,
+            replay::GIVEN_UP,
+            replay::TALLY,
+            replay::RUNNING,
             events::YOUNG,
             timelines::SYNC_SEGMENT,
             timelines::MEAN_BITRATE,

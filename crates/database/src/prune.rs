@@ -38,6 +38,8 @@ pub struct Pruned {
     pub kept_replies: u64,
     /// Deliveries, without their attempts.
     pub deliveries: u64,
+    /// Replays of which nothing is left.
+    pub replays: u64,
     /// Events.
     pub events: u64,
     /// Timelines of ended feeds that have no media.
@@ -59,7 +61,7 @@ pub(crate) struct Rule {
 }
 
 /// In this order: an event goes after its deliveries, a feed after its timelines.
-pub(crate) const RULES: [Rule; 6] = [
+pub(crate) const RULES: [Rule; 7] = [
     Rule {
         find: "SELECT key, 1 FROM kept_reply WHERE created_us < ?1 ORDER BY created_us LIMIT ?2",
         remove: "DELETE FROM kept_reply WHERE key = ?1",
@@ -72,6 +74,15 @@ pub(crate) const RULES: [Rule; 6] = [
         remove: "DELETE FROM delivery WHERE id = ?1 AND state >= 2",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.deliveries,
+    },
+    Rule {
+        find: "SELECT id, 1 FROM replay WHERE ended_us < ?1
+                   AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.replay = replay.id)
+               ORDER BY ended_us LIMIT ?2",
+        remove: "DELETE FROM replay WHERE id = ?1
+                     AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.replay = replay.id)",
+        age: |retention| retention.history,
+        count: |pruned| &mut pruned.replays,
     },
     Rule {
         find: "SELECT seq, 1 FROM event WHERE timestamp_us < ?1

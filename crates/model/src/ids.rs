@@ -117,6 +117,10 @@ number_id! {
     WebhookId
 }
 number_id! {
+    /// A replay's number: events of a time, sent to one webhook once more.
+    ReplayId
+}
+number_id! {
     /// A delivery's number: one event owed to one webhook.
     DeliveryId
 }

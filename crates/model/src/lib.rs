@@ -20,8 +20,8 @@ pub use asset::{AssetInput, AssetState, AssetStatus, AssetType, Refused, Step};
 pub use clip::{CutMode, GapMode};
 pub use event::{Event, EventKind, FeedEvent, MediaEvent};
 pub use ids::{
-    AccountId, ClipRequestId, DeliveryId, EventId, FeedId, MediaAssetId, StreamName, TimelineId, TokenId,
-    WebhookId,
+    AccountId, ClipRequestId, DeliveryId, EventId, FeedId, MediaAssetId, ReplayId, StreamName, TimelineId,
+    TokenId, WebhookId,
 };
 pub use limits::Limits;
 pub use metadata::{Gap, GapReason, Metadata, TrackMetadata};

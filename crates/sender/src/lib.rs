@@ -19,6 +19,7 @@
 //! - `health`: what is known of each endpoint, and how much it may be sent;
 //! - `expire`: gives up what was held for too long;
 //! - `settle`: decides what follows attempts and writes both down;
+//! - `replay`: makes owed what is to be sent once more;
 //! - `telemetry`: counts them;
 //! - [`surroundings`] and [`transport`]: time, dice and network, which tests replace.
 
@@ -35,6 +36,7 @@ mod health;
 mod keys;
 mod lanes;
 mod pool;
+mod replay;
 pub mod resolver;
 mod settle;
 pub mod surroundings;
@@ -120,7 +122,13 @@ impl<T: Transport> Sender<T> {
         let downloads = config.downloads.clone();
         let attempter = Attempter { transport, clock, keys: Mutex::default(), downloads, lanes, finished };
         let dispatcher = Dispatcher::new(database.clone(), &config, endpoints, attempter);
-        let sending = async { tokio::join!(dispatcher.run(shutdown), settler.run()) };
+        let over = shutdown.child_token();
+        let dispatched = async {
+            dispatcher.run(shutdown).await;
+            over.cancel();
+        };
+        let sending =
+            async { tokio::join!(dispatched, settler.run(), replay::run(&database, clock, &over)) };
         tokio::select! {
             _ = sending => {}
             () = expire::run(&database, clock, config.hold_for) => {}

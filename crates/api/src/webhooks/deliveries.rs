@@ -98,8 +98,8 @@ pub struct AttemptView {
 }
 
 impl DeliveryView {
-    /// `webhook`: the one it is owed to, if there still is one.
-    fn new(delivery: Delivery, webhook: Option<&Webhook>, now: Timestamp) -> Self {
+    /// Shows a delivery. `webhook`: the one it is owed to, if there still is one.
+    pub(crate) fn new(delivery: Delivery, webhook: Option<&Webhook>, now: Timestamp) -> Self {
         Self {
             id: delivery.id.0,
             webhook_id: delivery.webhook.0,

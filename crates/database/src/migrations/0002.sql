@@ -99,3 +99,29 @@ ALTER TABLE delivery DROP COLUMN lease_owner;
 
 -- The delivery log of one asset or feed.
 CREATE INDEX event_by_subject ON event (subject);
+
+-- Replays: events of a time that are sent to a webhook once more ---------------------------------
+
+CREATE TABLE replay (
+    id                INTEGER PRIMARY KEY AUTOINCREMENT,
+    webhook           BIGINT NOT NULL,   -- no reference: a removed webhook's replays end by themselves
+    since_us          BIGINT NOT NULL,   -- events of this time or later
+    until_us          BIGINT NOT NULL,   -- and before this one
+    kinds             TEXT NOT NULL,     -- JSON: kinds wanted; empty: all
+    failed_only       SMALLINT NOT NULL, -- 1: only what was given up
+    last_seq          BIGINT NOT NULL,   -- events that became durable later are not part of it
+    state             SMALLINT NOT NULL, -- 0 looking at events, 1 looked at all, 2 cancelled
+    total             BIGINT NOT NULL,   -- events of its time
+    examined          BIGINT NOT NULL,   -- looked at so far
+    matched           BIGINT NOT NULL,   -- made owed so far
+    at_us             BIGINT NOT NULL,   -- looked at up to this time
+    at_seq            BIGINT NOT NULL,   -- and, at this time, up to this number
+    created_us        BIGINT NOT NULL,
+    ended_us          BIGINT             -- when all was looked at, or it was cancelled
+);
+CREATE INDEX replay_by_webhook ON replay (webhook, id);
+CREATE INDEX replay_running ON replay (id) WHERE state = 0;
+CREATE INDEX replay_ended ON replay (ended_us) WHERE ended_us IS NOT NULL;
+
+ALTER TABLE delivery ADD COLUMN replay BIGINT;                 -- the replay that made it
+CREATE INDEX delivery_by_replay ON delivery (replay, state) WHERE replay IS NOT NULL;

@@ -5,6 +5,7 @@ mod change;
 mod delivery;
 mod event;
 mod media;
+mod replay;
 mod token;
 
 pub use asset::*;
@@ -12,4 +13,5 @@ pub use change::*;
 pub use delivery::*;
 pub use event::*;
 pub use media::*;
+pub use replay::*;
 pub use token::*;

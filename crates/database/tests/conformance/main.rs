@@ -10,6 +10,7 @@ mod log;
 mod media;
 mod prune;
 mod removal;
+mod replay;
 mod support;
 mod tokens;
 mod webhooks;

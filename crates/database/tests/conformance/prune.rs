@@ -41,7 +41,7 @@ async fn what_is_old_and_over_goes_and_the_rest_stays() {
     let pruned = fresh.db.prune(now, Retention { batch: 1, ..Retention::default() }).await.unwrap();
     assert_eq!(
         pruned,
-        Pruned { kept_replies: 0, deliveries: 1, events: 1, timelines: 1, feeds: 2, assets: 1 }
+        Pruned { kept_replies: 0, deliveries: 1, replays: 0, events: 1, timelines: 1, feeds: 2, assets: 1 }
     );
 
     let log = fresh.db.deliveries(id, None, 100).await.unwrap();
