@@ -4,7 +4,8 @@
 use rusqlite::Connection;
 
 use crate::{
-    account, assets, deliveries, events, log, outbox, prune, removal, replay, schema, telemetry, timelines, webhooks,
+    account, assets, deliveries, events, log, outbox, prune, removal, replay, schema, telemetry, timelines,
+    webhooks,
 };
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the

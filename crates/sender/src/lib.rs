@@ -127,8 +127,7 @@ impl<T: Transport> Sender<T> {
             dispatcher.run(shutdown).await;
             over.cancel();
         };
-        let sending =
-            async { tokio::join!(dispatched, settler.run(), replay::run(&database, clock, &over)) };
+        let sending = async { tokio::join!(dispatched, settler.run(), replay::run(&database, clock, &over)) };
         tokio::select! {
             _ = sending => {}
             () = expire::run(&database, clock, config.hold_for) => {}

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod conformance;
 mod demo;
+mod listen;
 mod output;
 mod receive;
 mod serve;

@@ -7,15 +7,17 @@ mod clip;
 mod deliveries;
 mod members;
 mod remote;
+mod replay;
 pub mod rest;
 mod token;
 mod webhook;
 
 use clap::{Parser, Subcommand};
 
-use crate::{conformance, demo, receive, serve};
+use crate::{conformance, demo, listen, receive, serve};
 
-pub use remote::print;
+pub use remote::{RemoteArgs, print};
+pub use rest::{NoStream, Rest, read};
 pub use token::publish_text;
 
 /// Records and clips live streams and tells applications by signed webhook.
@@ -34,6 +36,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Receive webhooks: verify and print them, and fetch every finished file.
     Receive(receive::ReceiveArgs),
+    /// Follow events from behind any NAT: print them, forward them to a local URL, fetch the files.
+    Listen(listen::ListenArgs),
     /// Misbehave on purpose: a hostile endpoint to try webhook senders on.
     ConformanceReceiver(conformance::ConformanceArgs),
     /// Verify a data directory: every row's bytes are there and can be read.
@@ -57,6 +61,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Receive(args) => receive::run(args).await,
+            Command::Listen(args) => listen::run(args).await,
             Command::ConformanceReceiver(args) => conformance::run(args).await,
             Command::Check(args) => check::run(args).await,
             Command::Token(args) => token::run(args).await,

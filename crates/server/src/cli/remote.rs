@@ -46,9 +46,14 @@ pub struct RemoteArgs {
 impl RemoteArgs {
     /// The client for this server. Without a secret the program ends with a usage error.
     pub fn rest(&self) -> anyhow::Result<Rest> {
+        Rest::new(self.server.clone(), self.secret())
+    }
+
+    /// The API secret. Without one the program ends with a usage error.
+    pub fn secret(&self) -> &str {
         match &self.secret {
             // An empty variable is one that was not set.
-            Some(secret) if !secret.is_empty() => Rest::new(self.server.clone(), secret),
+            Some(secret) if !secret.is_empty() => secret,
             _ => usage_error("no API secret was given: set --secret or MEDIAHOOKS_API_SECRET"),
         }
     }

@@ -14,6 +14,15 @@ use crate::output::table::cell;
 /// No answer to one of our requests takes longer, unless the server hangs.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Why a stream could not be opened.
+#[derive(Debug)]
+pub struct NoStream {
+    /// What to tell.
+    pub failure: Failure,
+    /// Whether the server refused: it will again.
+    pub refused: bool,
+}
+
 /// The REST interface of one server.
 #[derive(Clone)]
 pub struct Rest {
@@ -37,6 +46,34 @@ impl Rest {
     /// `GET`.
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
         self.send(self.request(Method::GET, path, query)).await
+    }
+
+    /// `GET` of a stream of server-sent events, behind the event of this id.
+    pub async fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        last_seen: Option<&str>,
+    ) -> Result<Response, NoStream> {
+        let lost = |error: reqwest::Error| NoStream { failure: self.unreachable(&error), refused: false };
+        // It lasts for as long as it is read; the timeout is of each answer only.
+        let client =
+            Client::builder().connect_timeout(TIMEOUT).read_timeout(TIMEOUT).build().map_err(lost)?;
+        let (_, request) = self.request(Method::GET, path, query).build_split();
+        let mut request = request.map_err(lost)?;
+        *request.timeout_mut() = None;
+        if let Some(id) = last_seen.and_then(|id| id.parse().ok()) {
+            request.headers_mut().insert("last-event-id", id);
+        }
+        let response = client.execute(request).await.map_err(lost)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        let body = response.bytes().await.map_err(lost)?;
+        let envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
+        Err(NoStream { failure: explain(status, &envelope, None), refused })
     }
 
     /// `POST` with a JSON body.

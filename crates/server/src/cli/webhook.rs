@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::deliveries::{self, LogArgs};
 use super::members::{ClearArgs, MemberArgs};
 use super::remote::RemoteArgs;
+use super::replay;
 use super::rest::{Rest, read};
 use super::usage_error;
 use crate::output::{human, table};
@@ -96,6 +97,30 @@ enum WebhookCommand {
         asset: Option<String>,
         #[command(flatten)]
         log: LogArgs,
+    },
+    /// Send the event of a delivery once more.
+    Resend {
+        /// The webhook's number.
+        id: i64,
+        /// The delivery's number.
+        delivery: i64,
+    },
+    /// Send the events of a time once more, and wait until all are delivered.
+    Replay(replay::ReplayArgs),
+    /// Show its replays and how far they are, newest first.
+    Replays {
+        /// Its number.
+        id: i64,
+        /// How many to show at most.
+        #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Stop a replay; what is not attempted yet is not sent.
+    CancelReplay {
+        /// The webhook's number.
+        id: i64,
+        /// The replay's number.
+        replay: i64,
     },
     /// Send what it is owed at once, also if it was disabled.
     Enable {
@@ -236,6 +261,10 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
             let of = asset.map(|asset| ("asset", asset)).into_iter().collect();
             deliveries::show(&rest, remote, &format!("/api/webhooks/{id}/deliveries"), of, log).await
         }
+        WebhookCommand::Resend { id, delivery } => replay::resend(&rest, remote, id, delivery).await,
+        WebhookCommand::Replay(ref args) => replay::replay(&rest, remote, args).await,
+        WebhookCommand::Replays { id, limit } => replay::list(&rest, remote, id, limit).await,
+        WebhookCommand::CancelReplay { id, replay } => replay::cancel(&rest, remote, id, replay).await,
         WebhookCommand::Enable { id } => change(&rest, remote, id, json!({"reEnable": true})).await,
     }
 }

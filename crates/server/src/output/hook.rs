@@ -24,8 +24,29 @@ fn subject_width(style: Style) -> usize {
     if style.is_wide() { 46 } else { 10 + SHORT_ID_CHARS }
 }
 
+/// The titles of the columns that [`followed()`] fills.
+pub fn followed_titles(style: Style) -> String {
+    let width = subject_width(style);
+    style.paint(Tone::Quiet, &format!("{:<12}  {:<16}  {:<width$}  {}", "HAPPENED", "EVENT", "OF", "ANSWER"))
+}
+
+/// When it happened, what, to what, and what became of it here.
+pub fn followed(style: Style, happened: Timestamp, event: &Event, outcome: &str) -> String {
+    format!("{}  {outcome}", begin(style, happened, event)).trim_end().to_owned()
+}
+
 /// When it came, what happened, to what, how it was proven, and how long after the change of state.
 pub fn line(style: Style, received: Timestamp, verified: &Verified, event: &Event) -> String {
+    format!(
+        "{}  {:<15}  {}",
+        begin(style, received, event),
+        proof(verified.scheme),
+        latency(received, event).map_or_else(|| "unknown".to_owned(), human::duration),
+    )
+}
+
+/// The columns that all lines have.
+fn begin(style: Style, at: Timestamp, event: &Event) -> String {
     let kind = format!("{}.{}", cell(&event.type_name), cell(&event.event_name));
     let tone = match event.event_name.as_str() {
         "completed" => Tone::Good,
@@ -35,12 +56,10 @@ pub fn line(style: Style, received: Timestamp, verified: &Verified, event: &Even
     };
     let width = subject_width(style);
     format!(
-        "{}  {}  {:<width$}  {:<15}  {}",
-        human::time_of_day(received),
+        "{}  {}  {:<width$}",
+        human::time_of_day(at),
         style.paint(tone, &format!("{kind:<16}")),
         subject(style, event),
-        proof(verified.scheme),
-        latency(received, event).map_or_else(|| "unknown".to_owned(), human::duration),
     )
 }
 

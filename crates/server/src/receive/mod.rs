@@ -4,8 +4,8 @@
 //! What always holds: a hook is answered with 200 only after what it asks for is in the journal, on disk; a
 //! receiver that is started again goes on with every file that it still owes.
 
-mod downloads;
-mod journal;
+pub mod downloads;
+pub mod journal;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -173,7 +173,7 @@ impl App {
                 let is_new = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(hook.key);
                 Ok(if is_new { Accepted::New } else { Accepted::Repeat })
             }
-            Seen::Journal(downloads) => downloads.accept(hook.key, completed_asset(hook)).await,
+            Seen::Journal(downloads) => downloads.accept(hook.key, completed_asset(&hook.event)).await,
         }
     }
 }
@@ -197,9 +197,9 @@ fn notice(order: &mut Order, event: &Event) -> Option<String> {
     }
 }
 
-/// The asset whose file can be fetched now, if that is what the hook tells.
-fn completed_asset(hook: &VerifiedEvent) -> Option<String> {
-    match &hook.event.payload {
+/// The asset whose file can be fetched now, if that is what the event tells.
+pub fn completed_asset(event: &Event) -> Option<String> {
+    match &event.payload {
         Payload::Media(media) if media.kind == MediaEventKind::Completed => {
             Some(media.media_asset_id.clone())
         }
