@@ -90,8 +90,11 @@ install_go_and_php() {
     [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
 }
 
+have_chromium() { [[ -n ${MEDIAHOOKS_CHROMIUM:-} ]] || command -v chromium > /dev/null; }
+
 install_test_tools() {
     have_ffmpeg || install_packages ffmpeg || return 1
+    have_chromium || install_packages chromium || echo 'Chromium cannot be installed: its test will be skipped'
     find_ffmpeg9 > /dev/null || install_ffmpeg9 || return 1
     MEDIAHOOKS_FFMPEG9=$(find_ffmpeg9) || {
         echo "FFmpeg 9 cannot be found after it was installed" >&2
@@ -102,6 +105,9 @@ install_test_tools() {
     export PATH="$tools/bin:$PATH"
     echo "ffmpeg    $(ffmpeg -version | head -1)"
     echo "FFmpeg 9  $MEDIAHOOKS_FFMPEG9"
+    if have_chromium; then
+        echo "Chromium  $("${MEDIAHOOKS_CHROMIUM:-chromium}" --version 2> /dev/null)"
+    fi
     echo "node      $(node --version)"
     echo "go        $(go version)"
     echo "php       $(php --version | head -1)"

@@ -280,7 +280,8 @@ fn a_configuration_that_changes_on_the_way_is_another_sample_entry() {
     let samples = [frame(3000, 100, 0, true), frame(3000, 50, 0, false)];
     let chunk = |config, source| Chunk { track: 0, config, source, offset: 0, samples: &samples };
     let chunks = [chunk(0, 0), chunk(0, 1), chunk(1, 2), chunk(1, 3), chunk(0, 4)];
-    let moov = moov(&layout(Movie { tracks: &tracks, chunks: &chunks, created_unix_s: 0 }).expect("a movie"));
+    let movie = layout(Movie { tracks: &tracks, chunks: &chunks, created_unix_s: 0 }).expect("a movie");
+    let moov = moov(&movie);
     let stbl = &moov.trak[0].mdia.minf.stbl;
     let sizes: Vec<_> = stbl
         .stsd
@@ -298,6 +299,27 @@ fn a_configuration_that_changes_on_the_way_is_another_sample_entry() {
         .map(|entry| (entry.first_chunk, entry.samples_per_chunk, entry.sample_description_index))
         .collect();
     assert_eq!(entries, [(1, 2, 1), (3, 2, 2), (5, 2, 1)]);
+    // From the change on, each sync sample brings the parameter sets of its own configuration along.
+    let [first, second] = configs.each_ref().map(|config| config.codec.parameter_sets());
+    let read = samples_by_oracle(stbl);
+    let sizes_of =
+        |samples: &[(SampleInfo, u64)]| samples.iter().map(|(info, _)| info.size).collect::<Vec<_>>();
+    let grown = |sets: &[u8]| 100 + u32::try_from(sets.len()).expect("few");
+    assert_eq!(sizes_of(&read[..4]), [100, 50, 100, 50]);
+    assert_eq!(sizes_of(&read[4..8]), [grown(&second), 50, grown(&second), 50]);
+    assert_eq!(sizes_of(&read[8..]), [grown(&first), 50]);
+    let sources: Vec<Vec<u8>> = (0..5).map(|fill| vec![fill; 150]).collect();
+    let file = materialise(&movie, 0..movie.len, &sources);
+    assert_eq!(file.len() as u64, movie.len);
+    let sample = |number: usize| &file[read[number].1 as usize..][..read[number].0.size as usize];
+    assert_eq!(sample(4), [&second[..], &[2; 100]].concat());
+    assert_eq!(sample(5), [2; 50]);
+    assert_eq!(sample(8), [&first[..], &[4; 100]].concat());
+    let mut parts = Vec::new();
+    for at in (0..movie.len).step_by(37) {
+        parts.extend(materialise(&movie, at..at + 37, &sources));
+    }
+    assert_eq!(parts, file);
     let dimensions = configs.map(|config| config.codec.dimensions().expect("a size"));
     assert_eq!(sizes, dimensions.map(|(width, height)| (width as u16, height as u16)));
     // The track is as large as the largest of its pictures.

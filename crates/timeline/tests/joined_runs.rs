@@ -50,8 +50,9 @@ fn a_gap_is_left_out_or_held_and_told() {
         let frames = shown(&movie, &stored);
         assert_eq!(frames.len(), 200);
         assert_eq!(frames[99], (3960, "picture 3960".into()));
-        assert_eq!(frames[100], (begins_ms, "picture 7000".into()));
-        assert_eq!(frames[199], (begins_ms + 3960, "picture 10960".into()));
+        // After the parameter sets of its configuration.
+        assert!(frames[100].0 == begins_ms && frames[100].1.ends_with("picture 7000"), "{:?}", frames[100]);
+        assert!(frames[199].0 == begins_ms + 3960 && frames[199].1.ends_with("picture 10960"));
         let metadata = &movie.metadata;
         assert!(metadata.duration_ms.unwrap().abs_diff(begins_ms as u64 + 4000) < 25, "{metadata:?}");
         let [gap] = metadata.gaps.as_slice() else { panic!("{metadata:?}") };

@@ -39,6 +39,20 @@ impl AvcConfig {
         &self.record
     }
 
+    /// Bytes of the length before each NAL unit of a sample.
+    pub(super) fn nal_length_size(&self) -> usize {
+        nal_length_size(self.record.get(4))
+    }
+
+    /// Its parameter sets in the order of the record.
+    pub(super) fn parameter_sets(&self) -> Option<Vec<&[u8]>> {
+        let (&sps_count, mut rest) = self.record.get(5..)?.split_first()?;
+        let mut sets = take_sets(&mut rest, sps_count & 0x1f)?;
+        let (&pps_count, mut rest) = rest.split_first()?;
+        sets.extend(take_sets(&mut rest, pps_count)?);
+        Some(sets)
+    }
+
     pub(super) fn dimensions(&self) -> (u32, u32) {
         (self.width, self.height)
     }
@@ -58,6 +72,23 @@ impl AvcConfig {
         children.extend(self.signal.boxes());
         visual(*b"avc1", self.dimensions(), &children)
     }
+}
+
+/// What the lower two bits of a record's byte say.
+pub(super) fn nal_length_size(byte: Option<&u8>) -> usize {
+    usize::from(byte.copied().unwrap_or(3) & 3) + 1
+}
+
+fn take_sets<'a>(rest: &mut &'a [u8], count: u8) -> Option<Vec<&'a [u8]>> {
+    (0..count).map(|_| take_set(rest)).collect()
+}
+
+/// Takes a parameter set with its length in front off the rest of a record.
+pub(super) fn take_set<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk::<2>()?;
+    let (set, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    *rest = after;
+    Some(set)
 }
 
 /// The first SPS of a record. Read by hand because the typed box refuses High profile records

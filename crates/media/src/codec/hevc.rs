@@ -9,6 +9,7 @@ use shiguredo_mp4::{
 };
 
 use super::{
+    avc::{nal_length_size, take_set},
     sample_entry::{opaque, visual, visual_fields},
     vui::VideoSignal,
 };
@@ -67,6 +68,26 @@ impl HevcConfig {
     /// The record as the encoder sent it.
     pub fn record(&self) -> &Bytes {
         &self.record
+    }
+
+    /// Bytes of the length before each NAL unit of a sample.
+    pub(super) fn nal_length_size(&self) -> usize {
+        nal_length_size(self.record.get(21))
+    }
+
+    /// Its parameter sets in the order of the record (ISO/IEC 14496-15 §8.3.3.1.2).
+    pub(super) fn parameter_sets(&self) -> Option<Vec<&[u8]>> {
+        let (&arrays, mut rest) = self.record.get(22..)?.split_first()?;
+        let mut sets = Vec::new();
+        for _ in 0..arrays {
+            let (_, after) = rest.split_first()?;
+            let (count, after) = after.split_first_chunk::<2>()?;
+            rest = after;
+            for _ in 0..u16::from_be_bytes(*count) {
+                sets.extend(take_set(&mut rest));
+            }
+        }
+        Some(sets)
     }
 
     pub(super) fn dimensions(&self) -> (u32, u32) {

@@ -228,6 +228,33 @@ impl CodecConfig {
         }
     }
 
+    /// Bytes of the length before each NAL unit of a sample; `None` for codecs without NAL units.
+    pub fn nal_length_size(&self) -> Option<usize> {
+        match self {
+            Self::H264(config) => Some(config.nal_length_size()),
+            Self::H265(config) => Some(config.nal_length_size()),
+            _ => None,
+        }
+    }
+
+    /// The parameter sets of the record as NAL units of a sample, each after its length: what a decoder
+    /// needs in front of a sync sample that it got another record for. Empty for codecs that carry
+    /// theirs in sync samples.
+    pub fn parameter_sets(&self) -> Vec<u8> {
+        let (sets, size) = match self {
+            Self::H264(config) => (config.parameter_sets(), config.nal_length_size()),
+            Self::H265(config) => (config.parameter_sets(), config.nal_length_size()),
+            _ => return Vec::new(),
+        };
+        let mut units = Vec::new();
+        for set in sets.unwrap_or_default() {
+            let length = u32::try_from(set.len()).unwrap_or(u32::MAX).to_be_bytes();
+            units.extend(&length[length.len() - size..]);
+            units.extend(set);
+        }
+        units
+    }
+
     /// Width and height of the pixel aspect ratio, where the bitstream names one other than 1:1.
     pub fn pixel_aspect_ratio(&self) -> Option<(u32, u32)> {
         match self {

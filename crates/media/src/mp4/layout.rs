@@ -14,7 +14,7 @@ use shiguredo_mp4::{
 use super::{
     MOVIE_TIMESCALE,
     tables::{ChunkOffsets, SampleTables},
-    virtual_file::{Extent, VirtualMp4, push_extent},
+    virtual_file::{Extent, HEADER, VirtualMp4, push_extent},
 };
 use crate::{
     boxes::{TrackHeader, append_file_type, append_movie_header, append_track, container, full_box},
@@ -93,9 +93,22 @@ pub fn layout(movie: Movie<'_>) -> Result<VirtualMp4, MuxError> {
 #[derive(Debug)]
 pub struct MovieBuilder<'a> {
     tracks: Vec<(MovieTrack<'a>, SampleTables)>,
+    /// Of each track, the parameter sets of each of its configurations.
+    sets: Vec<Vec<ParameterSets>>,
+    /// Whether a track has got samples of a configuration other than its first.
+    is_changed: Vec<bool>,
+    /// All parameter sets that are needed, one behind the other.
+    inserted: Vec<u8>,
     created: Mp4FileTime,
     extents: Vec<Extent>,
     media_len: u64,
+}
+
+/// Parameter sets in [`MovieBuilder::inserted`].
+#[derive(Debug, Clone, Copy)]
+struct ParameterSets {
+    offset: u64,
+    len: u32,
 }
 
 impl<'a> MovieBuilder<'a> {
@@ -118,7 +131,21 @@ impl<'a> MovieBuilder<'a> {
                 return Err(MuxError::NoTimescale);
             }
         }
+        let mut inserted = Vec::new();
+        let mut sets_of = |config: &TrackConfig| {
+            let sets = config.codec.parameter_sets();
+            let offset = inserted.len() as u64;
+            inserted.extend(&sets);
+            ParameterSets { offset, len: u32::try_from(sets.len()).unwrap_or(0) }
+        };
+        let sets = tracks.iter().map(|track| match track.configs {
+            [_] => Vec::new(),
+            several => several.iter().map(&mut sets_of).collect(),
+        });
         Ok(Self {
+            sets: sets.collect(),
+            is_changed: vec![false; tracks.len()],
+            inserted,
             tracks: tracks.iter().map(|track| (*track, SampleTables::default())).collect(),
             created: Mp4FileTime::from_unix_time(Duration::from_secs(created_unix_s)),
             extents: Vec::new(),
@@ -128,6 +155,9 @@ impl<'a> MovieBuilder<'a> {
 
     /// Appends a chunk to the file and its samples to their track. A chunk without samples adds
     /// nothing.
+    ///
+    /// Where the configuration has changed, each sync sample is preceded by the parameter sets of its
+    /// own: players that keep to the first sample entry can go on with those.
     ///
     /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`]; [`MuxError::Overflow`] past 2^32
     ///   samples of a track.
@@ -142,11 +172,35 @@ impl<'a> MovieBuilder<'a> {
         if chunk.samples.is_empty() {
             return Ok(());
         }
-        tables.push_chunk(self.media_len, chunk.config, chunk.samples)?;
-        let len = chunk.samples.iter().map(|sample| u64::from(sample.size)).sum();
-        push_extent(&mut self.extents, Extent { source: chunk.source, offset: chunk.offset, len });
-        self.media_len += len;
+        let is_changed = &mut self.is_changed[chunk.track];
+        *is_changed |= chunk.config > 0;
+        let sets = self.sets[chunk.track].get(chunk.config).filter(|sets| *is_changed && sets.len > 0);
+        let Some(sets) = sets.copied() else {
+            tables.push_chunk(self.media_len, chunk.config, chunk.samples)?;
+            self.append(chunk.source, chunk.offset, len_of(chunk.samples));
+            return Ok(());
+        };
+        let mut offset = chunk.offset;
+        let begins_group = |_: &SampleInfo, next: &SampleInfo| !next.is_sync;
+        for group in chunk.samples.chunk_by(begins_group) {
+            let mut samples = group.to_vec();
+            let begins = self.media_len;
+            if let Some(first) = samples.first_mut().filter(|first| first.is_sync) {
+                first.size = first.size.saturating_add(sets.len);
+                self.append(HEADER, sets.offset, u64::from(sets.len));
+            }
+            let Some((_, tables)) = self.tracks.get_mut(chunk.track) else { continue };
+            tables.push_chunk(begins, chunk.config, &samples)?;
+            self.append(chunk.source, offset, len_of(group));
+            offset += len_of(group);
+        }
         Ok(())
+    }
+
+    /// Appends bytes of a source to the file.
+    fn append(&mut self, source: u32, offset: u64, len: u64) {
+        push_extent(&mut self.extents, Extent { source, offset, len });
+        self.media_len += len;
     }
 
     /// Writes the header.
@@ -157,18 +211,30 @@ impl<'a> MovieBuilder<'a> {
         if self.tracks.iter().any(|(_, tables)| tables.is_empty()) {
             return Err(MuxError::Empty { what: "a track of a movie without samples" });
         }
-        let header_len = header_len_at_most(&self.tracks)?;
+        let inserted = if self.is_changed.contains(&true) { self.inserted } else { Vec::new() };
+        let header_len = header_len_at_most(&self.tracks)? + inserted.len();
         let wide_offsets = header_len as u64 + self.media_len > u64::from(u32::MAX);
         let mut header = Vec::with_capacity(header_len);
         append_file_type(&mut header, Brand::ISOM, &[Brand::ISOM, Brand::ISO2, Brand::ISO6, Brand::MP41])?;
         let chunk_offsets = append_movie(&mut header, self.tracks, self.created, wide_offsets)?;
-        append_media_header(&mut header, self.media_len);
+        append_media_header(&mut header, self.media_len + inserted.len() as u64);
+        let inserted_start = header.len() as u64;
+        header.extend(inserted);
         let media_start = header.len() as u64;
         for offsets in chunk_offsets {
             offsets.fill_in(&mut header, media_start)?;
         }
-        Ok(VirtualMp4::new(Bytes::from(header), self.extents))
+        let mut extents = self.extents;
+        for extent in extents.iter_mut().filter(|extent| extent.source == HEADER) {
+            extent.offset += inserted_start;
+        }
+        Ok(VirtualMp4::new(Bytes::from(header), extents))
     }
+}
+
+/// Bytes of samples.
+fn len_of(samples: &[SampleInfo]) -> u64 {
+    samples.iter().map(|sample| u64::from(sample.size)).sum()
 }
 
 /// An upper bound of the header's length: the offsets in it must be laid out before they are known.

@@ -4,10 +4,13 @@ use std::{iter, ops::Range};
 
 use bytes::Bytes;
 
+/// The `source` of an extent that is a piece of the header once more.
+pub(super) const HEADER: u32 = u32::MAX;
+
 /// A piece of a file that exists elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// The caller's number of the file, e.g. of a segment.
+    /// The caller's number of the file, e.g. of a segment; `u32::MAX` is the header.
     pub source: u32,
     /// First byte within it.
     pub offset: u64,
@@ -54,7 +57,7 @@ impl VirtualMp4 {
     /// What to read for the bytes in `range`, in order. What lies past the end of the file is left out.
     pub fn slices(&self, range: Range<u64>) -> impl Iterator<Item = Slice> + '_ {
         let header_len = self.header.len();
-        let in_header = |at: u64| usize::try_from(at).unwrap_or(header_len).min(header_len);
+        let in_header = move |at: u64| usize::try_from(at).unwrap_or(header_len).min(header_len);
         let of_header = in_header(range.start)..in_header(range.end);
         let head = (!of_header.is_empty()).then_some(Slice::Header(of_header));
         // The extent that holds the first byte is the last one that begins at or before it.
@@ -74,7 +77,10 @@ impl VirtualMp4 {
                     ..*extent
                 })
             })
-            .map(Slice::Extent);
+            .map(move |extent| match extent.source {
+                HEADER => Slice::Header(in_header(extent.offset)..in_header(extent.offset + extent.len)),
+                _ => Slice::Extent(extent),
+            });
         head.into_iter().chain(of_extents)
     }
 }

@@ -65,6 +65,7 @@ pub fn can_join(a: &[TrackConfig], b: &[TrackConfig]) -> bool {
         (Some(a), Some(b)) => {
             a.timescale == b.timescale
                 && a.codec.name() == b.codec.name()
+                && a.codec.nal_length_size() == b.codec.nal_length_size()
                 && a.codec.channels() == b.codec.channels()
                 && a.codec.audio_sample_rate() == b.codec.audio_sample_rate()
         }

@@ -1,0 +1,178 @@
+//! Clips of encoded broadcasts, decoded: the frames that are shown are those of the range, by the numbers in
+//! their pictures, and the sound is in time with them. `MEDIAHOOKS_WHOLE_MATRIX=1` cuts every kind of
+//! broadcast; else a few that differ in everything. Encoded files stay in the target directory.
+
+mod broadcast;
+mod browser;
+mod chromium;
+
+use std::path::Path;
+use std::process::Command;
+
+use broadcast::{Broadcast, Recording, clip};
+use mediahooks_model::CutMode;
+use mediahooks_testkit::ffmpeg::{complaints, ffmpeg, frame_numbers};
+
+const SECOND: i64 = 1_000_000;
+
+macro_rules! h264 {
+    ($group:literal, $reordered:literal) => {
+        &[
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-g",
+            $group,
+            "-keyint_min",
+            $group,
+            "-sc_threshold",
+            "0",
+            "-bf",
+            $reordered,
+            "-pix_fmt",
+            "yuv420p",
+            "-c:a",
+            "aac",
+            "-b:a",
+            "64k",
+        ]
+    };
+}
+
+const fn h264(
+    name: &'static str,
+    rate: &'static str,
+    kept: &'static str,
+    codecs: &'static [&'static str],
+) -> Recording {
+    Recording { name, rate, seconds: 12, size: "256x144", kept, codecs, encoder: ffmpeg }
+}
+
+/// Frames that come irregularly: two of three, one of five and one of seven of them, for some time each.
+const IRREGULAR: &str = "if(lt(mod(n,90),30),mod(n,3),if(lt(mod(n,90),60),not(mod(n,5)),not(mod(n,7))))";
+
+/// Groups of 1, 2 and 10 s, with and without reordering, at every usual rate.
+const QUICK: [Recording; 4] = [
+    h264("25-2s-b2", "25", "", h264!("50", "2")),
+    h264("29.97-10s-b2", "30000/1001", "", h264!("300", "2")),
+    h264("60-1s", "60", "", h264!("60", "0")),
+    h264("vfr-2s-b2", "30", IRREGULAR, h264!("30", "2")),
+];
+
+const WHOLE: [Recording; 10] = [
+    h264("25-1s", "25", "", h264!("25", "0")),
+    h264("25-10s", "25", "", h264!("250", "0")),
+    h264("25-1s-b3", "25", "", h264!("25", "3")),
+    h264("29.97-1s-b2", "30000/1001", "", h264!("30", "2")),
+    h264("29.97-2s", "30000/1001", "", h264!("60", "0")),
+    h264("30-1s-b2", "30", "", h264!("30", "2")),
+    h264("30-2s-b3", "30", "", h264!("60", "3")),
+    h264("30-10s-b2", "30", "", h264!("300", "2")),
+    h264("60-2s-b2", "60", "", h264!("120", "2")),
+    h264("vfr-10s", "30", IRREGULAR, h264!("150", "0")),
+];
+
+/// Ranges in milliseconds: on and between frames, within and over groups, and nearly all.
+const RANGES_MS: [(i64, i64); 6] =
+    [(1000, 2000), (337, 1861), (2957, 5003), (3001, 3999), (5480, 9513), (41, 11_700)];
+
+#[test]
+fn the_first_and_the_last_frame_are_those_of_the_range() {
+    let whole = std::env::var_os("MEDIAHOOKS_WHOLE_MATRIX").is_some();
+    let recordings = QUICK.iter().chain(WHOLE.iter().filter(|_| whole));
+    for recording in recordings {
+        let broadcast = recording.broadcast();
+        let ranges = RANGES_MS.iter().take(if whole { RANGES_MS.len() } else { 4 });
+        for &(from_ms, to_ms) in ranges {
+            let range = (from_ms * 1000, to_ms * 1000);
+            let name = format!("{} {from_ms}-{to_ms}", broadcast.name);
+            let (movie, path) = clip(&name, &[(&broadcast, Some(range))], CutMode::Frame, false);
+            assert_eq!(frame_numbers(&ffmpeg(), &path), broadcast.numbers(range.0, range.1), "{name}");
+            assert_eq!(complaints(&ffmpeg(), &path), "", "{name}");
+            let beeps = sound_is_in_time(&broadcast, range.0, &path, &name);
+            assert!(to_ms - from_ms < 2000 || beeps > 0, "{name}");
+            let played_us = i64::try_from(movie.metadata.duration_ms.unwrap()).unwrap() * 1000;
+            assert!((played_us - (range.1 - range.0)).abs() < SECOND / 4, "{name}: {played_us}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// The beep of a second is heard when the frame of that second is shown. Returns how many were.
+fn sound_is_in_time(broadcast: &Broadcast, from_us: i64, path: &Path, name: &str) -> usize {
+    let first_us = broadcast.frames.iter().map(|(us, _)| *us).find(|us| *us >= from_us).unwrap();
+    // When frame 0 was shown or would have been: the encoder's time 0.
+    let (us, number) = broadcast.frames[0];
+    let zero_us = us - i64::from(number) * broadcast.frame_us;
+    let beeps = beeps_us(path);
+    for beep_us in &beeps {
+        let late_us = (first_us + beep_us - zero_us + SECOND / 2).rem_euclid(SECOND) - SECOND / 2;
+        assert!(late_us.abs() <= 10_000, "{name}: a beep is {late_us} µs late");
+    }
+    beeps.len()
+}
+
+/// When beeps begin in a file, in microseconds; not those that had begun before it.
+fn beeps_us(path: &Path) -> Vec<i64> {
+    let mut command = Command::new(ffmpeg());
+    command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"]).arg(path);
+    command.args(["-map", "0:a", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "48000"]);
+    let output = command.args(["-f", "s16le", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let loud = output
+        .stdout
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs() > 2000);
+    let (mut beeps, mut heard) = (Vec::new(), -SECOND);
+    for (sample, loud) in (0i64..).zip(loud) {
+        if loud && sample - heard > 12_000 && sample > 500 {
+            beeps.push(sample * SECOND / 48_000);
+        }
+        if loud {
+            heard = sample;
+        }
+    }
+    beeps
+}
+
+#[test]
+fn a_clip_over_runs_of_different_size_shows_all_of_both_in_time() {
+    let (small, large) = (QUICK[0].broadcast(), LARGE.broadcast());
+    for (hold, name) in [(false, "joined collapsed"), (true, "joined held")] {
+        let parts = [(&small, Some((2 * SECOND, 13 * SECOND))), (&large, None)];
+        let (movie, path) = clip(name, &parts, CutMode::Frame, hold);
+        let shown = frame_numbers_of_any_size(&path);
+        let expected = [small.numbers(2 * SECOND, 13 * SECOND), large.numbers(0, 60 * SECOND)].concat();
+        assert_eq!(shown, expected, "{name}");
+        assert_eq!(complaints(&ffmpeg(), &path), "", "{name}");
+        assert_eq!(movie.metadata.gaps.len(), 1);
+    }
+}
+
+/// 25 frames per second, but larger pictures than those of [`QUICK`]'s first.
+const LARGE: Recording =
+    Recording { size: "384x216", seconds: 4, ..h264("25-large", "25", "", h264!("25", "0")) };
+
+/// As [`frame_numbers`], where ffmpeg would scale later pictures to the size of the first.
+fn frame_numbers_of_any_size(path: &Path) -> Vec<u32> {
+    let mut command = Command::new(ffmpeg());
+    command
+        .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"])
+        .arg(path)
+        .args(["-autoscale", "0"]);
+    command.args([
+        "-map",
+        "0:v:0",
+        "-vf",
+        "crop=256:16:0:0,scale=16:1:flags=area",
+        "-fps_mode",
+        "passthrough",
+    ]);
+    let output = command.args(["-pix_fmt", "gray", "-f", "rawvideo", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let number = |row: &[u8]| {
+        row.iter().enumerate().fold(0, |number, (bit, luma)| number | (u32::from(*luma > 127) << bit))
+    };
+    output.stdout.chunks_exact(16).map(number).collect()
+}
