@@ -94,6 +94,7 @@ async fn filters_keep_events_back_and_the_cursor_passes_them() {
     assert_eq!(ids(&get(&format!("webhookId={webhook}")).await.data()), some[..1]);
 
     get("webhookId=99").await.failed(400);
+    get("webhookId=99&after=latest").await.failed(400);
     for wrong in ["types=movies", "after=soon", "after=-1", "limit=0", "limit=1001", "wait=31", "wait=-1"] {
         assert_eq!(get(wrong).await.failed(400), "Validation errors", "{wrong}");
     }

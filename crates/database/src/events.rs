@@ -40,6 +40,10 @@ impl Database {
     ) -> Result<std::result::Result<EventPage, EventGap>> {
         let filter = filter.clone();
         self.read(move |tx| {
+            let webhook = match filter.webhook {
+                Some(id) => Some(webhooks::webhook(tx, id)?.ok_or(DatabaseError::NotFound)?),
+                None => None,
+            };
             let oldest = horizon(tx)?;
             let after = match start {
                 EventStart::Oldest => oldest,
@@ -48,10 +52,6 @@ impl Database {
                 }
                 EventStart::After(after) if after < oldest => return Ok(Err(EventGap::Forgotten { oldest })),
                 EventStart::After(after) => after,
-            };
-            let webhook = match filter.webhook {
-                Some(id) => Some(webhooks::webhook(tx, id)?.ok_or(DatabaseError::NotFound)?),
-                None => None,
             };
             let page = page(tx, after, &filter, webhook.as_ref(), limit)?;
             if page.next == after && !page.more {

@@ -21,10 +21,10 @@ pub struct ReplayArgs {
     /// The webhook's number.
     id: i64,
     /// Events that happened then or later: a moment such as `2026-01-31T18:30` or `18:30`, or how long ago, `2h`.
-    #[arg(long, value_name = "TIME", value_parser = moment_or_span)]
+    #[arg(long, value_name = "TIME", value_parser = human::parse_past)]
     since: Timestamp,
     /// And before this [default: now].
-    #[arg(long, value_name = "TIME", value_parser = moment_or_span)]
+    #[arg(long, value_name = "TIME", value_parser = human::parse_past)]
     until: Option<Timestamp>,
     /// Only these types or kinds, such as `media,feeds.started`.
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
@@ -183,27 +183,4 @@ fn overview(replays: &[Replay]) -> String {
         ]);
     }
     table::text(&rows)
-}
-
-/// Reads a moment, or a span of time that ends now.
-fn moment_or_span(text: &str) -> Result<Timestamp, String> {
-    match humantime::parse_duration(text.trim()) {
-        Ok(span) => Ok(human::now().minus(span)),
-        Err(_) => {
-            human::parse_moment(text).map_err(|error| format!("{error}; or how long ago, such as 2h or 30m"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_moment_or_how_long_ago() {
-        let ago = human::now().since(moment_or_span("2h").unwrap());
-        assert!(ago >= Duration::from_secs(7200) && ago < Duration::from_secs(7260), "{ago:?}");
-        assert_eq!(moment_or_span("2026-01-31T18:30:05Z").unwrap().to_string(), "2026-01-31T18:30:05Z");
-        assert!(moment_or_span("lately").unwrap_err().contains("2h"));
-    }
 }

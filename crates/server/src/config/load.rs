@@ -161,7 +161,7 @@ fn closest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Option<Str
         let shared = wanted.iter().filter(|pair| theirs.contains(pair)).count();
         200 * shared / (wanted.len() + theirs.len()).max(1)
     };
-    known.max_by_key(likeness).filter(|name| likeness(name) >= 60).cloned()
+    known.max_by_key(likeness).filter(|name| likeness(name) >= 70).cloned()
 }
 
 fn explain(error: Error, file: Option<&Path>) -> ConfigError {
