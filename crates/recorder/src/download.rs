@@ -12,7 +12,6 @@ use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId, Timestam
 use mediahooks_storage::ChunkReader;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sha2::{Digest, Sha256};
 
 use crate::error::{DownloadError, RecorderError};
 use crate::finish::{self, PreparedFile, SegmentPlace};
@@ -66,6 +65,11 @@ impl Default for FileCache {
 }
 
 impl FileCache {
+    /// Keeps a file for who will ask for it.
+    pub(crate) fn keep(&self, id: MediaAssetId, file: Arc<PreparedFile>) {
+        self.files.insert(id, file);
+    }
+
     /// Forgets a file that was removed.
     pub(crate) fn forget(&self, id: MediaAssetId) {
         self.files.remove(&id);
@@ -95,7 +99,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         .await?;
     Ok(Download {
         len: prepared.movie.file.len,
-        etag: entity_tag(&prepared),
+        etag: prepared.etag.clone(),
         last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
         content_type: "video/mp4",
         file_name: file_name(&asset),
@@ -103,22 +107,6 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         file: prepared,
         reading: Arc::new(reading),
     })
-}
-
-/// Names the bytes: the header says what the file is, the extents which stored bytes, that never
-/// change, follow it.
-fn entity_tag(file: &PreparedFile) -> String {
-    let mut digest = Sha256::new();
-    digest.update(&file.movie.file.header);
-    for extent in &file.movie.file.extents {
-        if let Some(place) = file.places.get(extent.source as usize) {
-            digest.update(place.timeline.0.as_bytes());
-            digest.update(place.sequence.to_be_bytes());
-        }
-        digest.update(extent.offset.to_be_bytes());
-        digest.update(extent.len.to_be_bytes());
-    }
-    format!("\"{}\"", hex::encode(&digest.finalize()[..16]))
 }
 
 fn file_name(asset: &Asset) -> String {

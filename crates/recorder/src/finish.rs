@@ -1,12 +1,14 @@
 //! Turns a recipe into a file's header and description, and into the step that completes an asset.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Segment};
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::{AssetInput, AssetType, CutMode, GapMode, Metadata, TimelineId, Timestamp};
 use mediahooks_timeline::index::{IndexError, SegmentIndex};
 use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource, Needed, StoredSegment, Stretch};
+use sha2::{Digest, Sha256};
 
 use crate::error::RecorderError;
 use crate::state::Shared;
@@ -16,6 +18,32 @@ pub(crate) struct PreparedFile {
     pub movie: BuiltMovie,
     /// Where the segments are that the file's extents name by position.
     pub places: Vec<SegmentPlace>,
+    /// A strong entity tag, in its quotes.
+    pub etag: String,
+}
+
+impl PreparedFile {
+    fn build(source: MovieSource, loaded: &[LoadedPart]) -> Result<Self, RecorderError> {
+        let places: Vec<_> = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
+        let movie = movie::build(source)?;
+        Ok(Self { etag: entity_tag(&movie, &places), movie, places })
+    }
+}
+
+/// Names the bytes: the header says what the file is, the extents which stored bytes, that never
+/// change, follow it.
+fn entity_tag(movie: &BuiltMovie, places: &[SegmentPlace]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(&movie.file.header);
+    for extent in &movie.file.extents {
+        if let Some(place) = places.get(extent.source as usize) {
+            digest.update(place.timeline.0.as_bytes());
+            digest.update(place.sequence.to_be_bytes());
+        }
+        digest.update(extent.offset.to_be_bytes());
+        digest.update(extent.len.to_be_bytes());
+    }
+    format!("\"{}\"", hex::encode(&digest.finalize()[..16]))
 }
 
 /// Where a stored segment is.
@@ -47,11 +75,7 @@ struct LoadedPart {
 pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<PreparedFile, RecorderError> {
     let loaded = load(database, &asset.recipe).await?;
     let style = style(asset);
-    compute(move || {
-        let places = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
-        Ok(PreparedFile { movie: movie::build(source(&loaded, style)?)?, places })
-    })
-    .await
+    compute(move || PreparedFile::build(source(&loaded, style)?, &loaded)).await
 }
 
 fn style(asset: &Asset) -> Style {
@@ -90,7 +114,14 @@ pub(crate) async fn try_finish(
 ) -> Result<Option<Change>, RecorderError> {
     let finished = match asset.asset_type {
         AssetType::Timeline => summarise(shared, &recipe).await.map(|metadata| (metadata, recipe)),
-        _ => narrow(shared, &recipe, style(asset)).await,
+        _ => narrow(shared, &recipe, style(asset)).await.map(|(prepared, recipe)| {
+            let metadata = prepared.movie.metadata.clone();
+            if asset.asset_type == AssetType::Clip {
+                // Who asked for it fetches it next.
+                shared.files.keep(asset.id, Arc::new(prepared));
+            }
+            (metadata, recipe)
+        }),
     };
     match finished {
         Ok((metadata, recipe)) => completed(shared, asset, metadata, recipe).await.map(Some),
@@ -112,14 +143,14 @@ async fn narrow(
     shared: &Shared,
     recipe: &[RecipePart],
     style: Style,
-) -> Result<(Metadata, Vec<RecipePart>), RecorderError> {
+) -> Result<(PreparedFile, Vec<RecipePart>), RecorderError> {
     let mut loaded = load(&shared.database, recipe).await?;
     compute(move || {
         let mut source = source(&loaded, style)?;
         let needed = movie::needed(&mut source)?;
         trim(&mut source, &mut loaded, &needed)?;
-        let movie = movie::build(source)?;
-        Ok((movie.metadata, loaded.into_iter().map(|loaded| loaded.part).collect()))
+        let prepared = PreparedFile::build(source, &loaded)?;
+        Ok((prepared, loaded.into_iter().map(|loaded| loaded.part).collect()))
     })
     .await
 }

@@ -1,0 +1,220 @@
+//! How soon a clip is there: from its request to `completed`, and on to the first byte of its file, for 10 s and
+//! for 8 h, anywhere in a timeline of 12 h. Prints what it cost and the memory at the peak.
+//!
+//! Run with `cargo bench -p mediahooks-recorder`. The index is that of a broadcast at 60 frames per second with
+//! B-frames and AAC; there are no media bytes, as none are read.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use mediahooks_database::{
+    Asset, AssetChange, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
+};
+use mediahooks_media::codec::CodecConfig;
+use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig, TrackKind};
+use mediahooks_model::{
+    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, Limits, MediaAssetId, Metadata, TimelineId,
+    Timestamp, TokenId,
+};
+use mediahooks_recorder::{ClipRequest, Recorder, RecorderSettings};
+use mediahooks_storage::DiskStorage;
+use mediahooks_timeline::index::{SegmentIndex, TrackSpan};
+use uuid::Uuid;
+
+const SECONDS: u64 = 12 * 3600;
+const RATE: u32 = 60;
+const AVCC: &str =
+    "0164000dffe1001a6764000dacd941519e226c0440000003004000000f03c50a658001000668ebe3cb22c0fdf8f800";
+
+fn now() -> Timestamp {
+    Timestamp::EPOCH.plus(SystemTime::UNIX_EPOCH.elapsed().expect("after 1970"))
+}
+
+#[tokio::main]
+async fn main() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database =
+        Database::open(&directory.path().join("bench.db"), Options::default()).expect("a database");
+    database.account_or_create("dkxfvY".parse().expect("an id"), now()).await.expect("an account");
+    let begun = now().minus(Duration::from_secs(SECONDS));
+    fill(&database, begun).await;
+    let storage = DiskStorage::open(directory.path().join("media")).expect("a directory");
+    let recorder = Recorder::open(database, storage, RecorderSettings::from(Limits::default()))
+        .await
+        .expect("a recorder");
+    for (length_s, places) in [(10, 200), (8 * 3600, 12)] {
+        let before_kib = peak_memory_kib();
+        let (mut completed, mut first_bytes) = (Vec::new(), Vec::new());
+        for place in 0..places {
+            let from_s = (SECONDS - length_s) * place / places;
+            let asked = Instant::now();
+            let request = request(begun.plus_micros(from_s as i64 * 1_000_000 + 20_000), length_s);
+            let clip = recorder.create_clips(request).await.expect("a clip").remove(0);
+            assert!(matches!(clip.state, AssetState::Complete { .. }), "{clip:?}");
+            completed.push(asked.elapsed());
+            let download = recorder.open_download(clip.id).await.expect("a file");
+            let piece =
+                Box::pin(download.read(0..download.len)).next().await.expect("a piece").expect("bytes");
+            first_bytes.push(asked.elapsed());
+            assert!(!piece.is_empty());
+        }
+        let peak_kib = peak_memory_kib();
+        println!("{length_s} s: completed {}", words(completed));
+        println!(
+            "{length_s} s: first byte {}, {} MiB more at the peak",
+            words(first_bytes),
+            (peak_kib - before_kib) / 1024
+        );
+    }
+}
+
+fn words(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    format!("p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms", at(0.5), at(0.99), at(1.0))
+}
+
+fn request(start: Timestamp, length_s: u64) -> ClipRequest {
+    ClipRequest {
+        stream_name: "stage".parse().expect("a name"),
+        start,
+        stop: Some(start.plus(Duration::from_secs(length_s))),
+        token: None,
+        source_id: None,
+        simulcast_id: None,
+        priority: None,
+        gaps: GapMode::Split,
+        cut: CutMode::Frame,
+        name: None,
+        expiration: None,
+        media_distribution_id: None,
+        custom_path: None,
+        received: now(),
+        idempotency: None,
+    }
+}
+
+/// Stores a timeline that is over, with the sample tables of twelve hours.
+async fn fill(database: &Database, begun: Timestamp) {
+    let (feed, timeline) = (FeedId(Uuid::from_u128(1)), TimelineId(Uuid::from_u128(2)));
+    let avcc = Bytes::from(hex::decode(AVCC).expect("hexadecimal"));
+    let tracks = vec![
+        TrackConfig {
+            kind: TrackKind::Video,
+            timescale: 90_000,
+            codec: CodecConfig::h264(avcc).expect("a record"),
+        },
+        TrackConfig {
+            kind: TrackKind::Audio,
+            timescale: 48_000,
+            codec: CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).expect("a record"),
+        },
+    ];
+    let part =
+        RecipePart { timeline, run: 0, first: 0, last: Some(SECONDS - 1), start_us: None, stop_us: None };
+    let started = Feed {
+        id: feed,
+        token: TokenId(1),
+        stream_name: "stage".parse().expect("a name"),
+        source_id: None,
+        simulcast_id: None,
+        priority: None,
+        target_kbps: None,
+        remote: "127.0.0.1".parse().expect("an address"),
+        started: begun,
+        ended: None,
+    };
+    let mut changes = vec![
+        Change::StartFeed(started),
+        Change::OpenTimeline(Timeline { id: timeline, feed, created: begun }),
+        Change::PutRun(Run { timeline, number: 0, tracks }),
+    ];
+    for sequence in 0..SECONDS {
+        changes.push(Change::AddSegment(segment(timeline, sequence, begun)));
+        if changes.len() >= 2000 {
+            database.commit(std::mem::take(&mut changes), begun).await.expect("rows");
+        }
+    }
+    let id = MediaAssetId(Uuid::from_u128(3));
+    let asset = Asset {
+        id,
+        asset_type: AssetType::Timeline,
+        state: AssetState::Processing,
+        feed,
+        token: Some(TokenId(1)),
+        stream_name: "stage".parse().expect("a name"),
+        source_id: None,
+        simulcast_id: None,
+        priority: None,
+        start_time: begun,
+        stop_time: None,
+        name: None,
+        created: begun,
+        expiration: None,
+        media_distribution_id: None,
+        custom_path: None,
+        request: None,
+        gaps: GapMode::Split,
+        cut: CutMode::Frame,
+        recipe: vec![part],
+    };
+    changes.push(Change::CreateAsset(Box::new(NewAsset { asset })));
+    changes.push(Change::StepAsset(Box::new(AssetChange {
+        id,
+        input: AssetInput::Finish { metadata: Box::<Metadata>::default() },
+        recipe: None,
+        stop_time: Some(now()),
+        expiration: None,
+    })));
+    changes.push(Change::EndFeed { feed, at: now() });
+    database.commit(changes, now()).await.expect("rows");
+}
+
+/// A second: 60 frames, the first a sync sample, and 46 or 47 sounds.
+fn segment(timeline: TimelineId, sequence: u64, begun: Timestamp) -> Segment {
+    let second = sequence as i64;
+    let frame = |n: u32| SampleInfo {
+        duration: 1500,
+        size: 9000 + (n * 7919 + sequence as u32 * 31) % 4000,
+        cts_offset: [1500, 6000, 1500, 0][n as usize % 4],
+        is_sync: n == 0,
+    };
+    let (first, next) = (second * 48_000 / 1024, (second + 1) * 48_000 / 1024);
+    let sound =
+        |n: i64| SampleInfo { duration: 1024, size: 330 + (n % 17) as u32, cts_offset: 0, is_sync: true };
+    let pictures = TrackSpan {
+        track: 0,
+        base_dts: Ticks(900_000 + second * 90_000),
+        data_offset: 2000,
+        samples: (0..RATE).map(frame).collect(),
+    };
+    let picture_bytes: u64 = pictures.samples.iter().map(|sample| u64::from(sample.size)).sum();
+    let sounds = TrackSpan {
+        track: 1,
+        base_dts: Ticks(480_000 + first * 1024),
+        data_offset: 2000 + picture_bytes as u32,
+        samples: (first..next).map(sound).collect(),
+    };
+    let media_start_us = 10_000_000 + second * 1_000_000;
+    Segment {
+        timeline,
+        sequence,
+        run: 0,
+        chunk: (sequence / 60) as u32,
+        offset: sequence % 60 * 700_000,
+        len: 700_000,
+        media_start_us,
+        media_end_us: media_start_us + 1_000_000,
+        wall_offset_us: begun.as_micros() - 10_000_000,
+        starts_with_sync: true,
+        index: SegmentIndex { tracks: vec![pictures, sounds] }.encode(),
+    }
+}
+
+/// The most memory that this process ever had, from Linux; 0 elsewhere.
+fn peak_memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
