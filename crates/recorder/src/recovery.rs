@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart};
 use mediahooks_model::{AssetType, FeedId, Timestamp};
 use mediahooks_timeline::plan::set_back_us;
@@ -14,33 +15,34 @@ use crate::state::Shared;
 /// Finishes assets and feeds whose feed is not live here: those of a crashed process, and those whose
 /// finishing failed. One that cannot be finished does not keep the others from it.
 pub(crate) async fn take_up(shared: &Arc<Shared>) -> Result<(), RecorderError> {
-    let mut stopped: HashMap<FeedId, Timestamp> = HashMap::new();
     // A feed is entered before its first row and left after its last, so who is live is asked after
     // each row was read: a feed that begins meanwhile is not taken for one that was left.
-    for asset in shared.database.unfinished_assets().await? {
-        if is_attended(shared, &asset) {
-            continue;
-        }
-        match finish_left(shared, &asset).await {
-            Ok(None) => {}
-            Ok(Some(stop)) => {
-                stopped.entry(asset.feed).and_modify(|latest| *latest = stop.max(*latest)).or_insert(stop);
-            }
-            Err(error) => {
-                tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; trying again later");
-            }
-        }
+    let left = shared.database.unfinished_assets().await?;
+    let finishing = left.iter().filter(|asset| !is_attended(shared, asset)).map(async |asset| {
+        let stop = finish_left(shared, asset).await.unwrap_or_else(|error| {
+            tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; trying again later");
+            None
+        });
+        (asset.feed, stop)
+    });
+    let mut stopped: HashMap<FeedId, Timestamp> = HashMap::new();
+    let mut finishing = futures::stream::iter(finishing).buffer_unordered(AT_ONCE);
+    while let Some((feed, stop)) = finishing.next().await {
+        let Some(stop) = stop else { continue };
+        stopped.entry(feed).and_modify(|latest| *latest = stop.max(*latest)).or_insert(stop);
     }
-    for feed in shared.database.live_feeds().await? {
-        if shared.live.received(feed.id).is_some() {
-            continue;
-        }
-        if let Err(error) = end(shared, &feed, stopped.get(&feed.id).copied()).await {
+    let feeds = shared.database.live_feeds().await?;
+    let ending = feeds.iter().filter(|feed| shared.live.received(feed.id).is_none()).map(async |feed| {
+        if let Err(error) = end(shared, feed, stopped.get(&feed.id).copied()).await {
             tracing::error!(feed = %feed.id, error = &error as &dyn std::error::Error, "a feed cannot be ended; trying again later");
         }
-    }
+    });
+    futures::stream::iter(ending).buffer_unordered(AT_ONCE).collect::<()>().await;
     Ok(())
 }
+
+/// How many assets or feeds are dealt with at once, so that the database makes them durable together.
+const AT_ONCE: usize = 64;
 
 /// Whether a task is at work on an unfinished asset: that of its feed, or one that waits for the rest
 /// of a clip.
