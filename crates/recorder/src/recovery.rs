@@ -17,28 +17,37 @@ use crate::state::Shared;
 pub(crate) async fn take_up(shared: &Arc<Shared>) -> Result<(), RecorderError> {
     // A feed is entered before its first row and left after its last, so who is live is asked after
     // each row was read: a feed that begins meanwhile is not taken for one that was left.
-    let left = shared.database.unfinished_assets().await?;
-    let finishing = left.iter().filter(|asset| !is_attended(shared, asset)).map(async |asset| {
-        let stop = finish_left(shared, asset).await.unwrap_or_else(|error| {
-            tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; trying again later");
-            None
-        });
-        (asset.feed, stop)
-    });
+    let mut left = shared.database.unfinished_assets().await?;
+    left.retain(|asset| !is_attended(shared, asset));
     let mut stopped: HashMap<FeedId, Timestamp> = HashMap::new();
+    let finishing = left.into_iter().map(|asset| finish_or_tell(Arc::clone(shared), asset));
     let mut finishing = futures::stream::iter(finishing).buffer_unordered(AT_ONCE);
     while let Some((feed, stop)) = finishing.next().await {
         let Some(stop) = stop else { continue };
         stopped.entry(feed).and_modify(|latest| *latest = stop.max(*latest)).or_insert(stop);
     }
-    let feeds = shared.database.live_feeds().await?;
-    let ending = feeds.iter().filter(|feed| shared.live.received(feed.id).is_none()).map(async |feed| {
-        if let Err(error) = end(shared, feed, stopped.get(&feed.id).copied()).await {
-            tracing::error!(feed = %feed.id, error = &error as &dyn std::error::Error, "a feed cannot be ended; trying again later");
-        }
+    let mut feeds = shared.database.live_feeds().await?;
+    feeds.retain(|feed| shared.live.received(feed.id).is_none());
+    let ending = feeds.into_iter().map(|feed| {
+        let media_end = stopped.get(&feed.id).copied();
+        end_or_tell(Arc::clone(shared), feed, media_end)
     });
     futures::stream::iter(ending).buffer_unordered(AT_ONCE).collect::<()>().await;
     Ok(())
+}
+
+async fn finish_or_tell(shared: Arc<Shared>, asset: Asset) -> (FeedId, Option<Timestamp>) {
+    let stop = finish_left(&shared, &asset).await.unwrap_or_else(|error| {
+        tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; trying again later");
+        None
+    });
+    (asset.feed, stop)
+}
+
+async fn end_or_tell(shared: Arc<Shared>, feed: Feed, media_end: Option<Timestamp>) {
+    if let Err(error) = end(&shared, &feed, media_end).await {
+        tracing::error!(feed = %feed.id, error = &error as &dyn std::error::Error, "a feed cannot be ended; trying again later");
+    }
 }
 
 /// How many assets or feeds are dealt with at once, so that the database makes them durable together.
