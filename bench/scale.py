@@ -130,7 +130,7 @@ def clips(args, api):
 
     def ask(number):
         timeline = timelines[number % len(timelines)]
-        body = {"streamName": timeline["streamName"], "startTime": timeline["startTime"], "stopTime": timeline["stopTime"]}
+        body = {"streamName": timeline["feed"]["streamName"], "startTime": timeline["startTime"], "stopTime": timeline["stopTime"]}
         return [asset["status"] for asset in api.call("POST", "/api/v3/media/assets", body)]
 
     begun = time.monotonic()
