@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mediahooks_database::{Database, DeliveryState};
@@ -59,10 +59,9 @@ fn stream(request: &Received) -> String {
     request.json()["data"]["streamName"].as_str().expect("a name").to_owned()
 }
 
-/// What is on record as delivered in the directory of a server that does not run.
-async fn on_record(data: &Path) -> BTreeSet<Owed> {
+/// Adds to `delivered` what is on record as delivered in the directory of a server that does not run.
+async fn read_record(data: &Path, delivered: &mut BTreeSet<Owed>) {
     let database = Database::open_read_only(&data.join("mediahooks.db")).expect("the database can be read");
-    let mut delivered = BTreeSet::new();
     for webhook in database.webhooks(None, 100, false).await.expect("webhooks") {
         let path = webhook.url.splitn(4, '/').nth(3).unwrap_or_default();
         let mut before = None;
@@ -70,11 +69,38 @@ async fn on_record(data: &Path) -> BTreeSet<Owed> {
             let page = database.deliveries(webhook.id, before, 1000).await.expect("deliveries");
             let Some(last) = page.last() else { break };
             before = Some(last.id);
-            let page = page.iter().filter(|delivery| delivery.state == DeliveryState::Delivered);
-            delivered.extend(page.map(|delivery| (format!("/{path}"), delivery.event.to_string())));
+            let mut is_news = false;
+            for delivery in &page {
+                let owed = (format!("/{path}"), delivery.event.to_string());
+                is_news |= delivery.state != DeliveryState::Delivered || delivered.insert(owed);
+            }
+            if !is_news {
+                // What is older was read before.
+                break;
+            }
         }
     }
-    delivered
+}
+
+/// What has arrived so far, without reading any of it twice.
+#[derive(Default)]
+struct Arrived {
+    read: usize,
+    /// By stream: where an event was accepted.
+    accepted: BTreeMap<String, BTreeSet<Owed>>,
+}
+
+impl Arrived {
+    fn read(&mut self, all: &[Received]) {
+        for request in all[self.read..].iter().filter(|request| is_accepted(request)) {
+            self.accepted.entry(stream(request)).or_default().insert(owed(request));
+        }
+        self.read = all.len();
+    }
+
+    fn is_everywhere(&self, stream: &str) -> bool {
+        self.accepted.get(stream).is_some_and(|at| at.len() == WEBHOOKS)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,7 +119,8 @@ async fn kills_lose_no_delivery_invent_none_and_repeat_only_what_was_in_flight()
         server.rest().add_webhook(&format!("{}/{n}", receiver.url())).await;
     }
     let asked = Arc::new(AtomicU64::new(0));
-    let (mut acknowledged, mut repeats) = (BTreeSet::new(), 0);
+    let (mut acknowledged, mut recorded, mut repeats) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let arrived = Mutex::new(Arrived::default());
     for _ in 0..kills {
         // Some fail, so that there are retries and failures on record too.
         receiver.then((0..dice.random_range(0..20)).map(|_| Answer::Status(500)));
@@ -105,7 +132,7 @@ async fn kills_lose_no_delivery_invent_none_and_repeat_only_what_was_in_flight()
         for client in clients {
             acknowledged.extend(client.await.expect("the client runs"));
         }
-        let recorded = on_record(server.data()).await;
+        read_record(server.data(), &mut recorded).await;
         let before = receiver.received();
         let accepted: BTreeSet<_> = before.iter().filter(|request| is_accepted(request)).map(owed).collect();
         assert!(recorded.is_subset(&accepted), "on record as delivered and never accepted");
@@ -116,35 +143,40 @@ async fn kills_lose_no_delivery_invent_none_and_repeat_only_what_was_in_flight()
         // Everything before this kill is settled by the time that this arrives, or it is in flight.
         let marker = format!("marker-{}", asked.fetch_add(1, Ordering::Relaxed));
         server.rest().post("/api/webhooks/test/media", json!({ "streamName": marker })).await;
-        let all = receiver.wait_for("the marker", |all| all.iter().any(|one| stream(one) == marker)).await;
+        let came = |all: &[Received]| {
+            let mut arrived = arrived.lock().expect("no check failed");
+            arrived.read(all);
+            arrived.is_everywhere(&marker)
+        };
+        let all = receiver.wait_for("the marker", came).await;
         for request in &all[before.len()..] {
             assert!(!recorded.contains(&owed(request)), "{} was on record and came again", stream(request));
         }
         acknowledged.insert(marker);
     }
 
-    let arrived = |all: &[Received]| {
-        let mut arrived: BTreeMap<String, BTreeSet<Owed>> = BTreeMap::new();
-        for request in all.iter().filter(|request| is_accepted(request)) {
-            arrived.entry(stream(request)).or_default().insert(owed(request));
-        }
-        arrived
+    let mut left: Vec<_> = acknowledged.iter().collect();
+    let left = Mutex::new(&mut left);
+    let came = |all: &[Received]| {
+        let mut arrived = arrived.lock().expect("no check failed");
+        arrived.read(all);
+        let mut left = left.lock().expect("no check failed");
+        left.retain(|stream| !arrived.is_everywhere(stream));
+        left.is_empty()
     };
-    let all = receiver
-        .wait_for("every event", |all| {
-            let arrived = arrived(all);
-            acknowledged.iter().all(|stream| arrived.get(stream).is_some_and(|at| at.len() == WEBHOOKS))
-        })
-        .await;
+    receiver.wait_for("every event", came).await;
     assert!(server.stop().await.success());
-    let arrived = arrived(&all);
-    for (stream, at) in &arrived {
+    let all = receiver.received();
+    let mut arrived = arrived.into_inner().expect("no check failed");
+    arrived.read(&all);
+    for (stream, at) in &arrived.accepted {
         let ids: BTreeSet<_> = at.iter().map(|(_, id)| id).collect();
         assert_eq!((ids.len(), at.len()), (1, WEBHOOKS), "{stream} came as {at:?}");
     }
-    let made = arrived.len();
+    let made = arrived.accepted.len();
     assert!(made as u64 <= asked.load(Ordering::Relaxed), "more events came than anybody asked for");
-    assert_eq!(on_record(server.data()).await.len(), made * WEBHOOKS);
+    read_record(server.data(), &mut recorded).await;
+    assert_eq!(recorded.len(), made * WEBHOOKS);
     println!(
         "{kills} kills: {} acknowledged events, {made} came, in {} requests; {repeats} answers were in flight",
         acknowledged.len(),

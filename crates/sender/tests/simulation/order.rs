@@ -67,7 +67,8 @@ async fn run(total: usize, assets: usize) {
     let world = World::seeded(seed(), |_, dice| flaky(dice));
     let mut house = House::new(world.clone());
     house.config = SenderConfig {
-        retry: format!("0s{}", ",1s".repeat(99)).parse().unwrap(),
+        // Enough for what fails by chance, and what is stuck is not given up.
+        retry: format!("0s{}{}", ",1s".repeat(60), ",1h".repeat(39)).parse().unwrap(),
         total: 320,
         ..house.config
     };
