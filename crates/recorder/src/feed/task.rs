@@ -113,7 +113,8 @@ impl FeedTask {
                     }
                     self.flush(request).await?;
                 }
-                _ = tick.tick() => {
+                // A feed whose media waits here, behind a slow disk, is not silent.
+                _ = tick.tick() => if inputs.is_empty() {
                     self.segmenter.poll(self.new.clock.now(), &mut self.outputs)?;
                     self.store_outputs().await?;
                 }
