@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Rust and a C compiler: ffmpeg and ffprobe of the system (publisher,
-# decoder, judge), FFmpeg 9 from the Python package imageio-ffmpeg (Enhanced RTMP), and Python, Node.js, Go
+# decoder, judge), Chromium (player), strace (the test of power cuts), FFmpeg 9 from the Python package imageio-ffmpeg (Enhanced RTMP), and Python, Node.js, Go
 # and PHP with what the example receivers and the snippets in the documentation use. Prints what it found.
 # Safe to run again; does nothing that is done already.
 #
@@ -94,7 +94,9 @@ have_chromium() { [[ -n ${MEDIAHOOKS_CHROMIUM:-} ]] || command -v chromium > /de
 
 install_test_tools() {
     have_ffmpeg || install_packages ffmpeg || return 1
-    have_chromium || install_packages chromium || echo 'Chromium cannot be installed: its test will be skipped'
+    have_chromium || install_packages chromium || return 1
+    # Records the system calls that the test of power cuts plays back.
+    command -v strace > /dev/null || install_packages strace || return 1
     find_ffmpeg9 > /dev/null || install_ffmpeg9 || return 1
     MEDIAHOOKS_FFMPEG9=$(find_ffmpeg9) || {
         echo "FFmpeg 9 cannot be found after it was installed" >&2
@@ -105,9 +107,8 @@ install_test_tools() {
     export PATH="$tools/bin:$PATH"
     echo "ffmpeg    $(ffmpeg -version | head -1)"
     echo "FFmpeg 9  $MEDIAHOOKS_FFMPEG9"
-    if have_chromium; then
-        echo "Chromium  $("${MEDIAHOOKS_CHROMIUM:-chromium}" --version 2> /dev/null)"
-    fi
+    echo "Chromium  $("${MEDIAHOOKS_CHROMIUM:-chromium}" --version 2> /dev/null)"
+    echo "strace    $(strace --version | head -1)"
     echo "node      $(node --version)"
     echo "go        $(go version)"
     echo "php       $(php --version | head -1)"

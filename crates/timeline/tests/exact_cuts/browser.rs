@@ -72,14 +72,16 @@ async function watch(name, times) {
 })();
 </script>"#;
 
-/// The browser, if there is one: named by `MEDIAHOOKS_CHROMIUM`, or on the path.
-pub fn chromium() -> Option<PathBuf> {
+/// The browser: named by `MEDIAHOOKS_CHROMIUM`, or on the path.
+pub fn chromium() -> PathBuf {
     if let Some(path) = std::env::var_os("MEDIAHOOKS_CHROMIUM") {
-        return Some(path.into());
+        return path.into();
     }
     let found =
         Command::new("chromium").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok_and(|status| status.success()).then(|| "chromium".into())
+    let is_there = found.is_ok_and(|status| status.success());
+    assert!(is_there, "chromium is needed by this test; run scripts/install-test-tools.sh");
+    "chromium".into()
 }
 
 /// Plays every file and tells what is seen, by its name.
