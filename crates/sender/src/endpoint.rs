@@ -209,14 +209,16 @@ impl Endpoints {
 
     /// The endpoint of `webhook` as it is now. Errors: why nothing can be sent there.
     pub(crate) fn get(&self, webhook: &Arc<Webhook>) -> Result<Arc<Endpoint>, String> {
-        let known = self.lock().get(&webhook.id).cloned();
-        if let Some(endpoint) = known.filter(|endpoint| endpoint.fits(webhook)) {
-            endpoint.touch();
-            return Ok(endpoint);
+        if let Some(known) = known(&self.lock(), webhook) {
+            return Ok(known);
         }
-        let endpoint = Arc::new(Endpoint::new(webhook.clone(), &self.policy, &self.tls, &self.user_agent)?);
-        self.lock().insert(webhook.id, endpoint.clone());
-        Ok(endpoint)
+        let made = Arc::new(Endpoint::new(webhook.clone(), &self.policy, &self.tls, &self.user_agent)?);
+        let mut all = self.lock();
+        // Two attempts may come at the same moment: they have to share one, or each opens a connection.
+        Ok(known(&all, webhook).unwrap_or_else(|| {
+            all.insert(webhook.id, made.clone());
+            made
+        }))
     }
 
     /// Closes idle connections and forgets unused endpoints.
@@ -227,6 +229,13 @@ impl Endpoints {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, Arc<Endpoint>>> {
         self.by_webhook.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The endpoint that is kept for `webhook`, if it is still what that says.
+fn known(all: &HashMap<WebhookId, Arc<Endpoint>>, webhook: &Arc<Webhook>) -> Option<Arc<Endpoint>> {
+    let known = all.get(&webhook.id).filter(|endpoint| endpoint.fits(webhook))?;
+    known.touch();
+    Some(known.clone())
 }
 
 /// The fragment stays with whoever wrote the URL (RFC 9110 §7.1).
