@@ -10,7 +10,8 @@ use crate::{Asset, AssetQuery, AssetSort, Conflict, Database, DatabaseError, Kep
 /// An asset without its recipe, in the order [`stored`] reads.
 pub(crate) const SELECT: &str = "SELECT a.id, a.asset_type, a.status, a.metadata, a.reason, a.marked_us,
      a.feed, a.token, a.stream_name, a.source_id, a.simulcast_id, a.priority, a.start_us, a.stop_us, a.name,
-     a.created_us, a.expiration_us, a.media_distribution_id, a.custom_path, a.request, a.gaps, a.cut
+     a.created_us, a.expiration_us, a.media_distribution_id, a.custom_path, a.request, a.gaps, a.cut,
+     a.target_format
  FROM asset a";
 
 /// The parts of a recipe, in the order [`part`] reads.
@@ -173,6 +174,7 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Asset>> {
         request: optional(row, 19)?,
         gaps: row.get::<_, Sql<_>>(20)?.0,
         cut: row.get::<_, Sql<_>>(21)?.0,
+        target_format: optional(row, 22)?,
         recipe: Vec::new(),
     }))
 }

@@ -11,7 +11,11 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::error::{DatabaseError, Result};
 
 /// The migrations, in order; the first one makes version 1.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 const NEWEST: i64 = MIGRATIONS.len() as i64;
 
@@ -166,10 +170,12 @@ mod tests {
             })
             .unwrap();
         assert_eq!(part, (0, 4, 7, None));
-        let modes: (String, String) = connection
-            .query_row("SELECT gaps, cut FROM asset", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        let modes: (String, String, Option<String>) = connection
+            .query_row("SELECT gaps, cut, target_format FROM asset", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .unwrap();
-        assert_eq!(modes, ("split".into(), "frame".into()));
+        assert_eq!(modes, ("split".into(), "frame".into(), None));
         connection.execute("DELETE FROM asset", []).unwrap();
         let left: u32 = connection.query_row("SELECT count(*) FROM recipe", [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0, "a recipe goes with its asset");

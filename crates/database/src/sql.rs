@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use mediahooks_model::{
     AssetStatus, AssetType, ClipRequestId, CutMode, DeliveryId, EventId, FeedId, GapMode, MediaAssetId,
-    StreamName, TimelineId, Timestamp, TokenId, WebhookId,
+    StreamName, TargetFormat, TimelineId, Timestamp, TokenId, WebhookId,
 };
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
@@ -52,6 +52,7 @@ stored! {
     AssetStatus: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
     GapMode: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
     CutMode: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
+    TargetFormat: |word| word.as_str(), |column| column.as_str().and_then(|text| text.parse().map_err(unreadable));
     u64: |number| i64::try_from(*number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
         |column| column.as_i64().and_then(|number| u64::try_from(number).map_err(|_| FromSqlError::OutOfRange(number)));
     Value: |json| json.to_string(),

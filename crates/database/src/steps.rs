@@ -21,8 +21,9 @@ pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Resu
     tx.prepare_cached(
         "INSERT INTO asset (id, asset_type, status, feed, token, stream_name, source_id, simulcast_id, priority,
              start_us, stop_us, name, created_us, expiration_us, media_distribution_id, custom_path, request,
-             gaps, cut, last_event_us, event_count)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+             gaps, cut, target_format, last_event_us, event_count)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+             ?22)",
     )?
     .execute(params![
         Sql(asset.id),
@@ -44,6 +45,7 @@ pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Resu
         asset.request.map(Sql),
         Sql(asset.gaps),
         Sql(asset.cut),
+        asset.target_format.map(Sql),
         time.map(Sql),
         i64::from(time.is_some()),
     ])?;

@@ -66,6 +66,35 @@ impl CutMode {
     }
 }
 
+/// What file an asset becomes. Whatever it is, no sample is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetFormat {
+    /// An MP4 with its index in front.
+    Mp4,
+    /// A playlist of HTTP Live Streaming over a fragmented MP4.
+    Hls,
+    /// A fragmented MP4. Ours.
+    Fmp4,
+    /// A WebM. Ours.
+    Webm,
+}
+
+impl TargetFormat {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Mp4, Self::Hls, Self::Fmp4, Self::Webm];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Hls => "hls",
+            Self::Fmp4 => "fmp4",
+            Self::Webm => "webm",
+        }
+    }
+}
+
 macro_rules! read_word {
     ($name:ident) => {
         impl FromStr for $name {
@@ -84,6 +113,7 @@ macro_rules! read_word {
 }
 read_word!(GapMode);
 read_word!(CutMode);
+read_word!(TargetFormat);
 
 #[cfg(test)]
 mod tests {
@@ -94,7 +124,11 @@ mod tests {
         for mode in GapMode::ALL {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
+        for format in TargetFormat::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
         assert_eq!("KeyFrame".parse(), Ok(CutMode::Keyframe));
+        assert_eq!("HLS".parse(), Ok(TargetFormat::Hls));
         assert!("".parse::<GapMode>().is_err());
     }
 }

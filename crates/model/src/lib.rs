@@ -17,7 +17,7 @@ pub mod token;
 pub mod webhook;
 
 pub use asset::{AssetInput, AssetState, AssetStatus, AssetType, Refused, Step};
-pub use clip::{CutMode, GapMode};
+pub use clip::{CutMode, GapMode, TargetFormat};
 pub use event::{Event, EventKind, FeedEvent, MediaEvent};
 pub use ids::{
     AccountId, ClipRequestId, DeliveryId, EventId, FeedId, MediaAssetId, ReplayId, StreamName, TimelineId,

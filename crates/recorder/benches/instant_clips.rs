@@ -86,6 +86,7 @@ fn request(start: Timestamp, length_s: u64) -> ClipRequest {
         priority: None,
         gaps: GapMode::Split,
         cut: CutMode::Frame,
+        target_format: None,
         name: None,
         expiration: None,
         media_distribution_id: None,
@@ -157,6 +158,7 @@ async fn fill(database: &Database, begun: Timestamp) {
         request: None,
         gaps: GapMode::Split,
         cut: CutMode::Frame,
+        target_format: None,
         recipe: vec![part],
     };
     changes.push(Change::CreateAsset(Box::new(NewAsset { asset })));

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use mediahooks_database::{Asset, Change, Conflict, DatabaseError, KeptReply, NewAsset, OpenClipRequest};
 use mediahooks_model::{
-    AssetState, AssetType, ClipRequestId, CutMode, GapMode, MediaAssetId, StreamName, Timestamp, TokenId,
+    AssetState, AssetType, ClipRequestId, CutMode, GapMode, MediaAssetId, StreamName, TargetFormat,
+    Timestamp, TokenId,
 };
 use mediahooks_storage::StorageError;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -50,6 +51,9 @@ pub struct ClipRequest {
     pub gaps: GapMode,
     /// Where it is cut.
     pub cut: CutMode,
+    /// What file it becomes; absent: what suits its codecs.
+    #[serde(default)]
+    pub target_format: Option<TargetFormat>,
     /// A name for people.
     pub name: Option<String>,
     /// When to remove it; beats the account's rule.
@@ -238,6 +242,7 @@ async fn new_asset(
         request: Some(id),
         gaps: request.gaps,
         cut: request.cut,
+        target_format: request.target_format,
         recipe,
     }))
 }

@@ -348,6 +348,7 @@ pub(crate) mod tests {
             request: None,
             gaps: GapMode::default(),
             cut: CutMode::default(),
+            target_format: None,
             recipe: vec![RecipePart {
                 timeline,
                 run: 0,

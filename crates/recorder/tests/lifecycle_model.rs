@@ -103,6 +103,7 @@ impl World {
                     priority: None,
                     gaps: GapMode::default(),
                     cut: CutMode::default(),
+                    target_format: None,
                     name: None,
                     expiration: None,
                     media_distribution_id: None,

@@ -97,6 +97,7 @@ fn opening(number: u128, state: AssetType, is_live: bool) -> Vec<Change> {
         request: None,
         gaps: GapMode::default(),
         cut: CutMode::default(),
+        target_format: None,
         recipe: vec![RecipePart { timeline, run: 0, first: 0, last: None, start_us: None, stop_us: None }],
     };
     let mut changes = vec![

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::HeaderMap;
-use mediahooks_model::{CutMode, GapMode, StreamName, Timestamp, TokenId};
+use mediahooks_model::{CutMode, GapMode, StreamName, TargetFormat, Timestamp, TokenId};
 use mediahooks_recorder::{ClipError, ClipRequest, Idempotency};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -17,6 +17,9 @@ const FORBIDDEN_IN_NAME: &str = "\r\n#[]*?:\"“”<>|/{}^%`~";
 
 /// Longest `Idempotency-Key`, in characters.
 const KEY_CHARS_MAX: usize = 255;
+
+/// The formats that files are made in.
+const AVAILABLE: [TargetFormat; 1] = [TargetFormat::Mp4];
 
 /// Reads a request that arrived at `received`.
 pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) -> Result<ClipRequest> {
@@ -43,6 +46,7 @@ pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) 
     let priority = body.optional("priority");
     let gaps = read_word(&mut body, "gaps", &GapMode::ALL.map(GapMode::as_str));
     let cut = read_word(&mut body, "cut", &CutMode::ALL.map(CutMode::as_str));
+    let target_format = read_format(&mut body)?;
     let expiration = body.optional("expiration");
     let parsed = range.zip(stream_name).map(|(range, stream_name)| ClipRequest {
         stream_name,
@@ -54,6 +58,7 @@ pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) 
         priority,
         gaps: gaps.unwrap_or_default(),
         cut: cut.unwrap_or_default(),
+        target_format,
         name,
         expiration,
         media_distribution_id,
@@ -170,18 +175,22 @@ fn read_word<T: FromStr>(body: &mut Members, name: &'static str, words: &[&str])
     }
 }
 
+/// Reads what file is wanted. A format that is known, but not made yet, is refused at once.
+fn read_format(body: &mut Members) -> Result<Option<TargetFormat>> {
+    let wanted: Option<TargetFormat> =
+        read_word(body, "targetFormat", &TargetFormat::ALL.map(TargetFormat::as_str));
+    match wanted.filter(|format| !AVAILABLE.contains(format)) {
+        Some(format) => {
+            let available = AVAILABLE.map(TargetFormat::as_str).join(", ");
+            let message = format!("targetFormat {format} is not available yet; use one of: {available}");
+            Err(ApiError::about("targetFormat", message))
+        }
+        None => Ok(wanted),
+    }
+}
+
 /// What the hosted service can do and this server cannot, or not yet.
 fn refuse_unavailable(body: &mut Members) -> Result<()> {
-    if let Some(format) = body.optional::<String>("targetFormat")
-        && !format.eq_ignore_ascii_case("mp4")
-    {
-        return Err(if format.eq_ignore_ascii_case("hls") {
-            ApiError::about("targetFormat", "targetFormat hls is not available yet; use mp4")
-        } else {
-            let shown: String = format.chars().take(64).collect();
-            ApiError::invalid("TargetFormat", format!("The value '{shown}' is not valid for TargetFormat."))
-        });
-    }
     if body.optional::<Value>("channelId").is_some() {
         return Err(ApiError::about("channelId", "channelId is not available; use streamName"));
     }
@@ -238,6 +247,7 @@ fn fingerprint(request: &ClipRequest, range: Option<Range>) -> [u8; 32] {
         "range": range.map(Range::meaning),
         "gaps": request.gaps,
         "cut": request.cut,
+        "targetFormat": request.target_format,
         "tokenId": request.token,
         "sourceId": request.source_id,
         // An array tells null from absence.

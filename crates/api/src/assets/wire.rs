@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use mediahooks_database::Asset;
-use mediahooks_model::{AssetState, AssetStatus, AssetType, Gap, Metadata, Timestamp, TrackMetadata};
+use mediahooks_model::{
+    AssetState, AssetStatus, AssetType, Gap, Metadata, TargetFormat, Timestamp, TrackMetadata,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,6 +27,9 @@ pub struct AssetView {
     /// The request that a clip came of: the same for all of its clips. Ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The file that was asked for; absent: what suits its codecs. Ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_format: Option<&'static str>,
     /// Start of the media.
     #[schema(value_type = String, format = DateTime)]
     pub start_time: Timestamp,
@@ -202,6 +207,7 @@ impl AssetView {
                 channel_id: None,
             },
             request_id: asset.request.map(|id| id.to_string()),
+            target_format: asset.target_format.map(TargetFormat::as_str),
             start_time: asset.start_time,
             stop_time: asset.stop_time,
             name: asset.name.clone(),

@@ -2,7 +2,7 @@
 
 use mediahooks_model::{
     AssetState, AssetStatus, AssetType, ClipRequestId, CutMode, FeedId, GapMode, MediaAssetId, StreamName,
-    TimelineId, Timestamp, TokenId,
+    TargetFormat, TimelineId, Timestamp, TokenId,
 };
 
 /// A media asset as it is stored.
@@ -46,6 +46,8 @@ pub struct Asset {
     pub gaps: GapMode,
     /// Where it is cut.
     pub cut: CutMode,
+    /// What file was asked for; absent: what suits its codecs.
+    pub target_format: Option<TargetFormat>,
     /// What its media is, in the order in which it is shown; empty when it never had any and after removal.
     pub recipe: Vec<RecipePart>,
 }

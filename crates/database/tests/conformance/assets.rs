@@ -1,7 +1,9 @@
 use mediahooks_database::{
     Asset, AssetQuery, AssetSort, Change, Conflict, DatabaseError, OpenClipRequest, TimelineQuery,
 };
-use mediahooks_model::{AssetInput, AssetStatus, AssetType, ClipRequestId, CutMode, GapMode, TokenId};
+use mediahooks_model::{
+    AssetInput, AssetStatus, AssetType, ClipRequestId, CutMode, GapMode, TargetFormat, TokenId,
+};
 
 use crate::support::*;
 
@@ -184,13 +186,20 @@ async fn the_clips_of_one_request_are_found_by_it() {
     let request = ClipRequestId(uuid::Uuid::from_u128(9));
     let of_request = |n| {
         let clip = asset(n, AssetType::Clip, None);
-        create(Asset { request: Some(request), gaps: GapMode::Hold, cut: CutMode::Keyframe, ..clip })
+        create(Asset {
+            request: Some(request),
+            gaps: GapMode::Hold,
+            cut: CutMode::Keyframe,
+            target_format: Some(TargetFormat::Hls),
+            ..clip
+        })
     };
     fresh.db.commit(vec![of_request(1), clip(2), of_request(3)], at(0)).await.unwrap();
     let query = AssetQuery { request: Some(request), limit: 9, ..AssetQuery::default() };
     let found = fresh.db.assets(query).await.unwrap();
     assert_eq!(found.iter().map(|asset| asset.id).collect::<Vec<_>>(), [asset_id(1), asset_id(3)]);
     assert_eq!((found[0].gaps, found[0].cut), (GapMode::Hold, CutMode::Keyframe));
+    assert_eq!(found[0].target_format, Some(TargetFormat::Hls));
 }
 
 #[tokio::test]

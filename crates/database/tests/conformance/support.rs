@@ -191,6 +191,7 @@ pub fn asset(n: u64, asset_type: AssetType, recipe: Option<RecipePart>) -> Asset
         request: None,
         gaps: GapMode::default(),
         cut: CutMode::default(),
+        target_format: None,
         recipe: recipe.into_iter().collect(),
     }
 }

@@ -167,6 +167,7 @@ impl FeedAssets {
             request: None,
             gaps: GapMode::default(),
             cut: CutMode::default(),
+            target_format: None,
             recipe: Vec::new(),
         };
         let mut growing = Growing { asset, run: segment.run, first, start_us: segment.media_start_us };

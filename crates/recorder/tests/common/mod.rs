@@ -171,6 +171,7 @@ impl Bench {
             priority: None,
             gaps: GapMode::default(),
             cut: CutMode::default(),
+            target_format: None,
             name: None,
             expiration: None,
             media_distribution_id: None,

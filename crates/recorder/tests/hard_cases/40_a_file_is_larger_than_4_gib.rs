@@ -95,6 +95,7 @@ async fn its_end_is_read_by_range() {
         custom_path: None,
         gaps: GapMode::default(),
         cut: CutMode::default(),
+        target_format: None,
         request: None,
         recipe: vec![recipe],
     };

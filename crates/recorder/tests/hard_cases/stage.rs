@@ -118,6 +118,7 @@ impl Stage {
             priority: None,
             gaps: GapMode::default(),
             cut: CutMode::default(),
+            target_format: None,
             name: None,
             expiration: None,
             media_distribution_id: None,

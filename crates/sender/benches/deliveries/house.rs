@@ -209,6 +209,7 @@ fn created(n: usize, load: Load) -> Change {
         request: None,
         gaps: GapMode::default(),
         cut: CutMode::default(),
+        target_format: None,
         recipe: Vec::new(),
     };
     Change::CreateAsset(Box::new(NewAsset { asset }))

@@ -68,6 +68,7 @@ fn new_asset(id: MediaAssetId, world: &World) -> Change {
         request: None,
         gaps: GapMode::default(),
         cut: CutMode::default(),
+        target_format: None,
         recipe: Vec::new(),
     };
     Change::CreateAsset(Box::new(NewAsset { asset }))

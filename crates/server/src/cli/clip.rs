@@ -53,6 +53,9 @@ struct CreateArgs {
     /// Cut at the exact frames, or at the key frame before the start, which needs no edit list.
     #[arg(long, value_name = "WHERE", default_value = "frame")]
     cut: Cut,
+    /// What file it becomes. Default: what suits its codecs.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     /// A name for people, and for the file.
     #[arg(long)]
     name: Option<String>,
@@ -98,6 +101,19 @@ enum Cut {
     Keyframe,
 }
 
+/// See `--format`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// An MP4 with its index in front.
+    Mp4,
+    /// A playlist of HTTP Live Streaming.
+    Hls,
+    /// A fragmented MP4.
+    Fmp4,
+    /// A WebM.
+    Webm,
+}
+
 impl CreateArgs {
     fn body(&self, now: Timestamp) -> Value {
         let mut body = json!({"streamName": self.stream, "gaps": word(self.gaps), "cut": word(self.cut)});
@@ -110,6 +126,7 @@ impl CreateArgs {
         set("last", self.last.map(|span| span.0.as_secs_f64().into()));
         set("next", self.next.map(|span| span.0.as_secs_f64().into()));
         set("stopTime", self.stop.map(|stop| stop.to_string().into()));
+        set("targetFormat", self.format.map(|format| word(format).into()));
         set("name", self.name.clone().map(Value::from));
         set("tokenId", self.token.map(Value::from));
         set("sourceId", self.source.clone().map(Value::from));
