@@ -70,16 +70,21 @@ install_python_receiver() {
     mkdir -p "$tools/python" && cp "$examples/python/requirements.txt" "$tools/python/"
 }
 
-install_node_receiver() {
+install_node() {
     local missing=()
     command -v node > /dev/null || missing+=(nodejs)
     command -v npm > /dev/null || missing+=(npm)
-    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}" || return 1
-    cmp -s "$examples/node/package-lock.json" "$tools/node/node_modules/installed.json" && return 0
-    mkdir -p "$tools/node" &&
-        cp "$examples/node/package.json" "$examples/node/package-lock.json" "$tools/node/" &&
-        npm ci --prefix "$tools/node" --silent --no-audit --no-fund --ignore-scripts &&
-        cp "$examples/node/package-lock.json" "$tools/node/node_modules/installed.json"
+    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
+}
+
+# The packages that the folder $1 lists, into target/tools/$2.
+install_node_packages() {
+    local from=$1 to=$tools/$2
+    cmp -s "$from/package-lock.json" "$to/node_modules/installed.json" && return 0
+    mkdir -p "$to" &&
+        cp "$from/package.json" "$from/package-lock.json" "$to/" &&
+        npm ci --prefix "$to" --silent --no-audit --no-fund --ignore-scripts &&
+        cp "$from/package-lock.json" "$to/node_modules/installed.json"
 }
 
 # Languages without packages.
@@ -102,7 +107,10 @@ install_test_tools() {
         echo "FFmpeg 9 cannot be found after it was installed" >&2
         return 1
     }
-    install_python_receiver && install_node_receiver && install_go_and_php || return 1
+    install_python_receiver && install_node && install_go_and_php || return 1
+    install_node_packages "$examples/node" node || return 1
+    # What reads files for the tests, such as mp4box.js.
+    install_node_packages "$tools_root/crates/testkit/judges" judges || return 1
     export MEDIAHOOKS_FFMPEG9
     export PATH="$tools/bin:$PATH"
     echo "ffmpeg    $(ffmpeg -version | head -1)"

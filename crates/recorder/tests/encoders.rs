@@ -10,6 +10,7 @@ use common::ffmpeg::{decodes_without_a_word, ffmpeg, ffmpeg9, packets, pictures_
 use common::{Bench, SECRET, eventually};
 use mediahooks_ingest::rtmp::{self, RtmpSettings};
 use mediahooks_model::{AssetState, AssetType, Metadata};
+use mediahooks_testkit::mp4box;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +68,7 @@ async fn check(case: Case) {
 
 fn judge(sent: &Path, got: &Path, metadata: &Metadata) {
     decodes_without_a_word(ffmpeg9(), got);
+    mp4box::finds_nothing_wrong(got);
     assert!((3960..4100).contains(&metadata.duration_ms.unwrap()), "{metadata:?}");
     for track in &metadata.tracks {
         let stream = if track.kind == "video" { "v" } else { "a" };

@@ -18,13 +18,23 @@ pub fn python() -> Command {
 
 /// Node.js, which requires `standardwebhooks` and Express from wherever a script lies.
 pub fn node() -> Command {
-    let modules = directory().join("node/node_modules");
+    node_with("node", "require('express'); require('standardwebhooks')")
+}
+
+/// Node.js with the packages of `judges/package.json`.
+pub fn judge() -> Command {
+    node_with("judges", "require('mp4box')")
+}
+
+/// Node.js, which finds the packages in `folder` of the tools from wherever a script lies.
+fn node_with(folder: &str, probe: &str) -> Command {
+    let modules = directory().join(folder).join("node_modules");
     let node = || {
         let mut command = Command::new("node");
         command.env("NODE_PATH", &modules);
         command
     };
-    have(node().args(["-e", "require('express'); require('standardwebhooks')"]), "Node.js with its packages");
+    have(node().args(["-e", probe]), "Node.js with its packages");
     node()
 }
 
@@ -65,5 +75,5 @@ fn directory() -> PathBuf {
         let git = link.trim().strip_prefix("gitdir: ")?;
         Some(Path::new(git).ancestors().nth(3)?.join("target/tools"))
     });
-    if own.join("node").exists() { own } else { main.unwrap_or(own) }
+    if own.join("judges").exists() { own } else { main.unwrap_or(own) }
 }

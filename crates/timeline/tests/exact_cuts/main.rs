@@ -12,6 +12,7 @@ use std::process::Command;
 use broadcast::{Broadcast, Recording, clip};
 use mediahooks_model::CutMode;
 use mediahooks_testkit::ffmpeg::{complaints, ffmpeg, frame_numbers};
+use mediahooks_testkit::mp4box;
 
 const SECOND: i64 = 1_000_000;
 
@@ -90,6 +91,7 @@ fn the_first_and_the_last_frame_are_those_of_the_range() {
             let (movie, path) = clip(&name, &[(&broadcast, Some(range))], CutMode::Frame, false);
             assert_eq!(frame_numbers(&ffmpeg(), &path), broadcast.numbers(range.0, range.1), "{name}");
             assert_eq!(complaints(&ffmpeg(), &path), "", "{name}");
+            mp4box::finds_nothing_wrong(&path);
             let beeps = sound_is_in_time(&broadcast, range.0, &path, &name);
             assert!(to_ms - from_ms < 2000 || beeps > 0, "{name}");
             let played_us = i64::try_from(movie.metadata.duration_ms.unwrap()).unwrap() * 1000;
@@ -146,6 +148,7 @@ fn a_clip_over_runs_of_different_size_shows_all_of_both_in_time() {
         let expected = [small.numbers(2 * SECOND, 13 * SECOND), large.numbers(0, 60 * SECOND)].concat();
         assert_eq!(shown, expected, "{name}");
         assert_eq!(complaints(&ffmpeg(), &path), "", "{name}");
+        mp4box::finds_nothing_wrong(&path);
         assert_eq!(movie.metadata.gaps.len(), 1);
     }
 }
