@@ -148,7 +148,7 @@ fn add_segment(tx: &Writing<'_>, segment: &Segment) -> Result<()> {
         Sql(segment.wall_start()),
         Sql(segment.wall_end()),
         segment.starts_with_sync,
-        segment.index,
+        segment.index.as_ref(),
     ])?;
     Ok(())
 }

@@ -298,6 +298,6 @@ pub(crate) fn stored_segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
         media_end_us: row.get(7)?,
         wall_offset_us: row.get(8)?,
         starts_with_sync: row.get(9)?,
-        index: row.get(10)?,
+        index: row.get::<_, Vec<u8>>(10)?.into(),
     })
 }

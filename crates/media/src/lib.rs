@@ -11,3 +11,4 @@ pub mod error;
 pub mod flv;
 pub mod mp4;
 pub mod sample;
+pub mod varint;

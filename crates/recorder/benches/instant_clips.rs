@@ -210,7 +210,7 @@ fn segment(timeline: TimelineId, sequence: u64, begun: Timestamp) -> Segment {
         media_end_us: media_start_us + 1_000_000,
         wall_offset_us: begun.as_micros() - 10_000_000,
         starts_with_sync: true,
-        index: SegmentIndex { tracks: vec![pictures, sounds] }.encode(),
+        index: SegmentIndex { tracks: vec![pictures, sounds] }.encode().into(),
     }
 }
 

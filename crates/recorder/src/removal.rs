@@ -243,6 +243,7 @@ fn merge(mut ranges: Vec<FreedRange>) -> Vec<FreedRange> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use bytes::Bytes;
     use mediahooks_database::{
         Asset, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
     };
@@ -326,7 +327,7 @@ pub(crate) mod tests {
             media_end_us: 1,
             wall_offset_us: 0,
             starts_with_sync: true,
-            index: Vec::new(),
+            index: Bytes::new(),
         };
         let asset = Asset {
             id: MediaAssetId(Uuid::from_u128(number)),

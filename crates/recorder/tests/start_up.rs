@@ -43,7 +43,7 @@ fn segment(timeline: TimelineId, sequence: u64, index: &[u8], len: u64) -> Segme
         media_end_us: start_us + 1_000_000,
         wall_offset_us: 1_700_000_000_000_000,
         starts_with_sync: true,
-        index: index.to_vec(),
+        index: index.to_vec().into(),
     }
 }
 

@@ -4,8 +4,7 @@
 //! sample takes about four bytes: neighbours resemble each other, so differences are stored.
 
 use mediahooks_media::sample::{SampleInfo, Ticks};
-
-use crate::varint;
+use mediahooks_media::varint;
 
 /// The first byte of the encoding; raised when the layout changes.
 const VERSION: u8 = 1;

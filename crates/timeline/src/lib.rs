@@ -13,4 +13,3 @@ pub mod index;
 pub mod movie;
 pub mod plan;
 pub mod segmenter;
-mod varint;

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::{FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId};
 
 use super::asset::RecipePart;
+
 /// One live ingest connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {
@@ -77,7 +79,7 @@ pub struct Segment {
     /// Whether its first video sample is a sync sample (always true without video).
     pub starts_with_sync: bool,
     /// The sample table, as `mediahooks_timeline::index` encodes it; opaque here.
-    pub index: Vec<u8>,
+    pub index: Bytes,
 }
 
 impl Segment {

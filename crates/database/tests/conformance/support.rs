@@ -153,7 +153,7 @@ pub fn segment(timeline: u64, sequence: u64) -> Segment {
         media_end_us: media_start_us + 2_000_000,
         wall_offset_us: at(0).as_micros(),
         starts_with_sync: true,
-        index: vec![1, 2, 3],
+        index: vec![1, 2, 3].into(),
     }
 }
 

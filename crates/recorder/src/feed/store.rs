@@ -117,7 +117,7 @@ impl SegmentStore {
             media_end_us: segment.media_end_us,
             wall_offset_us: segment.wall_offset_us,
             starts_with_sync: segment.starts_with_sync,
-            index: segment.index.encode(),
+            index: segment.index.encode().into(),
         }));
         changes.extend(self.assets.begin(&segment, self.next_sequence).await?);
         self.commit(changes).await?;

@@ -51,7 +51,7 @@ async fn segment(bench: &Bench, sequence: u64) -> Segment {
         media_end_us: (base + 90_000) * 100 / 9,
         wall_offset_us: 0,
         starts_with_sync: true,
-        index: SegmentIndex { tracks: vec![span] }.encode(),
+        index: SegmentIndex { tracks: vec![span] }.encode().into(),
     }
 }
 
