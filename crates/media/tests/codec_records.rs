@@ -205,6 +205,28 @@ fn vp9_records_come_with_and_without_their_header() {
 }
 
 #[test]
+fn vp8_learns_its_size_from_a_key_frame() {
+    let config = CodecConfig::vp8(bytes("000a820101010000")).expect("a record");
+    assert_eq!((config.name(), config.codec_string().as_str()), ("VP8", "vp08.00.10.08"));
+    assert_eq!(config.sample_entry(), Err(MuxError::NoDimensions { codec: "VP8" }));
+    // Key frame, version 0, shown, a first partition of 2 bytes; start code; 322 × 182 and bits that ask
+    // for upscaling, then the partition.
+    let frame = bytes("5000009d012a4241b6800000");
+    assert_eq!(config.is_sync_sample(&frame), Some(true));
+    assert_eq!(config.is_sync_sample(&bytes("510000")), Some(false));
+    assert_eq!(config.is_sync_sample(&[]), Some(false));
+    let sized = config.with_dimensions_from_sample(&frame).expect("a key frame");
+    assert_eq!(sized.dimensions(), Some((322, 182)));
+    assert_eq!(sized.with_dimensions_from_sample(&frame), None);
+    assert!(sized.same_record(&config));
+    assert!(contains(&entry_bytes(&sized), b"vpcC\x01\0\0\0\0\x0a\x82\x01\x01\x01\0\0"));
+    // A frame between, a start code that is none, and a frame cut short.
+    for other in ["510000", "5000009d012b4241b6800000", "5000009d012a4241"] {
+        assert_eq!(config.with_dimensions_from_sample(&bytes(other)), None, "{other}");
+    }
+}
+
+#[test]
 fn av1_without_configuration_obus_learns_its_size_from_a_sample() {
     let whole = CodecConfig::av1(bytes("81000c000a0b000000043d06d4daf90040")).expect("a record");
     assert_eq!(whole.dimensions(), Some((322, 182)));
@@ -233,13 +255,16 @@ fn unusable_video_records_are_refused_with_a_reason() {
     assert!(h265.expect_err("no configuration").to_string().contains("no sequence parameter set"));
     assert!(CodecConfig::av1(bytes("01000c00")).is_err());
     assert!(CodecConfig::vp9(bytes("0000")).is_err());
+    assert!(CodecConfig::vp8(bytes("0000")).is_err());
 }
 
 #[test]
 fn configurations_are_stored_as_json_with_their_record() {
     let vp9 = CodecConfig::vp9(bytes("000b820202020000")).expect("a record");
     let sized = r#"{"codec":"VP9","vpcc":"000b820202020000","dimensions":[322,182]}"#;
+    let vp8 = r#"{"codec":"VP8","vpcc":"000a820101010000","dimensions":[322,182]}"#;
     let stored = [
+        (serde_json::from_str(vp8).expect("a configuration"), vp8),
         (aac("1190"), r#"{"codec":"AAC","asc":"1190"}"#),
         (vp9, r#"{"codec":"VP9","vpcc":"000b820202020000"}"#),
         (serde_json::from_str(sized).expect("a configuration"), sized),

@@ -31,10 +31,11 @@ fn record(index: usize) -> Vec<u8> {
 
 fn parse_all(bytes: &[u8]) {
     let record = || Bytes::copy_from_slice(bytes);
-    let parsed: [Result<CodecConfig, CodecError>; 7] = [
+    let parsed: [Result<CodecConfig, CodecError>; 8] = [
         CodecConfig::h264(record()),
         CodecConfig::h265(record()),
         CodecConfig::av1(record()),
+        CodecConfig::vp8(record()),
         CodecConfig::vp9(record()),
         CodecConfig::aac(record()),
         CodecConfig::opus_from_id_header(bytes),

@@ -89,7 +89,7 @@ pub struct TrackMetadata {
     /// `video` or `audio`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Name of the codec: `H264`, `H265`, `AV1`, `VP9`, `AAC`, `Opus`, `MP3`.
+    /// Name of the codec: `H264`, `H265`, `AV1`, `VP8`, `VP9`, `AAC`, `Opus`, `MP3`.
     pub codec: String,
     /// Mean bits per second.
     pub bitrate: u64,

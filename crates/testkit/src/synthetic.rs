@@ -6,6 +6,7 @@
 //! product's own demuxer.
 
 mod source;
+mod vp8;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use mediahooks_media::sample::TrackKind;
 use crate::ffmpeg::Broadcast;
 
 pub use source::Source;
+pub use vp8::{VP8_RECORD, vp8_and_opus};
 
 /// One tag of a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,17 +81,28 @@ pub fn in_order(mut tags: Vec<Tag>) -> Vec<Tag> {
 /// What `broadcast` is when the real encoder `program` makes it: encoded once and kept below the target
 /// directory as `name`. Sent in real time.
 pub fn recorded(name: &str, program: &Path, broadcast: &Broadcast) -> Vec<Tag> {
+    let path = kept(&format!("{name}.flv"), |path| broadcast.encode(program, path));
+    let file = Bytes::from(std::fs::read(&path).expect("it can be read"));
+    audio_and_video(FlvFile::new(file).expect("ffmpeg writes FLV"))
+}
+
+/// A file below the target directory, made unless it is there.
+fn kept(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/synthetic");
     std::fs::create_dir_all(&directory).expect("the target directory can be written");
-    let path = directory.join(format!("{name}.flv"));
+    let path = directory.join(name);
     if !path.exists() {
         // Tests run side by side: each writes its own and the last one stays.
-        let own = directory.join(format!("{name}.{}.flv", std::process::id()));
-        broadcast.encode(program, &own);
+        let own = directory.join(format!("{}.{name}", std::process::id()));
+        make(&own);
         std::fs::rename(&own, &path).expect("a file can be renamed");
     }
-    let file = Bytes::from(std::fs::read(&path).expect("it can be read"));
-    let tags = FlvFile::new(file).expect("ffmpeg writes FLV").map(|tag| tag.expect("it is whole"));
+    path
+}
+
+/// Its media, sent in real time.
+fn audio_and_video(file: FlvFile) -> Vec<Tag> {
+    let tags = file.map(|tag| tag.expect("it is whole"));
     let media = tags.filter(|tag| [TAG_AUDIO, TAG_VIDEO].contains(&tag.tag_type));
     media
         .map(|tag| Tag {

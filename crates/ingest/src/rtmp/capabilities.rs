@@ -9,7 +9,7 @@ const ACCEPTED: f64 = 5.0;
 /// of several tracks of one kind only track 0 is kept.
 const CAPS_EX: f64 = 12.0;
 
-const VIDEO_FOUR_CCS: [&str; 4] = ["avc1", "hvc1", "av01", "vp09"];
+const VIDEO_FOUR_CCS: [&str; 5] = ["avc1", "hvc1", "av01", "vp08", "vp09"];
 const AUDIO_FOUR_CCS: [&str; 3] = ["mp4a", "Opus", ".mp3"];
 
 /// The command object of the answer: what kind of server this is.

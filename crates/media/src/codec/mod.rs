@@ -12,7 +12,9 @@ mod mp3;
 mod opus;
 mod sample_entry;
 mod stored;
+mod vp8;
 mod vp9;
+mod vpcc;
 mod vui;
 
 use bytes::Bytes;
@@ -21,7 +23,7 @@ use shiguredo_mp4::boxes::SampleEntry;
 
 pub use self::{
     aac::AacConfig, av1::Av1Config, avc::AvcConfig, hevc::HevcConfig, mp3::Mp3Config, opus::OpusConfig,
-    vp9::Vp9Config,
+    vp8::Vp8Config, vp9::Vp9Config,
 };
 use crate::{
     error::{CodecError, MuxError},
@@ -41,6 +43,8 @@ pub enum CodecConfig {
     H265(HevcConfig),
     /// AV1.
     Av1(Av1Config),
+    /// VP8.
+    Vp8(Vp8Config),
     /// VP9.
     Vp9(Vp9Config),
     /// AAC: LC, HE-AAC v1 and v2, LD and ELD.
@@ -70,6 +74,11 @@ impl CodecConfig {
         Av1Config::parse(av1c, None).map(Self::Av1)
     }
 
+    /// From a `VPCodecConfigurationRecord`, as [`Self::vp9`].
+    pub fn vp8(vpcc: Bytes) -> Result<Self, CodecError> {
+        Vp8Config::parse(vpcc, None).map(Self::Vp8)
+    }
+
     /// From a `VPCodecConfigurationRecord` (VP Codec ISO Media File Format Binding), with or without
     /// the version and flags that precede it in a `vpcC` box: senders of Enhanced RTMP do both.
     /// The picture size is unknown until [`Self::with_dimensions_from_sample`].
@@ -95,7 +104,7 @@ impl CodecConfig {
     /// Video or audio.
     pub fn kind(&self) -> TrackKind {
         match self {
-            Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) => TrackKind::Video,
+            Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp8(_) | Self::Vp9(_) => TrackKind::Video,
             Self::Aac(_) | Self::Opus(_) | Self::Mp3(_) => TrackKind::Audio,
         }
     }
@@ -106,6 +115,7 @@ impl CodecConfig {
             Self::H264(_) => "H264",
             Self::H265(_) => "H265",
             Self::Av1(_) => "AV1",
+            Self::Vp8(_) => "VP8",
             Self::Vp9(_) => "VP9",
             Self::Aac(_) => "AAC",
             Self::Opus(_) => "Opus",
@@ -119,6 +129,7 @@ impl CodecConfig {
             Self::H264(config) => config.codec_string(),
             Self::H265(config) => config.codec_string(),
             Self::Av1(config) => config.codec_string(),
+            Self::Vp8(config) => config.codec_string(),
             Self::Vp9(config) => config.codec_string(),
             Self::Aac(config) => config.codec_string(),
             Self::Opus(_) => "Opus".to_owned(),
@@ -134,6 +145,7 @@ impl CodecConfig {
             Self::H264(config) => Some(config.dimensions()),
             Self::H265(config) => Some(config.dimensions()),
             Self::Av1(config) => config.dimensions(),
+            Self::Vp8(config) => config.dimensions(),
             Self::Vp9(config) => config.dimensions(),
             Self::Aac(_) | Self::Opus(_) | Self::Mp3(_) => None,
         }
@@ -191,22 +203,29 @@ impl CodecConfig {
     }
 
     /// The configuration with the picture size that a sync sample carries, where the record itself
-    /// does not tell: VP9, and AV1 without configuration OBUs.
+    /// does not tell: VP8, VP9, and AV1 without configuration OBUs.
     ///
     /// `None` when nothing new was learnt. A `Some` on a configuration that had a size already means
     /// that the picture changed its size.
     pub fn with_dimensions_from_sample(&self, data: &[u8]) -> Option<Self> {
         match self {
+            Self::Vp8(config) => config.with_dimensions_from_sample(data).map(Self::Vp8),
             Self::Vp9(config) => config.with_dimensions_from_sample(data).map(Self::Vp9),
             Self::Av1(config) => config.with_sequence_header_from_sample(data).map(Self::Av1),
             _ => None,
         }
     }
 
+    /// Whether decoding can begin at a sample, where its first bytes tell: VP8.
+    pub fn is_sync_sample(&self, data: &[u8]) -> Option<bool> {
+        matches!(self, Self::Vp8(_)).then(|| vp8::is_key_frame(data))
+    }
+
     /// True when the encoder's record is the same, byte for byte: a repeated record, not a change of
     /// codec. What [`Self::with_dimensions_from_sample`] added does not count.
     pub fn same_record(&self, other: &Self) -> bool {
         match (self, other) {
+            (Self::Vp8(ours), Self::Vp8(theirs)) => ours.record() == theirs.record(),
             (Self::Vp9(ours), Self::Vp9(theirs)) => ours.record() == theirs.record(),
             (Self::Av1(ours), Self::Av1(theirs)) => ours.record() == theirs.record(),
             _ => self == other,
@@ -221,6 +240,7 @@ impl CodecConfig {
             Self::H264(config) => config.sample_entry(),
             Self::H265(config) => config.sample_entry(),
             Self::Av1(config) => config.sample_entry(),
+            Self::Vp8(config) => config.sample_entry(),
             Self::Vp9(config) => config.sample_entry(),
             Self::Aac(config) => Ok(config.sample_entry()),
             Self::Opus(config) => config.sample_entry(),

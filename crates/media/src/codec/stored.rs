@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{AacConfig, Av1Config, AvcConfig, CodecConfig, HevcConfig, Mp3Config, OpusConfig, Vp9Config};
+use super::{
+    AacConfig, Av1Config, AvcConfig, CodecConfig, HevcConfig, Mp3Config, OpusConfig, Vp8Config, Vp9Config,
+};
 use crate::error::CodecError;
 
 /// The stored form of [`CodecConfig`].
@@ -25,6 +27,14 @@ pub(super) enum StoredConfig {
         #[serde(with = "hex_bytes")]
         av1c: Bytes,
         /// From a sample, where `av1c` has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dimensions: Option<(u32, u32)>,
+    },
+    #[serde(rename = "VP8")]
+    Vp8 {
+        #[serde(with = "hex_bytes")]
+        vpcc: Bytes,
+        /// From a sample.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dimensions: Option<(u32, u32)>,
     },
@@ -60,6 +70,7 @@ impl TryFrom<StoredConfig> for CodecConfig {
             StoredConfig::H264 { avcc } => Self::H264(AvcConfig::parse(avcc)?),
             StoredConfig::H265 { hvcc } => Self::H265(HevcConfig::parse(hvcc)?),
             StoredConfig::Av1 { av1c, dimensions } => Self::Av1(Av1Config::parse(av1c, dimensions)?),
+            StoredConfig::Vp8 { vpcc, dimensions } => Self::Vp8(Vp8Config::parse(vpcc, dimensions)?),
             StoredConfig::Vp9 { vpcc, dimensions } => Self::Vp9(Vp9Config::parse(vpcc, dimensions)?),
             StoredConfig::Aac { asc } => Self::Aac(AacConfig::parse(asc)?),
             StoredConfig::Opus { id_header } => Self::Opus(OpusConfig::parse(&id_header)?),
@@ -75,6 +86,9 @@ impl From<CodecConfig> for StoredConfig {
             CodecConfig::H265(config) => Self::H265 { hvcc: config.record().clone() },
             CodecConfig::Av1(config) => {
                 Self::Av1 { av1c: config.record().clone(), dimensions: config.dimensions_from_sample() }
+            }
+            CodecConfig::Vp8(config) => {
+                Self::Vp8 { vpcc: config.record().clone(), dimensions: config.dimensions() }
             }
             CodecConfig::Vp9(config) => {
                 Self::Vp9 { vpcc: config.record().clone(), dimensions: config.dimensions() }

@@ -146,9 +146,9 @@ impl VideoTrack {
             return events
                 .push(ignored(TrackKind::Video, "sample of another codec than its sequence header"));
         }
-        if frame.is_key
-            && let Some(sized) = config.with_dimensions_from_sample(&frame.data)
-        {
+        // Where the picture itself tells, the tag is not asked.
+        let is_key = config.is_sync_sample(&frame.data).unwrap_or(frame.is_key);
+        if is_key && let Some(sized) = config.with_dimensions_from_sample(&frame.data) {
             events.push(video_config(&sized));
             *config = sized;
             self.is_told = true;
@@ -159,7 +159,7 @@ impl VideoTrack {
         let sample = Sample {
             dts: stamp_ticks(ms, frame.nanos, VIDEO_TIMESCALE),
             cts_offset: frame.composition_ms * VIDEO_TICKS_PER_MS,
-            is_sync: frame.is_key,
+            is_sync: is_key,
             data: frame.data,
         };
         events.push(FlvEvent::Sample(TrackKind::Video, sample));

@@ -238,6 +238,22 @@ fn vp9_waits_for_the_key_frame_that_tells_its_size() {
 }
 
 #[test]
+fn of_vp8_the_picture_tells_whether_it_is_a_key_frame() {
+    // 64x48, then one that is no key frame whatever its tag says.
+    let (key, inter) = (bytes("5000009d012a400030000000"), bytes("510000"));
+    let demuxed = Demuxed::new()
+        .video(0, body(&[&[0x90], b"vp08", &bytes("000a820101010000")]))
+        .video(0, body(&[&[0x91], b"vp08", &inter]))
+        .video(40, body(&[&[0xA1], b"vp08", &key]))
+        .video(80, body(&[&[0x91], b"vp08", &inter]));
+    let FlvEvent::Config(config) = &demuxed.events[1] else { panic!("{:?}", demuxed.events) };
+    assert_eq!(config.codec.dimensions(), Some((64, 48)));
+    let texts: Vec<String> = demuxed.events.iter().map(in_short).collect();
+    assert_eq!(texts[0], "sample before the key frame that tells its size");
+    assert!(texts[2].contains("sync") && !texts[3].contains("sync"), "{texts:?}");
+}
+
+#[test]
 fn enhanced_audio() {
     Demuxed::new()
         .audio(0, body(&[&[0x90], b"Opus", &bytes(OPUS_HEAD)]))

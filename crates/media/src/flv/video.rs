@@ -27,6 +27,7 @@ pub(super) enum VideoCodec {
     H264,
     H265,
     Av1,
+    Vp8,
     Vp9,
 }
 
@@ -36,6 +37,7 @@ impl VideoCodec {
             b"avc1" => Some(VideoCodec::H264),
             b"hvc1" => Some(VideoCodec::H265),
             b"av01" => Some(VideoCodec::Av1),
+            b"vp08" => Some(VideoCodec::Vp8),
             b"vp09" => Some(VideoCodec::Vp9),
             _ => None,
         }
@@ -52,6 +54,7 @@ impl VideoCodec {
             VideoCodec::H264 => CodecConfig::h264(record),
             VideoCodec::H265 => CodecConfig::h265(record),
             VideoCodec::Av1 => CodecConfig::av1(record),
+            VideoCodec::Vp8 => CodecConfig::vp8(record),
             VideoCodec::Vp9 => CodecConfig::vp9(record),
         }
     }

@@ -1,23 +1,23 @@
-//! VP8 by Enhanced RTMP, which cannot be kept in MP4; VP9 of an odd size, whose record does not tell it.
+//! A codec that is not kept (VVC, by Enhanced RTMP); VP8, and VP9 of an odd size, whose records do not tell it.
 //!
-//! Kept: with VP8 the sound; of VP9 everything, with its true size. Counted: `dropped` by `unsupported video
-//! codec`.
+//! Kept: of what is not known the sound; of VP8 and VP9 everything, with its true size. Counted: `dropped` by
+//! `unsupported video codec`.
 
 use bytes::Bytes;
 use mediahooks_testkit::ffmpeg::{Broadcast, ffmpeg9};
-use mediahooks_testkit::synthetic::{Source, recorded};
+use mediahooks_testkit::synthetic::{Source, recorded, vp8_and_opus};
 
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn the_sound_of_vp8_is_kept() {
+async fn the_sound_of_vvc_is_kept() {
     let stage = Stage::new().await;
     let mut source = Source::default();
     let mut tags = source.headers();
     tags.extend(source.seconds(4));
     for tag in tags.iter_mut().filter(|tag| tag.tag_type == 9) {
         let key = if tag.is_key() || tag.is_header() { 0x90 } else { 0xA0 };
-        tag.body = Bytes::from([&[key | u8::from(!tag.is_header())][..], b"vp08", &tag.body[5..]].concat());
+        tag.body = Bytes::from([&[key | u8::from(!tag.is_header())][..], b"vvc1", &tag.body[5..]].concat());
     }
     stage.broadcast(&tags).await;
     let recording = stage.recording().await;
@@ -27,12 +27,23 @@ async fn the_sound_of_vp8_is_kept() {
 }
 
 #[tokio::test]
-async fn vp9_has_its_true_size() {
-    let stage = Stage::new().await;
-    let codecs =
-        ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-s", "318x178", "-c:a", "libopus"];
-    let codecs = codecs.map(str::to_owned).to_vec();
-    stage.broadcast(&recorded("vp9-odd", &ffmpeg9(), &Broadcast { codecs, ..Broadcast::fast(2) })).await;
-    let track = &stage.recording().await.metadata.tracks[0];
-    assert_eq!((track.codec.as_str(), track.width, track.height), ("VP9", Some(318), Some(178)));
+async fn vp8_and_vp9_have_their_true_size() {
+    for codec in ["libvpx", "libvpx-vp9"] {
+        let stage = Stage::new().await;
+        let codecs =
+            ["-c:v", codec, "-deadline", "realtime", "-cpu-used", "8", "-s", "318x178", "-c:a", "libopus"];
+        let broadcast = Broadcast { codecs: codecs.map(str::to_owned).to_vec(), ..Broadcast::fast(2) };
+        let (name, tags) = match codec {
+            "libvpx" => ("VP8", vp8_and_opus("vp8-odd", &ffmpeg9(), &broadcast)),
+            _ => ("VP9", recorded("vp9-odd", &ffmpeg9(), &broadcast)),
+        };
+        stage.broadcast(&tags).await;
+        let tracks = &stage.recording().await.metadata.tracks;
+        assert_eq!(
+            (tracks[0].codec.as_str(), tracks[0].width, tracks[0].height),
+            (name, Some(318), Some(178))
+        );
+        assert_eq!(tracks[1].codec, "Opus");
+        assert_eq!(stage.count("dropped", &[]), 0);
+    }
 }

@@ -1,0 +1,83 @@
+//! The `VPCodecConfigurationRecord` that VP8 and VP9 share.
+//!
+//! Spec: VP Codec ISO Media File Format Binding, which Enhanced RTMP refers to for both.
+
+use bytes::Bytes;
+use shiguredo_mp4::{
+    Decode, Encode,
+    boxes::{SampleEntry, UnknownBox, VpccBox},
+    codec_string::from_sample_entry,
+};
+
+use super::{
+    sample_entry::{opaque, visual},
+    vui::Colour,
+};
+use crate::error::{CodecError, MuxError};
+
+const RECORD: &str = "VPCodecConfigurationRecord";
+/// Version 1 and no flags: what precedes the record in a `vpcC` box.
+const FULL_BOX_HEADER: [u8; 4] = [1, 0, 0, 0];
+
+/// A record as the encoder sent it, and what it tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct VpRecord {
+    /// With or without [`FULL_BOX_HEADER`].
+    bytes: Bytes,
+    codec_string: String,
+    colour: Colour,
+    bit_depth: u8,
+    chroma_subsampling: u8,
+}
+
+impl VpRecord {
+    /// Reads a record. `entry` makes the sample entry of its codec, for the name of the codec.
+    pub(super) fn parse(
+        bytes: Bytes,
+        entry: impl FnOnce(VpccBox) -> SampleEntry,
+    ) -> Result<Self, CodecError> {
+        let malformed = |error: shiguredo_mp4::Error| CodecError::malformed(RECORD, error.to_string());
+        let boxed = vpcc_box(&bytes).encode_to_vec().map_err(malformed)?;
+        let (vpcc, _) = VpccBox::decode(&boxed).map_err(malformed)?;
+        Ok(Self {
+            bytes,
+            colour: Colour {
+                primaries: vpcc.colour_primaries.into(),
+                transfer: vpcc.transfer_characteristics.into(),
+                matrix: vpcc.matrix_coefficients.into(),
+                full_range: vpcc.video_full_range_flag.as_bool(),
+            },
+            bit_depth: vpcc.bit_depth.get(),
+            chroma_subsampling: vpcc.chroma_subsampling.get(),
+            codec_string: from_sample_entry(&entry(vpcc)).map_err(malformed)?,
+        })
+    }
+
+    /// As sent, with or without the version and flags before it.
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(super) fn codec_string(&self) -> String {
+        self.codec_string.clone()
+    }
+
+    /// The sample entry of the codec that `box_type` names.
+    pub(super) fn sample_entry(
+        &self,
+        box_type: [u8; 4],
+        dimensions: (u32, u32),
+    ) -> Result<SampleEntry, MuxError> {
+        let mut children = vec![vpcc_box(&self.bytes)];
+        children.extend(self.colour.to_box());
+        visual(box_type, dimensions, &children)
+    }
+}
+
+/// The record as a box, with the version and flags that the box has and the record may lack.
+fn vpcc_box(record: &[u8]) -> UnknownBox {
+    // The third byte of a bare record holds the bit depth, which is never 0.
+    let has_header = record.starts_with(&FULL_BOX_HEADER);
+    let header: &[u8] = if has_header { &[] } else { &FULL_BOX_HEADER };
+    opaque(*b"vpcC", [header, record].concat())
+}
