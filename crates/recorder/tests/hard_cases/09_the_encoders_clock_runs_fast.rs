@@ -5,7 +5,7 @@
 
 use mediahooks_testkit::synthetic::Source;
 
-use crate::stage::Stage;
+use crate::stage::{Finished, Sample, Stage};
 
 #[tokio::test]
 async fn clips_are_right_to_the_end() {
@@ -27,4 +27,44 @@ async fn clips_are_right_to_the_end() {
     }
     assert_eq!(stage.recording().await.pictures().len(), 3000);
     assert_eq!(stage.count("jump", &[]), 0);
+}
+
+/// Pictures of 29.97 Hz and sound of 44.1 kHz: neither has a whole number of milliseconds, which RTMP rounds to.
+#[tokio::test]
+async fn sound_and_picture_are_in_step_at_both_ends_of_two_hours() {
+    const PICTURE_US: i64 = 33_367;
+    const TWO_HOURS_S: i64 = 7200;
+    let stage = Stage::new().await;
+    let mut source = Source { picture_us: PICTURE_US, group: 60, sample_rate: 44_100, ..Source::default() };
+    let mut publisher = stage.publish("stage", &[]).await;
+    stage.push(&mut publisher, &source.headers()).await;
+    for _ in 0..TWO_HOURS_S / 10 {
+        stage.push(&mut publisher, &source.seconds(10)).await;
+    }
+    stage.end(publisher).await;
+
+    // How much later than the pictures the sound is played, at its worst, where samples have been `near`.
+    let late_ms = |file: &Finished, near: fn(&[Sample]) -> Vec<Sample>| -> f64 {
+        let lag = |at_ms: i64, sent_us: f64| at_ms as f64 - sent_us / 1000.0;
+        let pictures = near(&file.shown());
+        let sounds = near(&file.heard());
+        let of_pictures = pictures.iter().map(|p| lag(p.at_ms, f64::from(p.number) * PICTURE_US as f64));
+        let of_sounds = sounds.iter().map(|s| lag(s.at_ms, f64::from(s.number) * 1024e6 / 44_100.0));
+        let (of_pictures, of_sounds): (Vec<_>, Vec<_>) = (of_pictures.collect(), of_sounds.collect());
+        let most = |lags: &[f64]| lags.iter().copied().fold(f64::MIN, f64::max);
+        let least = |lags: &[f64]| lags.iter().copied().fold(f64::MAX, f64::min);
+        (most(&of_sounds) - least(&of_pictures)).max(most(&of_pictures) - least(&of_sounds))
+    };
+    let recording = stage.recording().await;
+    let sent_ms = source.pictures() * PICTURE_US / 1000;
+    assert!((recording.duration_ms() - sent_ms).abs() < 50, "{} of {sent_ms} ms", recording.duration_ms());
+    let begin = late_ms(&recording, |samples| samples[1..200].to_vec());
+    let end = late_ms(&recording, |samples| samples[samples.len() - 200..].to_vec());
+    assert!(begin < 10.0 && end < 10.0, "{begin} ms, {end} ms");
+
+    for at_ms in [2_000, TWO_HOURS_S * 1000 - 12_000] {
+        let clip = &stage.clips(at_ms, at_ms + 10_000).await[0];
+        let late = late_ms(clip, |samples| samples[1..samples.len() - 1].to_vec());
+        assert!(late < 10.0, "{late} ms in the clip at {at_ms} ms");
+    }
 }

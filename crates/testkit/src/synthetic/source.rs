@@ -12,9 +12,6 @@ const AVCC: &str = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078
 /// The same at 176x144, Baseline profile.
 const AVCC_SMALL: &str = "0142c00bffe100166742c00bd902c4ec0440000003004000000c83c50a9201000568cb83cb20";
 
-/// Samples per second of the sound.
-const SAMPLE_RATE: i64 = 48_000;
-
 /// Samples of one AAC frame.
 const FRAME: i64 = 1024;
 
@@ -36,6 +33,8 @@ pub struct Source {
     pub audio: bool,
     /// Channels of the sound: 1, 2 or 6.
     pub channels: u8,
+    /// Samples per second of the sound: 48,000 or 44,100.
+    pub sample_rate: i64,
     /// The stamp of the first picture.
     pub first_stamp_ms: i64,
     /// How far it has come.
@@ -61,6 +60,7 @@ impl Default for Source {
             video: true,
             audio: true,
             channels: 2,
+            sample_rate: 48_000,
             first_stamp_ms: 0,
             sent: Sent::default(),
         }
@@ -93,12 +93,10 @@ impl Source {
 
     /// The configuration of the sound.
     pub fn audio_header(&self) -> Tag {
-        self.tag(
-            TAG_AUDIO,
-            self.sent.at_us,
-            self.sent.at_us,
-            vec![0xAF, 0, 0x11, 0x80 | (self.channels << 3)],
-        )
+        // AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1): AAC-LC, rate by its index, channels.
+        let [high, low] = if self.sample_rate == 44_100 { [0x12, 0x00] } else { [0x11, 0x80] };
+        let body = vec![0xAF, 0, high, low | (self.channels << 3)];
+        self.tag(TAG_AUDIO, self.sent.at_us, self.sent.at_us, body)
     }
 
     /// The next `seconds` of the broadcast, in the order of sending.
@@ -115,7 +113,7 @@ impl Source {
                 tags.push(self.picture());
             }
             self.sent.at_us += self.picture_us;
-            while self.audio && self.sent.sounds * FRAME * 1_000_000 < self.sent.at_us * SAMPLE_RATE {
+            while self.audio && self.sent.sounds * FRAME * 1_000_000 < self.sent.at_us * self.sample_rate {
                 tags.push(self.sound());
             }
         }
@@ -125,7 +123,7 @@ impl Source {
     /// Lets media time pass without sending: the encoder pauses.
     pub fn pause_ms(&mut self, ms: i64) {
         self.sent.at_us += ms * 1000;
-        self.sent.sounds = self.sent.at_us * SAMPLE_RATE / 1_000_000 / FRAME;
+        self.sent.sounds = self.sent.at_us * self.sample_rate / 1_000_000 / FRAME;
     }
 
     /// Number of pictures so far; the next one's number.
@@ -155,7 +153,7 @@ impl Source {
     }
 
     fn sound(&mut self) -> Tag {
-        let at_us = self.sent.sounds * FRAME * 1_000_000 / SAMPLE_RATE;
+        let at_us = self.sent.sounds * FRAME * 1_000_000 / self.sample_rate;
         let body = [&[0xAF, 1], format!("<sound {}>", self.sent.sounds).as_bytes()].concat();
         self.sent.sounds += 1;
         self.tag(TAG_AUDIO, at_us, at_us, body)
