@@ -12,3 +12,4 @@ pub mod flv;
 pub mod mp4;
 pub mod sample;
 pub mod varint;
+pub mod virtual_file;

@@ -9,10 +9,11 @@ use mediahooks_media::{
     error::MuxError,
     mp4::{Chunk, Edit, MOVIE_TIMESCALE, Movie, MovieBuilder, MovieTrack, VirtualMp4, layout},
     sample::{SampleInfo, TrackConfig, TrackKind},
+    virtual_file::VirtualFile,
 };
 use mp4_atom::{Atom, Decode};
 use proptest::{collection::vec, prelude::*};
-use support::{box_payload, materialise, read_mp4};
+use support::{box_payload, extents, header, materialise, read_mp4};
 
 const AVCC: &str =
     "0164000dffe1001a6764000dacd941519e226c0440000003004000000f03c50a658001000668ebe3cb22c0fdf8f800";
@@ -41,8 +42,9 @@ fn single(config: &TrackConfig, edit: Edit, samples: &[SampleInfo]) -> VirtualMp
 }
 
 fn moov(movie: &VirtualMp4) -> mp4_atom::Moov {
-    let at = movie.header.windows(4).position(|window| window == b"moov").expect("a moov");
-    mp4_atom::Moov::decode(&mut &movie.header[at - 4..]).expect("a readable moov")
+    let header = header(movie);
+    let at = header.windows(4).position(|window| window == b"moov").expect("a moov");
+    mp4_atom::Moov::decode(&mut &header[at - 4..]).expect("a readable moov")
 }
 
 fn samples() -> impl Strategy<Value = Vec<SampleInfo>> {
@@ -130,10 +132,10 @@ proptest! {
             return Ok(());
         }
         let movie = result.expect("a movie");
-        let bytes = materialise(&movie, 0..movie.len, &sources);
-        prop_assert_eq!(bytes.len() as u64, movie.len);
-        let end = range.1.min(movie.len);
-        let part = materialise(&movie, range.0..range.1, &sources);
+        let bytes = materialise(&movie, 0..movie.len(), &sources);
+        prop_assert_eq!(bytes.len() as u64, movie.len());
+        let end = range.1.min(movie.len());
+        let part = materialise(&movie, range.0..end, &sources);
         prop_assert_eq!(&part[..], bytes.get(range.0 as usize..end as usize).unwrap_or_default());
 
         let moov = moov(&movie);
@@ -200,15 +202,22 @@ fn audio_asks_for_its_pre_roll() {
     let moov = moov(&movie);
     let stbl = &moov.trak[0].mdia.minf.stbl;
     assert_eq!((stbl.sgpd.len(), stbl.sbgp.len()), (1, 1));
-    assert_eq!(box_payload(&movie.header, b"sgpd"), Some(&b"\x01\0\0\0roll\0\0\0\x02\0\0\0\x01\xff\xff"[..]));
-    assert_eq!(box_payload(&movie.header, b"sbgp"), Some(&b"\0\0\0\0roll\0\0\0\x01\0\0\0\x0a\0\0\0\x01"[..]));
+    assert_eq!(
+        box_payload(&header(&movie), b"sgpd"),
+        Some(&b"\x01\0\0\0roll\0\0\0\x02\0\0\0\x01\xff\xff"[..])
+    );
+    assert_eq!(
+        box_payload(&header(&movie), b"sbgp"),
+        Some(&b"\0\0\0\0roll\0\0\0\x01\0\0\0\x0a\0\0\0\x01"[..])
+    );
     let head = b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0";
     let codec = CodecConfig::opus_from_id_header(head).expect("a record");
     let opus = TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec };
     // 80 ms are four packets of 20 ms.
     let movie = single(&opus, WHOLE, &[frame(960, 300, 0, true); 10]);
     assert!(
-        box_payload(&movie.header, b"sgpd").is_some_and(|payload| payload.ends_with(&(-4i16).to_be_bytes()))
+        box_payload(&header(&movie), b"sgpd")
+            .is_some_and(|payload| payload.ends_with(&(-4i16).to_be_bytes()))
     );
 }
 
@@ -249,13 +258,13 @@ fn big_movies_use_wide_offsets_and_a_wide_mdat() {
     let (small, big) = (movie(3), movie(5));
     assert!(moov(&small).trak[0].mdia.minf.stbl.stco.is_some());
     let co64 = moov(&big).trak[0].mdia.minf.stbl.co64.clone().expect("wide offsets");
-    let header_len = big.header.len() as u64;
+    let header_len = header(&big).len() as u64;
     assert_eq!(co64.entries, [0, 1, 2, 3, 4].map(|gib| header_len + gib * u64::from(GIB)));
-    assert_eq!(big.len, header_len + 5 * u64::from(GIB));
+    assert_eq!(big.len(), header_len + 5 * u64::from(GIB));
     let wide_header =
         [&1u32.to_be_bytes()[..], mp4_atom::Mdat::KIND.as_ref(), &(16 + 5 * u64::from(GIB)).to_be_bytes()];
-    assert!(big.header.ends_with(&wide_header.concat()));
-    assert!(small.header.ends_with(&[&(8 + 3 * GIB).to_be_bytes()[..], b"mdat"].concat()));
+    assert!(header(&big).ends_with(&wide_header.concat()));
+    assert!(header(&small).ends_with(&[&(8 + 3 * GIB).to_be_bytes()[..], b"mdat"].concat()));
 }
 
 #[test]
@@ -267,7 +276,7 @@ fn chunks_that_continue_each_other_are_one_extent() {
     let chunks = [chunk(1, 0), chunk(1, 150), chunk(1, 301), chunk(2, 451)];
     let movie = layout(Movie { tracks: &tracks, chunks: &chunks, created_unix_s: 0 }).expect("a movie");
     let extents: Vec<_> =
-        movie.extents.iter().map(|extent| (extent.source, extent.offset, extent.len)).collect();
+        extents(&movie).iter().map(|extent| (extent.source, extent.offset, extent.len)).collect();
     assert_eq!(extents, [(1, 0, 300), (1, 301, 150), (2, 451, 150)]);
 }
 
@@ -309,15 +318,15 @@ fn a_configuration_that_changes_on_the_way_is_another_sample_entry() {
     assert_eq!(sizes_of(&read[4..8]), [grown(&second), 50, grown(&second), 50]);
     assert_eq!(sizes_of(&read[8..]), [grown(&first), 50]);
     let sources: Vec<Vec<u8>> = (0..5).map(|fill| vec![fill; 150]).collect();
-    let file = materialise(&movie, 0..movie.len, &sources);
-    assert_eq!(file.len() as u64, movie.len);
+    let file = materialise(&movie, 0..movie.len(), &sources);
+    assert_eq!(file.len() as u64, movie.len());
     let sample = |number: usize| &file[read[number].1 as usize..][..read[number].0.size as usize];
     assert_eq!(sample(4), [&second[..], &[2; 100]].concat());
     assert_eq!(sample(5), [2; 50]);
     assert_eq!(sample(8), [&first[..], &[4; 100]].concat());
     let mut parts = Vec::new();
-    for at in (0..movie.len).step_by(37) {
-        parts.extend(materialise(&movie, at..at + 37, &sources));
+    for at in (0..movie.len()).step_by(37) {
+        parts.extend(materialise(&movie, at..movie.len().min(at + 37), &sources));
     }
     assert_eq!(parts, file);
     let dimensions = configs.map(|config| config.codec.dimensions().expect("a size"));

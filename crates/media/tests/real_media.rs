@@ -9,6 +9,7 @@ use mediahooks_media::{
     codec::CodecConfig,
     mp4::{Chunk, Edit, MOVIE_TIMESCALE, Movie, MovieTrack, VirtualMp4, layout},
     sample::{SampleInfo, Ticks, TrackConfig},
+    virtual_file::VirtualFile,
 };
 use mp4_atom::Decode;
 use support::{
@@ -134,8 +135,8 @@ fn write_movie(
     included: &[Range<usize>],
     file: &Path,
 ) {
-    let bytes = materialise(movie, 0..movie.len, &fragments.files);
-    assert_eq!(bytes.len() as u64, movie.len);
+    let bytes = materialise(movie, 0..movie.len(), &fragments.files);
+    assert_eq!(bytes.len() as u64, movie.len());
     let read = read_mp4(&bytes);
     assert_eq!(read.len(), tracks.len());
     for ((read, track), range) in read.iter().zip(tracks).zip(included) {

@@ -1,13 +1,12 @@
 //! Reads the files of assets: a header built from the index, and ranges of segments.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
 use mediahooks_database::Asset;
-use mediahooks_media::mp4::{Extent, Slice};
+use mediahooks_media::virtual_file::{Extent, Piece};
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId, Timestamp};
 use mediahooks_storage::ChunkReader;
 use quick_cache::Weighter;
@@ -18,7 +17,7 @@ use crate::finish::{self, PreparedFile, SegmentPlace};
 use crate::state::{Reading, Shared};
 
 /// Bytes read from disk at a time: what one download keeps in memory.
-const PIECE: u64 = 256 << 10;
+const READ_MAX: u64 = 256 << 10;
 
 /// Bytes of headers kept for the next request of the same file.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -50,10 +49,7 @@ struct HeaderBytes;
 
 impl Weighter<MediaAssetId, Arc<PreparedFile>> for HeaderBytes {
     fn weight(&self, _: &MediaAssetId, file: &Arc<PreparedFile>) -> u64 {
-        let movie = &file.movie.file;
-        let places = file.places.len() * size_of::<SegmentPlace>();
-        let extents = movie.extents.len() * (size_of::<Extent>() + size_of::<u64>());
-        (movie.header.len() + places + extents) as u64
+        (file.movie.file.weight() + file.places.len() * size_of::<SegmentPlace>()) as u64
     }
 }
 
@@ -98,7 +94,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         .get_or_insert_async(&id, async { finish::prepare(&shared.database, &asset).await.map(Arc::new) })
         .await?;
     Ok(Download {
-        len: prepared.movie.file.len,
+        len: prepared.movie.file.len(),
         etag: prepared.etag.clone(),
         last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
         content_type: "video/mp4",
@@ -130,7 +126,7 @@ impl Download {
             shared: Arc::clone(&self.shared),
             file: Arc::clone(&self.file),
             _reading: Arc::clone(&self.reading),
-            slices: self.file.movie.file.slices(range).collect(),
+            range,
             open: None,
         };
         futures::stream::try_unfold(body, |mut body| async move {
@@ -144,33 +140,32 @@ struct Body {
     shared: Arc<Shared>,
     file: Arc<PreparedFile>,
     _reading: Arc<Reading>,
-    slices: VecDeque<Slice>,
+    range: Range<u64>,
     open: Option<(TimelineId, u32, ChunkReader)>,
 }
 
 impl Body {
     async fn next(&mut self) -> Result<Option<Bytes>, RecorderError> {
-        match self.slices.pop_front() {
-            None => Ok(None),
-            Some(Slice::Header(range)) => Ok(Some(self.file.movie.file.header.slice(range))),
-            Some(Slice::Extent(extent)) => self.read(extent).await.map(Some),
+        if self.range.is_empty() {
+            return Ok(None);
         }
+        let bytes = match self.file.movie.file.piece(self.range.clone())? {
+            Piece::Bytes(bytes) => bytes,
+            Piece::Extent(extent) => self.read(extent).await?,
+        };
+        self.range.start += bytes.len() as u64;
+        Ok(Some(bytes))
     }
 
-    /// Reads a piece of an extent and puts the rest of it back.
+    /// Reads the beginning of an extent.
     async fn read(&mut self, extent: Extent) -> Result<Bytes, RecorderError> {
         let place = self.file.places.get(extent.source as usize).ok_or(RecorderError::SegmentsMissing)?;
         let (timeline, chunk, start) = (place.timeline, place.chunk, place.offset + extent.offset);
-        let len = extent.len.min(PIECE);
-        if extent.len > len {
-            let rest = Extent { offset: extent.offset + len, len: extent.len - len, ..extent };
-            self.slices.push_front(Slice::Extent(rest));
-        }
         let reader = match &self.open {
             Some((of, open, reader)) if (*of, *open) == (timeline, chunk) => reader.clone(),
             _ => self.shared.storage.open_chunk(timeline, chunk).await?,
         };
         self.open = Some((timeline, chunk, reader.clone()));
-        Ok(reader.read(start, len as usize).await?)
+        Ok(reader.read(start, extent.len.min(READ_MAX) as usize).await?)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mediahooks_database::DatabaseError;
 use mediahooks_media::error::MuxError;
+use mediahooks_media::virtual_file::PieceError;
 use mediahooks_model::{AssetStatus, Gap, Refused};
 use mediahooks_storage::StorageError;
 use mediahooks_timeline::index::IndexError;
@@ -28,6 +29,9 @@ pub enum RecorderError {
     /// An asset's file cannot be built from what is stored.
     #[error("the file of an asset cannot be built")]
     Movie(#[from] MovieError),
+    /// A part of a file cannot be generated.
+    #[error("a part of the file cannot be generated")]
+    Piece(#[from] PieceError),
     /// Segments that an asset refers to are not there.
     #[error("segments that the asset refers to are missing")]
     SegmentsMissing,

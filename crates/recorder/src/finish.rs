@@ -23,25 +23,27 @@ pub(crate) struct PreparedFile {
 }
 
 impl PreparedFile {
-    fn build(source: MovieSource, loaded: &[LoadedPart]) -> Result<Self, RecorderError> {
+    fn build(source: MovieSource, style: Style, loaded: &[LoadedPart]) -> Result<Self, RecorderError> {
         let places: Vec<_> = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
-        let movie = movie::build(source)?;
-        Ok(Self { etag: entity_tag(&movie, &places), movie, places })
+        let etag = entity_tag(style, loaded.iter().map(|loaded| &loaded.part));
+        Ok(Self { movie: movie::build(source)?, places, etag })
     }
 }
 
-/// Names the bytes: the header says what the file is, the extents which stored bytes, that never
-/// change, follow it.
-fn entity_tag(movie: &BuiltMovie, places: &[SegmentPlace]) -> String {
+/// Names the bytes by what they are made of, none of which changes, and by how: raised in
+/// [`movie::LAYOUT`] when other bytes are made of the same.
+fn entity_tag<'a>(style: Style, recipe: impl Iterator<Item = &'a RecipePart>) -> String {
     let mut digest = Sha256::new();
-    digest.update(&movie.file.header);
-    for extent in &movie.file.extents {
-        if let Some(place) = places.get(extent.source as usize) {
-            digest.update(place.timeline.0.as_bytes());
-            digest.update(place.sequence.to_be_bytes());
-        }
-        digest.update(extent.offset.to_be_bytes());
-        digest.update(extent.len.to_be_bytes());
+    let Style { gaps, cut, created } = style;
+    digest.update(format!(
+        "mp4 {} {} {} {}",
+        movie::LAYOUT,
+        gaps.as_str(),
+        cut.as_str(),
+        created.as_seconds()
+    ));
+    for RecipePart { timeline, run, first, last, start_us, stop_us } in recipe {
+        digest.update(format!("\n{timeline} {run} {first} {last:?} {start_us:?} {stop_us:?}"));
     }
     format!("\"{}\"", hex::encode(&digest.finalize()[..16]))
 }
@@ -50,7 +52,6 @@ fn entity_tag(movie: &BuiltMovie, places: &[SegmentPlace]) -> String {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SegmentPlace {
     pub timeline: TimelineId,
-    pub sequence: u64,
     pub chunk: u32,
     /// Where in the chunk file it begins, in bytes.
     pub offset: u64,
@@ -75,7 +76,7 @@ struct LoadedPart {
 pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<PreparedFile, RecorderError> {
     let loaded = load(database, &asset.recipe).await?;
     let style = style(asset);
-    compute(move || PreparedFile::build(source(&loaded, style)?, &loaded)).await
+    compute(move || PreparedFile::build(source(&loaded, style)?, style, &loaded)).await
 }
 
 fn style(asset: &Asset) -> Style {
@@ -83,12 +84,7 @@ fn style(asset: &Asset) -> Style {
 }
 
 fn place(segment: &Segment) -> SegmentPlace {
-    SegmentPlace {
-        timeline: segment.timeline,
-        sequence: segment.sequence,
-        chunk: segment.chunk,
-        offset: segment.offset,
-    }
+    SegmentPlace { timeline: segment.timeline, chunk: segment.chunk, offset: segment.offset }
 }
 
 /// The step that completes `asset` with what `recipe`, which is closed, holds. An asset without
@@ -149,7 +145,7 @@ async fn narrow(
         let mut source = source(&loaded, style)?;
         let needed = movie::needed(&mut source)?;
         trim(&mut source, &mut loaded, &needed)?;
-        let prepared = PreparedFile::build(source, &loaded)?;
+        let prepared = PreparedFile::build(source, style, &loaded)?;
         Ok((prepared, loaded.into_iter().map(|loaded| loaded.part).collect()))
     })
     .await

@@ -11,10 +11,12 @@ mod hold;
 mod join;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use mediahooks_media::error::MuxError;
-use mediahooks_media::mp4::{Chunk, MOVIE_TIMESCALE, MovieBuilder, MovieTrack, VirtualMp4};
+use mediahooks_media::mp4::{Chunk, MOVIE_TIMESCALE, MovieBuilder, MovieTrack};
 use mediahooks_media::sample::{SampleInfo, TrackConfig, TrackKind};
+use mediahooks_media::virtual_file::VirtualFile;
 use mediahooks_model::{CutMode, Metadata, TimelineId, Timestamp};
 
 use self::cut::{TrackCut, TrackTable};
@@ -22,6 +24,9 @@ use self::join::Joined;
 use crate::index::SegmentIndex;
 
 pub use self::join::{break_between, can_join};
+
+/// Raised when other bytes are made of the same segments: files that somebody has a part of are then others.
+pub const LAYOUT: u32 = 1;
 
 /// A stored segment of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +71,8 @@ pub struct MovieSource {
 /// A file that was built.
 #[derive(Debug, Clone)]
 pub struct BuiltMovie {
-    /// Header and extents. An extent's `source` is a position among the segments of all stretches.
-    pub file: VirtualMp4,
+    /// Its bytes. An extent's `source` is a position among the segments of all stretches.
+    pub file: Arc<dyn VirtualFile>,
     /// What the file is.
     pub metadata: Metadata,
 }
@@ -114,8 +119,8 @@ pub fn build(mut source: MovieSource) -> Result<BuiltMovie, MovieError> {
         before += stretch.segments.len();
     }
     let file = builder.finish()?;
-    let metadata = describe::describe(&source, &joined, file.len);
-    Ok(BuiltMovie { file, metadata })
+    let metadata = describe::describe(&source, &joined, file.len());
+    Ok(BuiltMovie { file: Arc::new(file), metadata })
 }
 
 /// Tells which segments the file of `source` needs: built from these alone, it is the file that will be

@@ -26,7 +26,7 @@ fn a_recording_shows_every_picture_and_every_sound() {
     assert_eq!(frames[199], (199 * 40, "picture 7960".into()));
     assert_eq!(movie.metadata.duration_ms, Some(8000));
     assert_eq!(movie.metadata.pre_roll_ms, Some(0));
-    assert_eq!(movie.metadata.sizes["mp4"], movie.file.len);
+    assert_eq!(movie.metadata.sizes["mp4"], movie.file.len());
     let video = &movie.metadata.tracks[0];
     assert_eq!((video.kind.as_str(), video.framerate, video.width), ("video", Some(25.0), Some(320)));
 }

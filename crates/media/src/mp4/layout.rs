@@ -13,13 +13,14 @@ use shiguredo_mp4::{
 
 use super::{
     MOVIE_TIMESCALE,
+    file::{HEADER, VirtualMp4, push_extent},
     tables::{ChunkOffsets, SampleTables},
-    virtual_file::{Extent, HEADER, VirtualMp4, push_extent},
 };
 use crate::{
     boxes::{TrackHeader, append_file_type, append_movie_header, append_track, container, full_box},
     error::MuxError,
     sample::{SampleInfo, Ticks, TrackConfig},
+    virtual_file::Extent,
 };
 
 /// Which part of a track is shown, and when (ISO/IEC 14496-12 §8.6.6).

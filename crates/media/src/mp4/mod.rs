@@ -1,17 +1,16 @@
 //! The virtual MP4: a file with its index in front whose media stays where it is.
 //!
 //! Fed with the sample tables of the timeline's segments. The result is a header (`ftyp`, `moov`, head
-//! of the `mdat`) and a list of extents that together are the file; [`VirtualMp4::slices`] tells what
-//! to read for a range of it.
+//! of the `mdat`) and a list of extents that together are the file.
 //! Invariant: the same input gives the same bytes, so that an `ETag` and a resumed download hold.
 
+mod file;
 mod layout;
 mod tables;
-mod virtual_file;
 
 pub use self::{
+    file::VirtualMp4,
     layout::{Chunk, Edit, Movie, MovieBuilder, MovieTrack, layout},
-    virtual_file::{Extent, Slice, VirtualMp4},
 };
 
 /// Ticks per second of a movie's own clock, in which edits are measured.

@@ -1,23 +1,13 @@
 //! What an independent parser reads in a file, and what a player shows of it.
 
-use mediahooks_media::mp4::{Extent, Slice};
+use mediahooks_media::virtual_file::{Extent, Piece, VirtualFile};
 use mediahooks_timeline::movie::{BuiltMovie, MovieSource};
 use mediahooks_timeline::segmenter::RUN_ORIGIN_US;
 use mp4_atom::{Atom, FourCC, Moov, ReadAtom, ReadFrom};
 
 /// The file's `moov`, read by an independent parser, and its `mdat`.
 pub fn materialise(movie: &BuiltMovie, stored: &[Vec<u8>]) -> (Moov, Vec<u8>, Vec<u8>) {
-    let mut file = Vec::new();
-    for slice in movie.file.slices(0..movie.file.len) {
-        match slice {
-            Slice::Header(range) => file.extend_from_slice(&movie.file.header[range]),
-            Slice::Extent(Extent { source, offset, len }) => {
-                let (from, to) = (offset as usize, (offset + len) as usize);
-                file.extend_from_slice(&stored[source as usize][from..to]);
-            }
-        }
-    }
-    assert_eq!(file.len() as u64, movie.file.len);
+    let file = whole(movie.file.as_ref(), stored);
     let mut reader = file.as_slice();
     let mut moov = None;
     while let Ok(header) = mp4_atom::Header::read_from(&mut reader) {
@@ -31,6 +21,20 @@ pub fn materialise(movie: &BuiltMovie, stored: &[Vec<u8>]) -> (Moov, Vec<u8>, Ve
     }
     let mdat = reader.to_vec();
     (moov.expect("moov before mdat"), mdat, file)
+}
+
+/// The bytes of a file.
+pub fn whole(file: &dyn VirtualFile, stored: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < file.len() {
+        match file.piece(bytes.len() as u64..file.len()).unwrap() {
+            Piece::Bytes(generated) => bytes.extend(generated),
+            Piece::Extent(Extent { source, offset, len }) => {
+                bytes.extend_from_slice(&stored[source as usize][offset as usize..][..len as usize]);
+            }
+        }
+    }
+    bytes
 }
 
 /// Presentation times in ms of the frames that a player shows of the picture track, worked out from

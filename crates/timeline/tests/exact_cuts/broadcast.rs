@@ -6,8 +6,8 @@ use std::process::Command;
 use bytes::Bytes;
 use mediahooks_media::flv::file::FlvFile;
 use mediahooks_media::flv::{FlvDemuxer, FlvEvent};
-use mediahooks_media::mp4::{Extent, Slice};
 use mediahooks_media::sample::TrackKind;
+use mediahooks_media::virtual_file::{Extent, Piece};
 use mediahooks_model::{CutMode, TimelineId, Timestamp};
 use mediahooks_testkit::ffmpeg::frame_numbers;
 use mediahooks_timeline::movie::{self, BuiltMovie, MovieSource, StoredSegment, Stretch};
@@ -170,10 +170,10 @@ pub fn clip(
     let movie = movie::build(source).unwrap();
     let stored: Vec<Vec<u8>> = parts.iter().flat_map(|(broadcast, _)| broadcast.stored()).collect();
     let mut file = Vec::new();
-    for slice in movie.file.slices(0..movie.file.len) {
-        match slice {
-            Slice::Header(range) => file.extend_from_slice(&movie.file.header[range]),
-            Slice::Extent(Extent { source, offset, len }) => {
+    while (file.len() as u64) < movie.file.len() {
+        match movie.file.piece(file.len() as u64..movie.file.len()).unwrap() {
+            Piece::Bytes(generated) => file.extend(generated),
+            Piece::Extent(Extent { source, offset, len }) => {
                 file.extend_from_slice(&stored[source as usize][offset as usize..][..len as usize]);
             }
         }
