@@ -9,10 +9,10 @@ mod common;
 use bytes::BytesMut;
 use common::encoder::{Peer, command, control, media, opening};
 use mediahooks_ingest::rtmp::RtmpSettings;
-use mediahooks_ingest::rtmp::amf0::Value;
 use mediahooks_ingest::rtmp::message::type_id;
 use mediahooks_ingest::rtmp::session::{SessionError, SessionEvent};
 use mediahooks_media::flv::FlvDemuxer;
+use mediahooks_media::flv::amf0::Value;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -32,7 +32,7 @@ fn broadcast() -> BytesMut {
     let mut bytes = opening("cam?token=00c0ffee&sourceId=a");
     let metadata = [Value::string("onMetaData"), Value::object([("width", Value::Number(64.0))])];
     let mut script = BytesMut::new();
-    mediahooks_ingest::rtmp::amf0::encode_all(&metadata, &mut script);
+    mediahooks_media::flv::amf0::encode_all(&metadata, &mut script);
     bytes.extend_from_slice(&media(type_id::DATA_AMF0, 0, script.freeze()));
     bytes.extend_from_slice(&control(type_id::WINDOW_ACK_SIZE, &[0, 0, 0x10, 0]));
     bytes.extend_from_slice(&media(type_id::VIDEO, 0, [&[0x17, 0, 0, 0, 0], AVCC].concat()));

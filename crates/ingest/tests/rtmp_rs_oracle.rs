@@ -1,8 +1,8 @@
 //! Another implementation, rtmp-rs, reads what we write and writes what we read.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use mediahooks_ingest::rtmp::amf0::{self, Value};
 use mediahooks_ingest::rtmp::chunk::{ChunkReader, ChunkWriter, Message};
+use mediahooks_media::flv::amf0::{self, Value};
 use proptest::prelude::*;
 use rtmp_rs::amf::{Amf0Decoder, Amf0Encoder, AmfValue};
 use rtmp_rs::protocol::chunk::RtmpChunk;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use common::encoder::{self, Peer, command, connect, control, handshake, info, media, opening, publish};
 use mediahooks_ingest::rtmp::RtmpSettings;
-use mediahooks_ingest::rtmp::amf0::Value;
 use mediahooks_ingest::rtmp::chunk::ChunkError;
 use mediahooks_ingest::rtmp::message::{self, Command, type_id, user_control};
 use mediahooks_ingest::rtmp::session::{SessionError, SessionEvent};
 use mediahooks_ingest::target::TargetError;
+use mediahooks_media::flv::amf0::Value;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use mediahooks_media::{
     codec::CodecConfig,
     mp4::{Chunk, Edit, MovieBuilder, MovieTrack, VirtualMp4},
-    sample::{SampleInfo, TrackConfig, TrackKind},
+    sample::{SampleInfo, TrackConfig},
     virtual_file::{Piece, VirtualFile},
 };
 
@@ -22,16 +22,9 @@ fn main() {
     let avcc =
         "0164000dffe1001a6764000dacd941519e226c0440000003004000000f03c50a658001000668ebe3cb22c0fdf8f800";
     let avcc = Bytes::from(hex::decode(avcc).expect("hexadecimal"));
-    let video = TrackConfig {
-        kind: TrackKind::Video,
-        timescale: 90_000,
-        codec: CodecConfig::h264(avcc).expect("a record"),
-    };
-    let audio = TrackConfig {
-        kind: TrackKind::Audio,
-        timescale: 48_000,
-        codec: CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).expect("a record"),
-    };
+    let video = TrackConfig::new(90_000, CodecConfig::h264(avcc).expect("a record"));
+    let audio =
+        TrackConfig::new(48_000, CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).expect("a record"));
     let before_kib = peak_memory_kib();
     let start = Instant::now();
     let movie = lay_out(&video, &audio);

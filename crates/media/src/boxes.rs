@@ -135,7 +135,7 @@ pub(crate) fn append_track(
                 append_media_header(out, kind)?;
                 append(out, &DinfBox::LOCAL_FILE)?;
                 container(out, *b"stbl", |out| {
-                    let entries = header.configs.iter().map(|config| config.codec.sample_entry());
+                    let entries = header.configs.iter().map(TrackConfig::sample_entry);
                     append(out, &StsdBox { entries: entries.collect::<Result<_, _>>()? })?;
                     tables(out)
                 })

@@ -7,6 +7,7 @@ mod bits;
 mod boxes;
 pub mod cmaf;
 pub mod codec;
+pub mod colour;
 pub mod error;
 pub mod flv;
 pub mod mp4;

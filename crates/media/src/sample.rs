@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use shiguredo_mp4::boxes::SampleEntry;
 
 use crate::codec::CodecConfig;
+use crate::colour::{Colour, ColourInfo};
+use crate::error::MuxError;
 
 /// A point or span of media time in units of one track's timescale.
 ///
@@ -52,6 +55,56 @@ pub struct TrackConfig {
     pub timescale: u32,
     /// The codec and its configuration record, as the encoder sent it.
     pub codec: CodecConfig,
+    /// What the publisher told of its pictures beside the record; see [`TrackConfig::colour_info`].
+    #[serde(default, skip_serializing_if = "ColourInfo::is_empty")]
+    pub told: ColourInfo,
+}
+
+impl TrackConfig {
+    /// A track of which nothing is told but its codec.
+    pub fn new(timescale: u32, codec: CodecConfig) -> Self {
+        Self { kind: codec.kind(), timescale, codec, told: ColourInfo::default() }
+    }
+
+    /// What a file says of the pictures' colours: what the codec's own record or sequence header tells,
+    /// and what was told beside it where that says nothing.
+    pub fn colour_info(&self) -> ColourInfo {
+        let own = self.codec.colour();
+        let colour = match (own, self.told.colour) {
+            (Some(own), Some(told)) => Some(own.or(told)),
+            (own, told) => own.or(told),
+        };
+        ColourInfo { colour: colour.filter(Colour::is_told), ..self.told }
+    }
+
+    /// Whether a track of this configuration may go on as `next`: the codec's is the same, and nothing that is
+    /// known of the colours is taken back. A screen or a brightness alone makes no other track.
+    pub fn goes_on_as(&self, next: &Self) -> bool {
+        let (known, told) = (self.colour_info().colour, next.colour_info().colour);
+        let contradicts = known.is_some_and(|known| told.is_none_or(|told| known.or(told) != told));
+        self.timescale == next.timescale && self.codec == next.codec && !contradicts
+    }
+
+    /// Learns what `told` has and this has not; returns whether that was anything.
+    pub fn learn(&mut self, told: &ColourInfo) -> bool {
+        let known = self.told;
+        self.told = ColourInfo {
+            colour: match (known.colour, told.colour) {
+                (Some(known), Some(told)) => Some(known.or(told)),
+                (known, told) => known.or(told),
+            },
+            mastering: known.mastering.or(told.mastering),
+            light: known.light.or(told.light),
+        };
+        self.told != known
+    }
+
+    /// The sample entry (ISO/IEC 14496-12 §8.5.2) of the track.
+    ///
+    /// Errors: [`MuxError::NoDimensions`] for video whose picture size is not known yet.
+    pub fn sample_entry(&self) -> Result<SampleEntry, MuxError> {
+        self.codec.sample_entry(&self.colour_info())
+    }
 }
 
 /// The data of one timestamp in one track (ISO/IEC 14496-12, "sample"), as the encoder sent it.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use mediahooks_media::{
     codec::CodecConfig,
+    colour::ColourInfo,
     error::{CodecError, MuxError},
 };
 use shiguredo_mp4::Encode;
@@ -28,7 +29,10 @@ fn bits(groups: &[&str]) -> Bytes {
 }
 
 fn entry_bytes(config: &CodecConfig) -> Vec<u8> {
-    config.sample_entry().and_then(|entry| Ok(entry.encode_to_vec()?)).expect("a sample entry")
+    config
+        .sample_entry(&ColourInfo::default())
+        .and_then(|entry| Ok(entry.encode_to_vec()?))
+        .expect("a sample entry")
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
@@ -179,7 +183,7 @@ fn vp9_records_come_with_and_without_their_header() {
     for config in [&with, &without] {
         assert_eq!(config.codec_string(), "vp09.00.11.08");
         assert_eq!(config.dimensions(), None);
-        assert_eq!(config.sample_entry(), Err(MuxError::NoDimensions { codec: "VP9" }));
+        assert_eq!(config.sample_entry(&ColourInfo::default()), Err(MuxError::NoDimensions { codec: "VP9" }));
     }
     // A key frame of 322 × 182: marker, profile 0, key frame, shown, sync code, colour, size.
     let frame = bits(&[
@@ -208,7 +212,7 @@ fn vp9_records_come_with_and_without_their_header() {
 fn vp8_learns_its_size_from_a_key_frame() {
     let config = CodecConfig::vp8(bytes("000a820101010000")).expect("a record");
     assert_eq!((config.name(), config.codec_string().as_str()), ("VP8", "vp08.00.10.08"));
-    assert_eq!(config.sample_entry(), Err(MuxError::NoDimensions { codec: "VP8" }));
+    assert_eq!(config.sample_entry(&ColourInfo::default()), Err(MuxError::NoDimensions { codec: "VP8" }));
     // Key frame, version 0, shown, a first partition of 2 bytes; start code; 322 × 182 and bits that ask
     // for upscaling, then the partition.
     let frame = bytes("5000009d012a4241b6800000");

@@ -5,7 +5,7 @@ use mediahooks_media::{
     cmaf::{FragmentTrack, encode_fragment_head, parse_fragment},
     codec::CodecConfig,
     error::CodecError,
-    sample::{SampleInfo, Ticks},
+    sample::{SampleInfo, Ticks, TrackConfig},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -43,8 +43,8 @@ fn parse_all(bytes: &[u8]) {
     ];
     for config in parsed.into_iter().flatten() {
         let _ = (config.codec_string(), config.dimensions(), config.channels(), config.audio_sample_rate());
-        let _ =
-            (config.audio_frame_len(bytes), config.with_dimensions_from_sample(bytes), config.sample_entry());
+        let _ = (config.audio_frame_len(bytes), config.with_dimensions_from_sample(bytes), config.colour());
+        let _ = TrackConfig::new(48_000, config).sample_entry();
     }
 }
 

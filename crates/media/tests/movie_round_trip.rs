@@ -8,7 +8,7 @@ use mediahooks_media::{
     codec::CodecConfig,
     error::MuxError,
     mp4::{Chunk, Edit, MOVIE_TIMESCALE, Movie, MovieBuilder, MovieTrack, VirtualMp4, layout},
-    sample::{SampleInfo, TrackConfig, TrackKind},
+    sample::{SampleInfo, TrackConfig},
     virtual_file::VirtualFile,
 };
 use mp4_atom::{Atom, Decode};
@@ -20,12 +20,12 @@ const AVCC: &str =
 
 fn video() -> TrackConfig {
     let codec = CodecConfig::h264(hex::decode(AVCC).expect("hexadecimal").into()).expect("a record");
-    TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec }
+    TrackConfig::new(90_000, codec)
 }
 
 fn audio() -> TrackConfig {
     let codec = CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).expect("a record");
-    TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec }
+    TrackConfig::new(48_000, codec)
 }
 
 const WHOLE: Edit = Edit { empty: 0, media_time: 0, duration: u64::MAX };
@@ -212,7 +212,7 @@ fn audio_asks_for_its_pre_roll() {
     );
     let head = b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0";
     let codec = CodecConfig::opus_from_id_header(head).expect("a record");
-    let opus = TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec };
+    let opus = TrackConfig::new(48_000, codec);
     // 80 ms are four packets of 20 ms.
     let movie = single(&opus, WHOLE, &[frame(960, 300, 0, true); 10]);
     assert!(

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use mediahooks_media::{
     cmaf::{InitTrack, encode_init},
     codec::CodecConfig,
-    sample::{TrackConfig, TrackKind},
+    colour::{Colour, ColourInfo, ContentLight, MasteringDisplay},
+    sample::TrackConfig,
 };
 use support::{box_payload, ffmpeg, path_str, probe, run};
 use tempfile::TempDir;
@@ -30,7 +31,7 @@ fn encode(size: &str, args: &[&str]) -> (TempDir, PathBuf) {
 fn init_for(file: &[u8], record: &[u8; 4], parse: Constructor) -> (Vec<u8>, CodecConfig) {
     let record = Bytes::copy_from_slice(box_payload(file, record).expect("a record"));
     let codec = parse(record).expect("a configuration from FFmpeg");
-    let config = TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec: codec.clone() };
+    let config = TrackConfig::new(90_000, codec.clone());
     (encode_init(&[InitTrack { track_id: 1, config: &config }]).expect("an initialization segment"), codec)
 }
 
@@ -64,6 +65,10 @@ fn check_h264(size: &str, args: &[&str]) {
 
 fn check_h265(size: &str, args: &[&str]) {
     check(b"hvcC", CodecConfig::h265, size, &[&["-c:v", "libx265"], args].concat());
+}
+
+fn check_av1(size: &str, args: &[&str]) {
+    check(b"av1C", CodecConfig::av1, size, &[&["-c:v", "libaom-av1", "-cpu-used", "8"], args].concat());
 }
 
 const BT709: [&str; 6] = ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709"];
@@ -115,4 +120,49 @@ fn h265_in_every_shape() {
     check_h265("320x180", &with(&BT709));
     check_h265("320x180", &[&with(&HLG)[..], &["-vf", "setsar=3/2"]].concat());
     check_h265("320x180", &[&with(&BT709)[..], &["-color_range", "pc"]].concat());
+}
+
+#[test]
+fn av1_in_every_shape() {
+    let yuv420 = ["-pix_fmt", "yuv420p"];
+    let with = |args: &[&'static str]| [&yuv420[..], args].concat();
+    check_av1("320x180", &with(&BT709));
+    check_av1("321x181", &[&["-pix_fmt", "yuv420p10le"], &HLG[..]].concat());
+    check_av1("320x180", &[&["-pix_fmt", "yuv444p"], &BT709[..]].concat());
+    check_av1("320x180", &[&["-pix_fmt", "gray"], &BT709[..]].concat());
+    check_av1("320x180", &[&with(&BT709)[..], &["-color_range", "pc", "-usage", "realtime"]].concat());
+    check_av1("320x180", &[&with(&BT709)[..], &["-still-picture", "1"]].concat());
+}
+
+/// What a publisher told beside the record fills what the record leaves open, and no more.
+#[test]
+fn what_was_told_fills_what_the_record_leaves_open() {
+    let told = ColourInfo {
+        colour: Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false }),
+        mastering: Some(MasteringDisplay {
+            red: (34_000, 16_000),
+            green: (13_250, 34_500),
+            blue: (7_500, 3_000),
+            white: (15_635, 16_450),
+            luminance_max: 10_000_000,
+            luminance_min: 50,
+        }),
+        light: Some(ContentLight { pixel_max: 1000, picture_max: 400 }),
+    };
+    let file_of = |args: &[&str]| {
+        let (_directory, path) = encode("320x180", &[&["-c:v", "libx264"], args].concat());
+        let record = box_payload(&fs::read(&path).expect("the file"), b"avcC").expect("a record").to_vec();
+        let codec = CodecConfig::h264(record.into()).expect("a configuration from FFmpeg");
+        let config = TrackConfig { told, ..TrackConfig::new(90_000, codec) };
+        encode_init(&[InitTrack { track_id: 1, config: &config }]).expect("an initialization segment")
+    };
+    let silent = file_of(&["-pix_fmt", "yuv420p"]);
+    assert_eq!(box_payload(&silent, b"colr"), Some(&b"nclx\0\x09\0\x10\0\x09\0"[..]));
+    assert_eq!(box_payload(&silent, b"clli"), Some(&b"\x03\xe8\x01\x90"[..]));
+    let mastering = box_payload(&silent, b"mdcv").expect("a mastering display");
+    assert_eq!(hex::encode(mastering), "33c286c41d4c0bb884d03e803d1340420098968000000032");
+    let own = file_of(&[&["-pix_fmt", "yuv420p"], &BT709[..]].concat());
+    assert_eq!(box_payload(&own, b"colr"), Some(&b"nclx\0\x01\0\x01\0\x01\0"[..]));
+    let full_range = file_of(&["-pix_fmt", "gray"]);
+    assert_eq!(box_payload(&full_range, b"colr"), Some(&b"nclx\0\x09\0\x10\0\x09\x80"[..]));
 }

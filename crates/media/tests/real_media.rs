@@ -356,7 +356,7 @@ fn multichannel_opus_is_described_as_ffmpeg_describes_it() {
     let header = &ogg[at..at + 19 + 2 + 6];
     let codec = CodecConfig::opus_from_id_header(header).expect("a configuration");
     assert_eq!(codec.channels(), Some(6));
-    let config = TrackConfig { kind: codec.kind(), timescale: 48_000, codec };
+    let config = TrackConfig::new(48_000, codec);
     let init = encode_init(&[InitTrack { track_id: 1, config: &config }]).expect("an initialization segment");
     assert_eq!(box_payload(&init, b"dOps"), box_payload(&mp4, b"dOps"));
 }

@@ -12,7 +12,7 @@ use mediahooks_database::{
     Asset, AssetChange, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
 };
 use mediahooks_media::codec::CodecConfig;
-use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig, TrackKind};
+use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig};
 use mediahooks_model::{
     AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, Limits, MediaAssetId, Metadata, TimelineId,
     Timestamp, TokenId,
@@ -101,16 +101,8 @@ async fn fill(database: &Database, begun: Timestamp) {
     let (feed, timeline) = (FeedId(Uuid::from_u128(1)), TimelineId(Uuid::from_u128(2)));
     let avcc = Bytes::from(hex::decode(AVCC).expect("hexadecimal"));
     let tracks = vec![
-        TrackConfig {
-            kind: TrackKind::Video,
-            timescale: 90_000,
-            codec: CodecConfig::h264(avcc).expect("a record"),
-        },
-        TrackConfig {
-            kind: TrackKind::Audio,
-            timescale: 48_000,
-            codec: CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).expect("a record"),
-        },
+        TrackConfig::new(90_000, CodecConfig::h264(avcc).expect("a record")),
+        TrackConfig::new(48_000, CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).expect("a record")),
     ];
     let part =
         RecipePart { timeline, run: 0, first: 0, last: Some(SECONDS - 1), start_us: None, stop_us: None };

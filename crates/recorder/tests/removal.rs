@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use mediahooks_database::{Database, Options};
 use mediahooks_ingest::gate::FeedInput;
 use mediahooks_media::codec::CodecConfig;
-use mediahooks_media::sample::{TrackConfig, TrackKind};
+use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::{AssetStatus, AssetType};
 use mediahooks_recorder::{ClipRequest, DeleteRefused, DownloadError, Recorder, RecorderError};
 use tokio_util::sync::CancellationToken;
@@ -186,7 +186,7 @@ async fn a_live_feed_gives_back_the_chunk_files_it_has_left() {
     publisher.send(100).await;
     // Another codec configuration begins another run, in another chunk file.
     let codec = CodecConfig::aac(Bytes::from_static(&[0x12, 0x10])).unwrap();
-    let other = TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec };
+    let other = TrackConfig::new(48_000, codec);
     publisher.sink.push(FeedInput::Config(other)).await.unwrap();
     publisher.send(100).await;
     let over = eventually(async || {

@@ -184,7 +184,8 @@ pub fn frame_numbers(program: &Path, path: &Path) -> Vec<u32> {
     output.stdout.chunks_exact(BITS).map(number).collect()
 }
 
-pub(crate) fn succeed(output: std::io::Result<Output>) -> Output {
+/// Demands that a program was run and had no complaint.
+pub fn succeed(output: std::io::Result<Output>) -> Output {
     let output = output.unwrap_or_else(|_| panic!("ffmpeg {MISSING}"));
     assert!(output.status.success(), "ffmpeg failed: {}", String::from_utf8_lossy(&output.stderr));
     output

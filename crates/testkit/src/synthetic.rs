@@ -82,8 +82,7 @@ pub fn in_order(mut tags: Vec<Tag>) -> Vec<Tag> {
 /// directory as `name`. Sent in real time.
 pub fn recorded(name: &str, program: &Path, broadcast: &Broadcast) -> Vec<Tag> {
     let path = kept(&format!("{name}.flv"), |path| broadcast.encode(program, path));
-    let file = Bytes::from(std::fs::read(&path).expect("it can be read"));
-    audio_and_video(FlvFile::new(file).expect("ffmpeg writes FLV"))
+    read_tags(&path)
 }
 
 /// A file below the target directory, made unless it is there.
@@ -98,6 +97,12 @@ fn kept(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
         std::fs::rename(&own, &path).expect("a file can be renamed");
     }
     path
+}
+
+/// The media of an FLV file, sent in real time.
+pub fn read_tags(path: &Path) -> Vec<Tag> {
+    let file = Bytes::from(std::fs::read(path).expect("it can be read"));
+    audio_and_video(FlvFile::new(file).expect("it is FLV"))
 }
 
 /// Its media, sent in real time.

@@ -115,12 +115,20 @@ impl Segmenter {
     }
 
     /// Takes a track's configuration: the first one announces the track; another one than before
-    /// ends the run, as its samples cannot be decoded with the old one.
+    /// ends the run, as its samples cannot be decoded with the old one. One that only tells more of the
+    /// colours completes the run's.
     ///
     /// Errors: [`MuxError`] when the segment that this closes cannot be written.
     pub fn set_track(&mut self, config: TrackConfig, out: &mut Vec<Output>) -> Result<(), MuxError> {
         match self.configs.iter_mut().find(|known| known.kind == config.kind) {
             Some(known) if *known == config => return Ok(()),
+            Some(known) if known.goes_on_as(&config) => {
+                if let Some(run) = &mut self.run {
+                    run.learn(&config);
+                }
+                *known = config;
+                return Ok(());
+            }
             Some(known) => *known = config.clone(),
             None => self.configs.push(config.clone()),
         }

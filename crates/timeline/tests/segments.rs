@@ -4,7 +4,8 @@ mod common;
 
 use common::{Publisher, WALL_US, at, audio_config, video_config};
 use mediahooks_media::cmaf::parse_fragment;
-use mediahooks_media::sample::TrackKind;
+use mediahooks_media::colour::{Colour, ColourInfo, ContentLight};
+use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_timeline::segmenter::{ClosedSegment, RUN_ORIGIN_US};
 
 fn lengths_ms(segments: &[&ClosedSegment]) -> Vec<i64> {
@@ -104,6 +105,46 @@ fn another_configuration_begins_a_run_and_the_same_one_does_not() {
     let mut runs: Vec<u32> = publisher.segments().iter().map(|segment| segment.run).collect();
     runs.dedup();
     assert_eq!(runs, [0, 1]);
+}
+
+#[test]
+fn colours_told_late_complete_the_run_and_other_ones_begin_another() {
+    let told = |transfer| TrackConfig {
+        told: ColourInfo {
+            colour: Some(Colour { primaries: 9, transfer, matrix: 9, full_range: false }),
+            ..ColourInfo::default()
+        },
+        ..video_config()
+    };
+    let brighter = |pixel_max| TrackConfig {
+        told: ColourInfo { light: Some(ContentLight { pixel_max, picture_max: 0 }), ..told(16).told },
+        ..video_config()
+    };
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(0, 2, 25, false, false);
+    // As often as they like.
+    for _ in 0..3 {
+        publisher.config(told(16));
+    }
+    publisher.broadcast(2000, 2, 25, false, false);
+    publisher.config(brighter(1000));
+    publisher.broadcast(4000, 2, 25, false, false);
+    publisher.config(brighter(2000));
+    publisher.broadcast(6000, 2, 25, false, false);
+    publisher.config(told(18));
+    publisher.broadcast(8000, 2, 25, false, false);
+    publisher.config(video_config());
+    publisher.broadcast(10_000, 2, 25, false, false);
+    publisher.finish();
+    let announced: Vec<(u32, TrackConfig)> = publisher
+        .segments()
+        .iter()
+        .filter_map(|segment| Some((segment.run, segment.tracks.as_ref()?.first()?.clone())))
+        .collect();
+    let expected =
+        [(0, video_config()), (0, told(16)), (0, brighter(1000)), (1, told(18)), (2, video_config())];
+    assert_eq!(announced, expected);
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl Publisher {
         if self.pictures == 0 {
             let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
             let codec = CodecConfig::h264(hex::decode(avcc).unwrap().into()).unwrap();
-            let track = TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec };
+            let track = TrackConfig::new(90_000, codec);
             self.sink.push(FeedInput::Config(track)).await.unwrap();
         }
         for _ in 0..count {

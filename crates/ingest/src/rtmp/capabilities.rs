@@ -1,6 +1,6 @@
 //! What the answer to `connect` says of this server, Enhanced RTMP included.
 
-use super::amf0::Value;
+use mediahooks_media::flv::amf0::Value;
 
 /// `FourCcInfoMask`: can decode (0x01) and can forward (0x04). Encoders differ in which of the
 /// two they look for; both mean that the codec may be sent here.

@@ -1,8 +1,8 @@
 //! The messages that both sides of a publish session build: control messages and commands.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use mediahooks_media::flv::amf0::{self, AmfError, Value};
 
-use super::amf0::{self, AmfError, Value};
 use super::chunk::Message;
 
 /// Message type ids (Adobe RTMP 1.0 §5.4 and §7.1).

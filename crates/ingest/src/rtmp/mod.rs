@@ -1,11 +1,10 @@
 //! RTMP and Enhanced RTMP ingest: a protocol core without sockets and a thin shell of tokio.
 //!
-//! The core ([`session`]) is the handshake, the chunk layer, AMF0 and the commands of a publish
+//! The core ([`session`]) is the handshake, the chunk layer and the commands of a publish
 //! session, each with its bounds. The shell ([`serve`], [`handle`]) owns sockets and clocks and
 //! carries media from the core to a [`crate::gate::FeedSink`]. [`publisher`] is the other side.
 
 mod acknowledge;
-pub mod amf0;
 mod capabilities;
 pub mod chunk;
 mod connection;

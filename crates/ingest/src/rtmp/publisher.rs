@@ -6,11 +6,11 @@
 use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
+use mediahooks_media::flv::amf0::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::amf0::Value;
 use super::chunk::{ChunkError, ChunkReader, ChunkWriter, Message};
 use super::handshake::{ClientHandshake, NotRtmp};
 use super::message::{self, Command, type_id};

@@ -10,9 +10,9 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use mediahooks_media::flv::amf0::{AmfError, Value};
 
 use super::acknowledge::Acknowledger;
-use super::amf0::{AmfError, Value};
 use super::capabilities;
 use super::chunk::{ChunkError, ChunkReader, ChunkWriter, Message};
 use super::handshake::{NotRtmp, ServerHandshake};

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mediahooks_ingest::rtmp::RtmpSettings;
-use mediahooks_ingest::rtmp::amf0::Value;
 use mediahooks_ingest::rtmp::chunk::{ChunkReader, ChunkWriter, Message};
 use mediahooks_ingest::rtmp::handshake::ClientHandshake;
 use mediahooks_ingest::rtmp::message::{Command, type_id};
 use mediahooks_ingest::rtmp::session::{Session, SessionError, SessionEvent};
+use mediahooks_media::flv::amf0::Value;
 
 /// C0, C1 and C2.
 pub fn handshake() -> BytesMut {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use shiguredo_mp4::{
     bitstream::h264::{H264ProfileLevelId, parse_sps},
-    boxes::SampleEntry,
+    boxes::{SampleEntry, UnknownBox},
 };
 
 use super::{
@@ -67,9 +67,9 @@ impl AvcConfig {
         format!("avc1.{}", id.to_hex())
     }
 
-    pub(super) fn sample_entry(&self) -> Result<SampleEntry, MuxError> {
+    pub(super) fn sample_entry(&self, shown: Vec<UnknownBox>) -> Result<SampleEntry, MuxError> {
         let mut children = vec![opaque(*b"avcC", self.record.to_vec())];
-        children.extend(self.signal.boxes());
+        children.extend(shown);
         visual(*b"avc1", self.dimensions(), &children)
     }
 }

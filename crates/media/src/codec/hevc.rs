@@ -4,7 +4,7 @@ use bytes::Bytes;
 use shiguredo_mp4::{
     Decode, Encode,
     bitstream::h265::parse_sps,
-    boxes::{Hvc1Box, HvccBox, SampleEntry},
+    boxes::{Hvc1Box, HvccBox, SampleEntry, UnknownBox},
     codec_string::from_sample_entry,
 };
 
@@ -102,9 +102,9 @@ impl HevcConfig {
         self.codec_string.clone()
     }
 
-    pub(super) fn sample_entry(&self) -> Result<SampleEntry, MuxError> {
+    pub(super) fn sample_entry(&self, shown: Vec<UnknownBox>) -> Result<SampleEntry, MuxError> {
         let mut children = vec![opaque(*b"hvcC", self.record.to_vec())];
-        children.extend(self.signal.boxes());
+        children.extend(shown);
         // `hvc1` rather than `hev1`: Apple's players refuse the latter, and the record has the
         // parameter sets.
         visual(*b"hvc1", self.dimensions(), &children)

@@ -6,11 +6,13 @@
 
 mod aac;
 mod av1;
+mod av1_sequence;
 mod avc;
 mod hevc;
 mod mp3;
 mod opus;
 mod sample_entry;
+mod shown;
 mod stored;
 mod vp8;
 mod vp9;
@@ -26,6 +28,7 @@ pub use self::{
     vp8::Vp8Config, vp9::Vp9Config,
 };
 use crate::{
+    colour::{Colour, ColourInfo},
     error::{CodecError, MuxError},
     sample::TrackKind,
 };
@@ -233,15 +236,17 @@ impl CodecConfig {
     }
 
     /// The sample entry (ISO/IEC 14496-12 §8.5.2) with the encoder's record inside, unchanged.
+    /// `info` is what the file shall say of the pictures' colours.
     ///
     /// Errors: [`MuxError::NoDimensions`] for video whose picture size is not known yet.
-    pub fn sample_entry(&self) -> Result<SampleEntry, MuxError> {
+    pub fn sample_entry(&self, info: &ColourInfo) -> Result<SampleEntry, MuxError> {
+        let shown = || shown::boxes(info, self.pixel_aspect_ratio());
         match self {
-            Self::H264(config) => config.sample_entry(),
-            Self::H265(config) => config.sample_entry(),
-            Self::Av1(config) => config.sample_entry(),
-            Self::Vp8(config) => config.sample_entry(),
-            Self::Vp9(config) => config.sample_entry(),
+            Self::H264(config) => config.sample_entry(shown()),
+            Self::H265(config) => config.sample_entry(shown()),
+            Self::Av1(config) => config.sample_entry(shown()),
+            Self::Vp8(config) => config.sample_entry(shown()),
+            Self::Vp9(config) => config.sample_entry(shown()),
             Self::Aac(config) => Ok(config.sample_entry()),
             Self::Opus(config) => config.sample_entry(),
             Self::Mp3(config) => Ok(config.sample_entry()),
@@ -273,6 +278,19 @@ impl CodecConfig {
             units.extend(set);
         }
         units
+    }
+
+    /// The colours that the record or, for AV1, the sequence header tells. `None` for audio and where there
+    /// is nothing to read.
+    pub fn colour(&self) -> Option<Colour> {
+        match self {
+            Self::H264(config) => config.signal().colour(),
+            Self::H265(config) => config.signal().colour(),
+            Self::Av1(config) => config.colour(),
+            Self::Vp8(config) => Some(config.colour()),
+            Self::Vp9(config) => Some(config.colour()),
+            Self::Aac(_) | Self::Opus(_) | Self::Mp3(_) => None,
+        }
     }
 
     /// Width and height of the pixel aspect ratio, where the bitstream names one other than 1:1.

@@ -5,9 +5,11 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::av1_sequence::Sequence;
 use super::{
     AacConfig, Av1Config, AvcConfig, CodecConfig, HevcConfig, Mp3Config, OpusConfig, Vp8Config, Vp9Config,
 };
+use crate::colour::Colour;
 use crate::error::CodecError;
 
 /// The stored form of [`CodecConfig`].
@@ -29,6 +31,9 @@ pub(super) enum StoredConfig {
         /// From a sample, where `av1c` has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dimensions: Option<(u32, u32)>,
+        /// Likewise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        colour: Option<Colour>,
     },
     #[serde(rename = "VP8")]
     Vp8 {
@@ -69,7 +74,10 @@ impl TryFrom<StoredConfig> for CodecConfig {
         Ok(match stored {
             StoredConfig::H264 { avcc } => Self::H264(AvcConfig::parse(avcc)?),
             StoredConfig::H265 { hvcc } => Self::H265(HevcConfig::parse(hvcc)?),
-            StoredConfig::Av1 { av1c, dimensions } => Self::Av1(Av1Config::parse(av1c, dimensions)?),
+            StoredConfig::Av1 { av1c, dimensions, colour } => {
+                let sequence = dimensions.map(|dimensions| Sequence { dimensions, colour });
+                Self::Av1(Av1Config::parse(av1c, sequence)?)
+            }
             StoredConfig::Vp8 { vpcc, dimensions } => Self::Vp8(Vp8Config::parse(vpcc, dimensions)?),
             StoredConfig::Vp9 { vpcc, dimensions } => Self::Vp9(Vp9Config::parse(vpcc, dimensions)?),
             StoredConfig::Aac { asc } => Self::Aac(AacConfig::parse(asc)?),
@@ -85,7 +93,12 @@ impl From<CodecConfig> for StoredConfig {
             CodecConfig::H264(config) => Self::H264 { avcc: config.record().clone() },
             CodecConfig::H265(config) => Self::H265 { hvcc: config.record().clone() },
             CodecConfig::Av1(config) => {
-                Self::Av1 { av1c: config.record().clone(), dimensions: config.dimensions_from_sample() }
+                let sequence = config.sequence_from_sample();
+                Self::Av1 {
+                    av1c: config.record().clone(),
+                    dimensions: sequence.map(|sequence| sequence.dimensions),
+                    colour: sequence.and_then(|sequence| sequence.colour),
+                }
             }
             CodecConfig::Vp8(config) => {
                 Self::Vp8 { vpcc: config.record().clone(), dimensions: config.dimensions() }

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use shiguredo_mp4::{
     bitstream::vp8::parse_frame_header,
-    boxes::{SampleEntry, Vp08Box},
+    boxes::{SampleEntry, UnknownBox, Vp08Box},
 };
 
 use super::{sample_entry::visual_fields, vpcc::VpRecord};
+use crate::colour::Colour;
 use crate::error::{CodecError, MuxError};
 
 /// A VP8 configuration: the encoder's record, and the picture size once a key frame was seen.
@@ -45,9 +46,13 @@ impl Vp8Config {
         (self.dimensions != found).then(|| Self { dimensions: found, ..self.clone() })
     }
 
-    pub(super) fn sample_entry(&self) -> Result<SampleEntry, MuxError> {
+    pub(super) fn colour(&self) -> Colour {
+        self.record.colour()
+    }
+
+    pub(super) fn sample_entry(&self, shown: Vec<UnknownBox>) -> Result<SampleEntry, MuxError> {
         let dimensions = self.dimensions.ok_or(MuxError::NoDimensions { codec: "VP8" })?;
-        self.record.sample_entry(*b"vp08", dimensions)
+        self.record.sample_entry(*b"vp08", dimensions, shown)
     }
 }
 

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use shiguredo_mp4::{
     bitstream::vp9::{Vp9FrameSize, Vp9FrameType, parse_frame_header},
-    boxes::{SampleEntry, Vp09Box},
+    boxes::{SampleEntry, UnknownBox, Vp09Box},
 };
 
 use super::{sample_entry::visual_fields, vpcc::VpRecord};
+use crate::colour::Colour;
 use crate::error::{CodecError, MuxError};
 
 /// A VP9 configuration: the encoder's record, and the picture size once a key frame was seen.
@@ -45,8 +46,12 @@ impl Vp9Config {
             .then(|| Self { dimensions: found, ..self.clone() })
     }
 
-    pub(super) fn sample_entry(&self) -> Result<SampleEntry, MuxError> {
+    pub(super) fn colour(&self) -> Colour {
+        self.record.colour()
+    }
+
+    pub(super) fn sample_entry(&self, shown: Vec<UnknownBox>) -> Result<SampleEntry, MuxError> {
         let dimensions = self.dimensions.ok_or(MuxError::NoDimensions { codec: "VP9" })?;
-        self.record.sample_entry(*b"vp09", dimensions)
+        self.record.sample_entry(*b"vp09", dimensions, shown)
     }
 }

@@ -9,10 +9,8 @@ use shiguredo_mp4::{
     codec_string::from_sample_entry,
 };
 
-use super::{
-    sample_entry::{opaque, visual},
-    vui::Colour,
-};
+use super::sample_entry::{opaque, visual};
+use crate::colour::Colour;
 use crate::error::{CodecError, MuxError};
 
 const RECORD: &str = "VPCodecConfigurationRecord";
@@ -62,14 +60,19 @@ impl VpRecord {
         self.codec_string.clone()
     }
 
-    /// The sample entry of the codec that `box_type` names.
+    pub(super) fn colour(&self) -> Colour {
+        self.colour
+    }
+
+    /// The sample entry of the codec that `box_type` names; `shown` as from [`super::shown::boxes`].
     pub(super) fn sample_entry(
         &self,
         box_type: [u8; 4],
         dimensions: (u32, u32),
+        shown: Vec<UnknownBox>,
     ) -> Result<SampleEntry, MuxError> {
         let mut children = vec![vpcc_box(&self.bytes)];
-        children.extend(self.colour.to_box());
+        children.extend(shown);
         visual(box_type, dimensions, &children)
     }
 }

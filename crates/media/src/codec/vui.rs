@@ -1,13 +1,11 @@
 //! Colour and pixel shape from the video usability information of H.264 and H.265.
 //!
 //! `shiguredo_mp4` stops before the VUI. Some players read colour and aspect ratio only from the
-//! container, so both are copied into `colr` and `pasp` boxes. What cannot be read is left out: the
+//! container, so both are copied into boxes of their own. What cannot be read is left out: the
 //! bitstream still carries it.
 
-use shiguredo_mp4::boxes::UnknownBox;
-
-use super::sample_entry::opaque;
 use crate::bits::BitReader;
+use crate::colour::{Colour, UNSPECIFIED};
 
 /// What the VUI tells about how to show a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,18 +13,6 @@ pub(super) struct VideoSignal {
     sample_aspect_ratio: Option<(u32, u32)>,
     colour: Option<Colour>,
 }
-
-/// Code points of ITU-T H.273.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Colour {
-    pub(super) primaries: u16,
-    pub(super) transfer: u16,
-    pub(super) matrix: u16,
-    pub(super) full_range: bool,
-}
-
-/// H.273: the sender does not say.
-const UNSPECIFIED: u16 = 2;
 
 /// Table E-1 of H.264 and H.265: `aspect_ratio_idc` 1 to 16.
 const ASPECT_RATIOS: [(u32, u32); 16] = [
@@ -68,30 +54,9 @@ impl VideoSignal {
         self.sample_aspect_ratio.filter(|(width, height)| *width != 0 && *height != 0 && width != height)
     }
 
-    /// The boxes that repeat this in the container: none, `colr`, `pasp` or both.
-    pub(super) fn boxes(&self) -> Vec<UnknownBox> {
-        let colour = self.colour.and_then(|colour| colour.to_box());
-        let shape = self.pixel_aspect_ratio().map(|(width, height)| {
-            // §12.1.4.2: hSpacing and vSpacing.
-            opaque(*b"pasp", [width.to_be_bytes(), height.to_be_bytes()].concat())
-        });
-        colour.into_iter().chain(shape).collect()
-    }
-}
-
-impl Colour {
-    /// A `colr` box of type `nclx` (ISO/IEC 14496-12 §12.1.5); `None` when it would say nothing.
-    pub(super) fn to_box(self) -> Option<UnknownBox> {
-        let code_points = [self.primaries, self.transfer, self.matrix];
-        if code_points == [UNSPECIFIED; 3] && !self.full_range {
-            return None;
-        }
-        let mut payload = b"nclx".to_vec();
-        for code_point in code_points {
-            payload.extend(code_point.to_be_bytes());
-        }
-        payload.push(u8::from(self.full_range) << 7);
-        Some(opaque(*b"colr", payload))
+    /// Colours, where they are told.
+    pub(super) fn colour(&self) -> Option<Colour> {
+        self.colour
     }
 }
 

@@ -4,9 +4,11 @@ use bytes::Bytes;
 
 use super::audio::{AudioCodec, AudioPacket, read_audio};
 use super::clock::{AudioClock, WrapClock, stamp_ticks};
+use super::colour_info;
 use super::video::{VideoCodec, VideoFrame, VideoPacket, read_video};
 use super::{FlvError, FlvEvent, TAG_AUDIO, TAG_SCRIPT, TAG_VIDEO};
 use crate::codec::CodecConfig;
+use crate::colour::ColourInfo;
 use crate::sample::{Sample, Ticks, TrackConfig, TrackKind};
 
 /// Ticks per second of video. Divisible by 1000, so that a millisecond stamp stays exact.
@@ -26,6 +28,8 @@ struct VideoTrack {
     config: Option<(VideoCodec, CodecConfig)>,
     /// False while the configuration waits for the picture size in the first key frame.
     is_told: bool,
+    /// What was told beside the configuration.
+    colours: ColourInfo,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +45,7 @@ impl FlvDemuxer {
     }
 
     /// Takes the next tag.
-    /// - `tag_type`: [`TAG_AUDIO`], [`TAG_VIDEO`] or [`TAG_SCRIPT`]; nothing is read from the last.
+    /// - `tag_type`: [`TAG_AUDIO`], [`TAG_VIDEO`] or [`TAG_SCRIPT`]; of the last only colours are read.
     /// - `timestamp_ms`: of the tag or RTMP message; wraps at 2^32.
     /// - `body`: without the tag header. Samples are slices of it.
     ///
@@ -60,7 +64,10 @@ impl FlvDemuxer {
                     self.push_audio(timestamp_ms, packet, &mut events)?;
                 }
             }
-            TAG_SCRIPT => {}
+            TAG_SCRIPT => {
+                let info = colour_info::read_script(&body);
+                events.extend(info.and_then(|info| self.video.describe(info)));
+            }
             other => return Err(FlvError::UnknownTagType(other)),
         }
         Ok(events)
@@ -85,6 +92,7 @@ impl FlvDemuxer {
                 self.video.sample(ms, frame, events);
             }
             VideoPacket::End => events.push(FlvEvent::EndOfSequence(TrackKind::Video)),
+            VideoPacket::Colours(info) => events.extend(self.video.describe(info)),
             VideoPacket::Description => {}
             VideoPacket::Ignored(reason) => events.push(ignored(TrackKind::Video, reason)),
         }
@@ -133,9 +141,25 @@ impl VideoTrack {
             return Ok(None);
         }
         self.is_told = config.dimensions().is_some();
-        let event = self.is_told.then(|| video_config(&config));
+        let event = self.is_told.then(|| self.event(&config));
         self.config = Some((codec, config));
         Ok(event)
+    }
+
+    /// Takes what is told of the pictures' colours; what was told before is as good as forgotten.
+    fn describe(&mut self, colours: ColourInfo) -> Option<FlvEvent> {
+        if std::mem::replace(&mut self.colours, colours) == colours {
+            return None;
+        }
+        let (_, config) = self.config.as_ref()?;
+        self.is_told.then(|| self.event(config))
+    }
+
+    fn event(&self, config: &CodecConfig) -> FlvEvent {
+        FlvEvent::Config(TrackConfig {
+            told: self.colours,
+            ..TrackConfig::new(VIDEO_TIMESCALE, config.clone())
+        })
     }
 
     fn sample(&mut self, ms: i64, frame: VideoFrame, events: &mut Vec<FlvEvent>) {
@@ -149,9 +173,9 @@ impl VideoTrack {
         // Where the picture itself tells, the tag is not asked.
         let is_key = config.is_sync_sample(&frame.data).unwrap_or(frame.is_key);
         if is_key && let Some(sized) = config.with_dimensions_from_sample(&frame.data) {
-            events.push(video_config(&sized));
-            *config = sized;
+            *config = sized.clone();
             self.is_told = true;
+            events.push(self.event(&sized));
         }
         if !self.is_told {
             return events.push(ignored(TrackKind::Video, "sample before the key frame that tells its size"));
@@ -179,11 +203,7 @@ impl AudioTrack {
         }
         // Ticks of the old clock mean nothing when the sample rate has changed.
         self.clock = AudioClock::default();
-        let event = FlvEvent::Config(TrackConfig {
-            kind: TrackKind::Audio,
-            timescale: audio_timescale(&config),
-            codec: config.clone(),
-        });
+        let event = FlvEvent::Config(TrackConfig::new(audio_timescale(&config), config.clone()));
         self.config = Some((codec, config));
         Ok(Some(event))
     }
@@ -214,14 +234,6 @@ fn is_same_audio(codec: AudioCodec, current: &CodecConfig, next: &CodecConfig) -
 
 fn audio_timescale(config: &CodecConfig) -> u32 {
     config.audio_sample_rate().filter(|rate| *rate > 0).unwrap_or(VIDEO_TIMESCALE)
-}
-
-fn video_config(config: &CodecConfig) -> FlvEvent {
-    FlvEvent::Config(TrackConfig {
-        kind: TrackKind::Video,
-        timescale: VIDEO_TIMESCALE,
-        codec: config.clone(),
-    })
 }
 
 fn ignored(kind: TrackKind, reason: &'static str) -> FlvEvent {

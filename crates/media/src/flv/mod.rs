@@ -4,8 +4,10 @@
 //! Enhanced RTMP (v1 and v2) come out alike. What always holds: a sample follows the configuration
 //! it was encoded with, an unchanged configuration is told once, and no byte string panics.
 
+pub mod amf0;
 mod audio;
 mod clock;
+mod colour_info;
 mod demuxer;
 mod enhanced;
 pub mod file;

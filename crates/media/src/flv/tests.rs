@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::amf0::Value;
 use super::*;
 use crate::sample::Ticks;
 
@@ -219,6 +220,40 @@ fn enhanced_video() {
             "video command frame",
             "unsupported video codec",
         ]);
+}
+
+#[test]
+fn colours_are_told_with_the_configuration_and_again_only_when_they_change() {
+    let colours = |transfer: f64| {
+        let config = Value::object([("transferCharacteristics", Value::Number(transfer))]);
+        let mut out = bytes::BytesMut::new();
+        let info = Value::object([("colorConfig", config)]);
+        amf0::encode_all(&[Value::string("colorInfo"), info], &mut out);
+        body(&[&[0xD4], b"av01", &out])
+    };
+    let demuxed = Demuxed::new()
+        .video(0, colours(16.0))
+        .video(0, body(&[&[0x90], b"av01", &bytes(AV1C)]))
+        .video(0, colours(16.0))
+        .video(0, body(&[&[0x91], b"av01", &[1]]))
+        .video(0, colours(18.0))
+        .video(0, body(&[&[0xD4], b"av01", &[2, 0, 0]]))
+        .video(0, body(&[&[0xD4], b"av01", &[2, 0]]));
+    let told: Vec<Option<u16>> = demuxed
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            FlvEvent::Config(config) => Some(config.told.colour.map(|colour| colour.transfer)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Some(16), Some(18)]);
+    demuxed.check(&[
+        "config AV1 at 90000",
+        "Video 0+0 sync [1]",
+        "config AV1 at 90000",
+        "malformed video metadata",
+    ]);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::FlvError;
+use super::colour_info;
 use super::enhanced::{
     CODED_FRAMES, FourCc, SEQUENCE_END, SEQUENCE_START, read_mod_ex, read_tracks, take_i24, take_u8,
 };
 use crate::codec::CodecConfig;
+use crate::colour::ColourInfo;
 use crate::error::CodecError;
 
 const IS_EX_HEADER: u8 = 0x80;
@@ -68,8 +70,9 @@ pub(super) enum VideoPacket {
     },
     Frame(VideoFrame),
     End,
-    /// Colours and the like for displays (`VideoPacketType.Metadata`); the configuration record
-    /// of the codec says the same.
+    /// How the pictures are to be shown (`VideoPacketType.Metadata`).
+    Colours(ColourInfo),
+    /// Metadata of another kind.
     Description,
     Ignored(&'static str),
 }
@@ -155,7 +158,13 @@ fn read_track(
         CODED_FRAMES | CODED_FRAMES_X => 0,
         SEQUENCE_START => return Ok(VideoPacket::Config { codec, record: body }),
         SEQUENCE_END => return Ok(VideoPacket::End),
-        METADATA => return Ok(VideoPacket::Description),
+        METADATA => {
+            return Ok(match colour_info::read_packet(&body) {
+                Ok(Some(info)) => VideoPacket::Colours(info),
+                Ok(None) => VideoPacket::Description,
+                Err(_) => VideoPacket::Ignored("malformed video metadata"),
+            });
+        }
         _ => return Ok(VideoPacket::Ignored("unknown video packet type")),
     };
     Ok(VideoPacket::Frame(VideoFrame { codec, is_key, nanos, composition_ms, data: body }))

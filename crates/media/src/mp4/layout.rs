@@ -247,7 +247,7 @@ fn header_len_at_most(tracks: &[(MovieTrack<'_>, SampleTables)]) -> Result<usize
     for (track, tables) in tracks {
         len += PER_TRACK + tables.len_at_most();
         for config in track.configs {
-            len += shiguredo_mp4::Encode::encode_to_vec(&config.codec.sample_entry()?)?.len();
+            len += shiguredo_mp4::Encode::encode_to_vec(&config.sample_entry()?)?.len();
         }
     }
     Ok(len)

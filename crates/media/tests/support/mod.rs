@@ -82,7 +82,7 @@ pub fn read_mp4(file: &[u8]) -> Vec<SourceTrack> {
         let index = tracks.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
             let first = usize::try_from(sample.data_offset).expect("small");
             let codec = codec_of(file, sample.sample_entry.expect("a sample entry"), &file[first..]);
-            let config = TrackConfig { kind: codec.kind(), timescale: sample.track.timescale.get(), codec };
+            let config = TrackConfig::new(sample.track.timescale.get(), codec);
             tracks.push((id, SourceTrack { config, samples: Vec::new(), infos: Vec::new() }));
             tracks.len() - 1
         });

@@ -230,9 +230,9 @@ impl Publisher {
         let record: Vec<u8> =
             (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
         let video = CodecConfig::h264(record.into()).unwrap();
-        self.track(TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec: video }).await;
+        self.track(TrackConfig::new(90_000, video)).await;
         let audio = CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).unwrap();
-        self.track(TrackConfig { kind: TrackKind::Audio, timescale: 48_000, codec: audio }).await;
+        self.track(TrackConfig::new(48_000, audio)).await;
     }
 
     /// Announces pictures of another size.
@@ -242,7 +242,7 @@ impl Publisher {
         let record: Vec<u8> =
             (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
         let video = CodecConfig::h264(record.into()).unwrap();
-        self.track(TrackConfig { kind: TrackKind::Video, timescale: 90_000, codec: video }).await;
+        self.track(TrackConfig::new(90_000, video)).await;
     }
 
     /// As [`Publisher::send`], in real time as an encoder does.

@@ -27,7 +27,7 @@ pub(super) struct OpenRun {
     started: Timestamp,
     by_jump: bool,
     tracks: Vec<OpenTrack>,
-    /// Number of tracks that stored segments already know of.
+    /// Number of tracks that stored segments already know of; none when one of them is to be told anew.
     announced: usize,
     clock: WallClock,
     /// Time on the run's clock, in microseconds, and arrival of the latest sample of any track.
@@ -96,6 +96,14 @@ impl OpenRun {
 
     pub(super) fn has_track(&self, kind: TrackKind) -> bool {
         self.tracks.iter().any(|track| track.config.kind == kind)
+    }
+
+    /// Adds what `config` tells of its track's colours and the run does not know yet. The first told stays.
+    pub(super) fn learn(&mut self, config: &TrackConfig) {
+        let track = self.tracks.iter_mut().find(|track| track.config.kind == config.kind);
+        if track.is_some_and(|track| track.config.learn(&config.told)) {
+            self.announced = 0;
+        }
     }
 
     /// When the first sample of the open segment arrived.

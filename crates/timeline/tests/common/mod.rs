@@ -18,20 +18,12 @@ pub fn video_config() -> TrackConfig {
     let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
     let bytes: Vec<u8> =
         (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
-    TrackConfig {
-        kind: TrackKind::Video,
-        timescale: 90_000,
-        codec: CodecConfig::h264(Bytes::from(bytes)).unwrap(),
-    }
+    TrackConfig::new(90_000, CodecConfig::h264(Bytes::from(bytes)).unwrap())
 }
 
 /// AAC-LC, 48 kHz, with 2 or 1 channels.
 pub fn audio_config(channels: u8) -> TrackConfig {
-    TrackConfig {
-        kind: TrackKind::Audio,
-        timescale: 48_000,
-        codec: CodecConfig::aac(Bytes::from(vec![0x11, 0x80 | (channels << 3)])).unwrap(),
-    }
+    TrackConfig::new(48_000, CodecConfig::aac(Bytes::from(vec![0x11, 0x80 | (channels << 3)])).unwrap())
 }
 
 pub fn at(us: i64) -> Timestamp {

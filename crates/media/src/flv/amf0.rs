@@ -1,7 +1,7 @@
-//! AMF0, the encoding of RTMP commands (Action Message Format 0, Adobe, 2007).
+//! AMF0, the encoding of FLV script data and of RTMP commands (Action Message Format 0, Adobe, 2007).
 //!
-//! Fed with command payloads by the session and the publisher. What always holds: decoding costs
-//! time and memory in proportion to the bytes that are there, never to what they claim.
+//! Fed with script tags here and with commands by the RTMP session of `ingest`. What always holds:
+//! decoding costs time and memory in proportion to the bytes that are there, never to what they claim.
 
 use bytes::{BufMut, BytesMut};
 
