@@ -11,8 +11,8 @@ use crate::account::account;
 use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
-    Asset, Change, Database, DatabaseError, Feed, KeptReply, Result, Run, Segment, Timeline, clip_requests,
-    outbox, steps, timelines,
+    Asset, Change, Database, DatabaseError, Feed, KeptReply, Result, Run, Timeline, clip_requests, outbox,
+    segments, steps, timelines,
 };
 
 impl Database {
@@ -25,15 +25,23 @@ impl Database {
     /// [`DatabaseError::KeyUsed`]; [`Conflict`](crate::Conflict) when an id or a custom path is
     /// taken, or a recipe asks for segments that are not stored (any more).
     pub async fn commit(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {
-        self.write(move |tx| {
-            let mut touched = Vec::new();
-            for change in changes {
-                touched.extend(apply(tx, change, now)?);
-            }
-            Ok(touched)
-        })
-        .await
+        self.write(move |tx| apply_all(tx, changes, now)).await
     }
+
+    /// The same for changes that nobody waits for, such as a segment of many feeds: while many such commits come they
+    /// wait for each other ([`Options::patience`](crate::Options::patience)), so that a page of the database is written
+    /// once for all of them, and a commit that does not wait takes them along.
+    pub async fn commit_patiently(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {
+        self.write_patiently(move |tx| apply_all(tx, changes, now)).await
+    }
+}
+
+fn apply_all(tx: &Writing<'_>, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {
+    let mut touched = Vec::new();
+    for change in changes {
+        touched.extend(apply(tx, change, now)?);
+    }
+    Ok(touched)
 }
 
 fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asset>> {
@@ -42,7 +50,7 @@ fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asse
         Change::EndFeed { feed, at } => end_feed(tx, feed, at, now)?,
         Change::OpenTimeline(timeline) => open_timeline(tx, &timeline)?,
         Change::PutRun(run) => put_run(tx, &run)?,
-        Change::AddSegment(segment) => add_segment(tx, &segment)?,
+        Change::AddSegment(segment) => segments::add(tx, &segment)?,
         Change::CreateAsset(new) => return steps::create(tx, new.asset, now).map(Some),
         Change::StepAsset(change) => return steps::step(tx, *change, now).map(Some),
         Change::KeepReply(reply) => keep_reply(tx, &reply)?,
@@ -82,6 +90,7 @@ fn end_feed(tx: &Writing<'_>, id: FeedId, at: Timestamp, now: Timestamp) -> Resu
     if feed.ended.is_some() {
         return Ok(());
     }
+    segments::close(tx, id)?;
     let (Sql(last), Sql(count)): (Sql<Timestamp>, Sql<u64>) = tx
         .prepare_cached("SELECT last_event_us, event_count FROM feed WHERE id = ?1")?
         .query_row([Sql(id)], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -126,30 +135,6 @@ fn put_run(tx: &Writing<'_>, run: &Run) -> Result<()> {
          ON CONFLICT (timeline, number) DO UPDATE SET tracks = excluded.tracks",
     )?
     .execute(params![Sql(run.timeline), run.number, Sql(tracks)])?;
-    Ok(())
-}
-
-fn add_segment(tx: &Writing<'_>, segment: &Segment) -> Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO segment (timeline, sequence, run, chunk, offset_bytes, len_bytes, media_start_us,
-             media_end_us, wall_offset_us, wall_start_us, wall_end_us, starts_with_sync, sample_table)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-    )?
-    .execute(params![
-        Sql(segment.timeline),
-        Sql(segment.sequence),
-        segment.run,
-        segment.chunk,
-        Sql(segment.offset),
-        Sql(segment.len),
-        segment.media_start_us,
-        segment.media_end_us,
-        segment.wall_offset_us,
-        Sql(segment.wall_start()),
-        Sql(segment.wall_end()),
-        segment.starts_with_sync,
-        segment.index.as_ref(),
-    ])?;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ mod readers;
 mod removal;
 mod replay;
 mod schema;
+mod segments;
 mod sql;
 mod steps;
 mod telemetry;
@@ -52,7 +53,8 @@ pub use types::*;
 pub use writer::WriterStats;
 
 use readers::Readers;
-use writer::{Writer, Writing};
+use segments::Places;
+use writer::{PatientRate, Writer, WriterSettings, Writing};
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -67,6 +69,9 @@ pub struct Options {
     /// How long after its event, or after the delivery it waited for, the first attempt of a delivery
     /// is due; default: at once. See the retry schedule.
     pub first_attempt_after: Duration,
+    /// How long a commit that can wait does so at most, for others to share its transaction with, while many such
+    /// come; default 50 ms. See [`Database::commit_patiently`].
+    pub patience: Duration,
     /// Runs everything on its callers and asks a simulation what happens at each commit; default absent.
     pub inline: Option<Inline>,
 }
@@ -78,6 +83,7 @@ impl Default for Options {
             queue: 1024,
             removal_batch: 4096,
             first_attempt_after: Duration::ZERO,
+            patience: Duration::from_millis(50),
             inline: None,
         }
     }
@@ -99,6 +105,7 @@ struct Inner {
     /// Absent when opened for reading only.
     writer: Option<Writer>,
     readers: Readers,
+    places: Arc<Places>,
     removal_batch: u32,
     /// How many replays were begun.
     replays: watch::Sender<u64>,
@@ -122,13 +129,23 @@ impl Database {
             connection.pragma_update(None, "synchronous", "OFF")?;
         }
         schema::migrate(&mut connection)?;
-        let writer =
-            Writer::start(connection, options.queue, options.first_attempt_after, options.inline.clone())?;
+        let places = Arc::new(segments::load(&connection)?);
+        segments::shrink(&connection, &places)?;
+        let settings = WriterSettings {
+            queue: options.queue,
+            first_attempt_after: options.first_attempt_after,
+            patience: options.patience,
+            inline: options.inline.clone(),
+            patient: PatientRate::default(),
+            places: Arc::clone(&places),
+        };
+        let writer = Writer::start(connection, settings)?;
         let readers = Readers::new(path, options.readers, options.inline);
         Ok(Database {
             inner: Arc::new(Inner {
                 writer: Some(writer),
                 readers,
+                places,
                 removal_batch: options.removal_batch.max(1),
                 replays: watch::Sender::default(),
                 _lock: Some(lock),
@@ -143,11 +160,14 @@ impl Database {
         let lock = lock_shared(path)?;
         let Options { readers, removal_batch, .. } = Options::default();
         let readers = Readers::new(path, readers, None);
-        schema::check(&readers.open()?)?;
+        let connection = readers.open()?;
+        schema::check(&connection)?;
+        let places = Arc::new(segments::load(&connection)?);
         Ok(Database {
             inner: Arc::new(Inner {
                 writer: None,
                 readers,
+                places,
                 removal_batch,
                 replays: watch::Sender::default(),
                 _lock: lock,
@@ -202,6 +222,14 @@ impl Database {
         operation: impl FnOnce(&Writing<'_>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         self.inner.writer.as_ref().ok_or(DatabaseError::Closed)?.run(operation).await
+    }
+
+    /// The same, for what can wait for a moment.
+    async fn write_patiently<R: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Writing<'_>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.inner.writer.as_ref().ok_or(DatabaseError::Closed)?.run_patiently(operation).await
     }
 
     /// Runs `query` on a reading connection, on one snapshot of the database.

@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use crate::{
-    account, assets, deliveries, events, log, outbox, prune, removal, replay, schema, telemetry, timelines,
+    account, assets, deliveries, events, log, outbox, prune, removal, replay, schema, segments, telemetry,
     webhooks,
 };
 
@@ -66,8 +66,6 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             replay::TALLY,
             replay::RUNNING,
             events::YOUNG,
-            timelines::SYNC_SEGMENT,
-            timelines::MEAN_BITRATE,
             assets::PARTS,
             assets::EXPIRING,
             assets::DELETING,
@@ -92,9 +90,14 @@ fn pruning_finds_what_is_old_by_an_index() {
 }
 
 #[test]
+fn segments_are_found_by_an_index() {
+    check(&segments::HOT, "");
+}
+
+#[test]
 fn the_wall_clock_finds_segments_by_an_index() {
-    // The few that were found are put in order of sequence.
-    check(&[timelines::SEGMENTS_IN], "USE TEMP B-TREE FOR ORDER BY");
+    // The few pages that were found are put in order of sequence.
+    check(&[segments::BY_WALL], "USE TEMP B-TREE FOR ORDER BY");
 }
 
 #[test]

@@ -97,11 +97,11 @@ pub(crate) const RULES: [Rule; 7] = [
     Rule {
         find:
             "SELECT timeline.id, 1 FROM feed JOIN timeline ON timeline.feed = feed.id WHERE feed.ended_us < ?1
-                   AND NOT EXISTS (SELECT 1 FROM segment WHERE segment.timeline = timeline.id)
+                   AND NOT EXISTS (SELECT 1 FROM segment_page WHERE segment_page.timeline = timeline.id)
                    AND NOT EXISTS (SELECT 1 FROM recipe WHERE recipe.timeline = timeline.id)
                ORDER BY feed.ended_us LIMIT ?2",
         remove: "DELETE FROM timeline WHERE id = ?1
-                     AND NOT EXISTS (SELECT 1 FROM segment WHERE segment.timeline = ?1)
+                     AND NOT EXISTS (SELECT 1 FROM segment_page WHERE segment_page.timeline = ?1)
                      AND NOT EXISTS (SELECT 1 FROM recipe WHERE recipe.timeline = ?1)",
         age: |retention| retention.history,
         count: |pruned| &mut pruned.timelines,

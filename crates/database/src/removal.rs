@@ -6,50 +6,57 @@
 //! front, so that feeds do not wait for the writer meanwhile; a removal that broke off goes on where
 //! it stopped when it is asked for again.
 
-use mediahooks_model::{AssetInput, AssetState, MediaAssetId, TimelineId, Timestamp};
-use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
 
+use mediahooks_model::{AssetInput, AssetState, MediaAssetId, TimelineId, Timestamp};
+use rusqlite::{Connection, params};
+
+use crate::segments::Stored;
 use crate::sql::Sql;
 use crate::writer::Writing;
-use crate::{Database, DatabaseError, FreedRange, RecipePart, Result, assets, timelines};
+use crate::{Database, DatabaseError, FreedRange, RecipePart, Result, assets, segments, timelines};
 
 /// Notes of freed ranges, in order.
 pub(crate) const FREED: &str =
     "SELECT id, timeline, chunk, offset_bytes, len_bytes FROM freed WHERE id > ?1 ORDER BY id LIMIT ?2";
 
-/// Complete timelines that free something when they go, oldest first, and how many bytes that is. One
-/// that a single other recipe covers whole is passed over at once: most are, by their recording.
-pub(crate) const RECLAIMABLE: &str = "SELECT id, bytes FROM (
-         SELECT a.id, a.start_us,
-             (SELECT COALESCE(SUM(s.len_bytes), 0) FROM segment s
-              WHERE s.timeline = r.timeline AND s.sequence BETWEEN r.first_segment AND r.last_segment
-                  AND NOT EXISTS (
-                      SELECT 1 FROM recipe o
-                      WHERE o.timeline = r.timeline AND o.asset <> r.asset AND o.first_segment <= s.sequence
-                          AND (o.last_segment IS NULL OR o.last_segment >= s.sequence))) AS bytes
-         FROM asset a JOIN recipe r ON r.asset = a.id
-         WHERE a.asset_type = 'timeline' AND a.status = 'complete'
-             AND NOT EXISTS (
-                 SELECT 1 FROM recipe o
-                 WHERE o.timeline = r.timeline AND o.asset <> r.asset AND o.first_segment <= r.first_segment
-                     AND (o.last_segment IS NULL OR o.last_segment >= r.last_segment))
-         ORDER BY a.start_us, a.id) AS candidate
-     WHERE bytes > 0";
+/// Complete timelines, oldest first, with a part of their recipe. One that a single other recipe covers whole is
+/// passed over at once: most are, by their recording.
+pub(crate) const RECLAIMABLE: &str =
+    "SELECT a.id, r.timeline, r.first_segment, r.last_segment FROM asset a JOIN recipe r ON r.asset = a.id
+     WHERE a.asset_type = 'timeline' AND a.status = 'complete' AND r.last_segment IS NOT NULL
+         AND NOT EXISTS (
+             SELECT 1 FROM recipe o
+             WHERE o.timeline = r.timeline AND o.asset <> r.asset AND o.first_segment <= r.first_segment
+                 AND (o.last_segment IS NULL OR o.last_segment >= r.last_segment))
+     ORDER BY a.start_us, a.id";
 
 impl Database {
     /// Complete timelines, oldest first, that free at least `wanted` bytes together when they go, or all
     /// there are, and how many bytes each frees by itself.
     pub async fn reclaimable_timelines(&self, wanted: u64) -> Result<Vec<(MediaAssetId, u64)>> {
+        let places = Arc::clone(&self.inner.places);
         self.read(move |tx| {
+            let tails = Stored::all(tx, &places);
             let mut statement = tx.prepare_cached(RECLAIMABLE)?;
             let mut rows = statement.query([])?;
             let (mut found, mut bytes) = (Vec::new(), 0);
             while bytes < wanted
                 && let Some(row) = rows.next()?
             {
-                let (Sql(id), Sql(freed)): (Sql<MediaAssetId>, Sql<u64>) = (row.get(0)?, row.get(1)?);
-                found.push((id, freed));
-                bytes += freed;
+                let (Sql(id), Sql(timeline)): (Sql<MediaAssetId>, Sql<TimelineId>) =
+                    (row.get(0)?, row.get(1)?);
+                let (Sql(first), Sql(last)): (Sql<u64>, Sql<u64>) = (row.get(2)?, row.get(3)?);
+                let paged = Stored::paged(tx, timeline);
+                let stored = tails.get(&timeline).unwrap_or(&paged);
+                let mut freed = 0;
+                for (first, last) in uncovered(tx, timeline, (first, last), Some(id))? {
+                    freed += stored.bytes(first, last)?;
+                }
+                if freed > 0 {
+                    found.push((id, freed));
+                    bytes += freed;
+                }
             }
             Ok(found)
         })
@@ -136,14 +143,16 @@ fn forget_first_part(tx: &Writing<'_>, id: MediaAssetId) -> Result<()> {
 
 /// The segment of a part that comes `batch` after its first; absent when it has no more than that.
 fn first_after(tx: &Writing<'_>, part: &RecipePart, batch: u32) -> Result<Option<u64>> {
-    let found: Option<Sql<u64>> = tx
-        .prepare_cached(
-            "SELECT sequence FROM segment WHERE timeline = ?1 AND sequence >= ?2
-             ORDER BY sequence LIMIT 1 OFFSET ?3",
-        )?
-        .query_row(params![Sql(part.timeline), Sql(part.first), batch], |row| row.get(0))
-        .optional()?;
-    Ok(found.map(|found| found.0).filter(|found| part.last.is_none_or(|last| *found <= last)))
+    let mut missing = u64::from(batch);
+    let last = part.last.unwrap_or(segments::NEWEST);
+    for stretch in segments::of(tx, part.timeline).stretches(part.first, last)? {
+        let count = stretch.last - stretch.first + 1;
+        if missing < count {
+            return Ok(Some(stretch.first + missing));
+        }
+        missing -= count;
+    }
+    Ok(None)
 }
 
 /// The row stays as a tombstone; its custom path becomes free for others.
@@ -164,6 +173,7 @@ fn release(tx: &Writing<'_>, removed: &RecipePart) -> Result<()> {
     let within = if over { (0, u64::MAX) } else { (removed.first, removed.last.unwrap_or(u64::MAX)) };
     free_uncovered(tx, timeline, within)?;
     if over {
+        segments::move_into_pages(tx, timeline)?;
         tidy(tx, timeline)?;
     }
     Ok(())
@@ -171,8 +181,10 @@ fn release(tx: &Writing<'_>, removed: &RecipePart) -> Result<()> {
 
 fn free_uncovered(tx: &Writing<'_>, timeline: TimelineId, within: (u64, u64)) -> Result<()> {
     let mut freed = Vec::new();
-    for (first, last) in uncovered(tx, timeline, within)? {
-        free(tx, timeline, first, last, &mut freed)?;
+    for (first, last) in uncovered(tx, timeline, within, None)? {
+        for range in segments::remove(tx, timeline, first, last)? {
+            join(&mut freed, range);
+        }
     }
     let mut note = tx.prepare_cached(
         "INSERT INTO freed (timeline, chunk, offset_bytes, len_bytes) VALUES (?1, ?2, ?3, ?4)",
@@ -190,12 +202,19 @@ fn is_over(tx: &Writing<'_>, timeline: TimelineId) -> Result<bool> {
     Ok(timelines::feed(tx, feed)?.is_none_or(|feed| feed.ended.is_some()))
 }
 
-/// The ranges (ends included) inside `within` that no recipe of the timeline covers, in order.
-fn uncovered(tx: &Writing<'_>, timeline: TimelineId, within: (u64, u64)) -> Result<Vec<(u64, u64)>> {
+/// The ranges (ends included) inside `within` that no recipe of the timeline covers, in order; that of the asset
+/// `except` does not count.
+fn uncovered(
+    tx: &Connection,
+    timeline: TimelineId,
+    within: (u64, u64),
+    except: Option<MediaAssetId>,
+) -> Result<Vec<(u64, u64)>> {
     let mut statement = tx.prepare_cached(
-        "SELECT first_segment, last_segment FROM recipe WHERE timeline = ?1 ORDER BY first_segment",
+        "SELECT first_segment, last_segment FROM recipe WHERE timeline = ?1 AND (?2 IS NULL OR asset <> ?2)
+         ORDER BY first_segment",
     )?;
-    let mut rows = statement.query([Sql(timeline)])?;
+    let mut rows = statement.query(params![Sql(timeline), except.map(Sql)])?;
     let (mut from, to) = within;
     let mut gaps = Vec::new();
     while let Some(row) = rows.next()? {
@@ -217,35 +236,6 @@ fn uncovered(tx: &Writing<'_>, timeline: TimelineId, within: (u64, u64)) -> Resu
     Ok(gaps)
 }
 
-/// Removes the segments `first..=last`; appends where they were to `freed`.
-fn free(
-    tx: &Writing<'_>,
-    timeline: TimelineId,
-    first: u64,
-    last: u64,
-    freed: &mut Vec<FreedRange>,
-) -> Result<()> {
-    let highest = i64::MAX.unsigned_abs();
-    let range = params![Sql(timeline), Sql(first.min(highest)), Sql(last.min(highest))];
-    let mut statement = tx.prepare_cached(
-        "SELECT chunk, offset_bytes, len_bytes FROM segment WHERE timeline = ?1 AND sequence BETWEEN ?2 AND ?3
-         ORDER BY sequence",
-    )?;
-    let mut rows = statement.query(range)?;
-    while let Some(row) = rows.next()? {
-        let next = FreedRange {
-            timeline,
-            chunk: row.get(0)?,
-            offset: row.get::<_, Sql<_>>(1)?.0,
-            len: row.get::<_, Sql<_>>(2)?.0,
-        };
-        join(freed, next);
-    }
-    tx.prepare_cached("DELETE FROM segment WHERE timeline = ?1 AND sequence BETWEEN ?2 AND ?3")?
-        .execute(range)?;
-    Ok(())
-}
-
 /// Appends a range, or lengthens the last one when it ends where this begins.
 fn join(freed: &mut Vec<FreedRange>, next: FreedRange) {
     match freed.last_mut() {
@@ -260,7 +250,7 @@ fn join(freed: &mut Vec<FreedRange>, next: FreedRange) {
 fn tidy(tx: &Writing<'_>, timeline: TimelineId) -> Result<()> {
     tx.prepare_cached(
         "DELETE FROM run WHERE timeline = ?1
-             AND number NOT IN (SELECT run FROM segment WHERE timeline = ?1)
+             AND number NOT IN (SELECT run FROM segment_page WHERE timeline = ?1)
              AND number NOT IN (SELECT run FROM recipe WHERE timeline = ?1)",
     )?
     .execute([Sql(timeline)])?;

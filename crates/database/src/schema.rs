@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::error::{DatabaseError, Result};
+use crate::segments;
 
 /// The migrations, in order; the first one makes version 1.
 const MIGRATIONS: [&str; 3] = [
@@ -69,8 +70,12 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
         return Err(DatabaseError::NewerSchema { found, known: NEWEST });
     };
     if !missing.is_empty() {
-        for migration in missing {
+        for (version, migration) in (found + 1..).zip(missing) {
             tx.execute_batch(migration)?;
+            // What SQL alone cannot do.
+            if version == 3 {
+                segments::adopt(&tx)?;
+            }
         }
         tx.execute("DELETE FROM schema_version", [])?;
         tx.execute("INSERT INTO schema_version (version) VALUES (?1)", [NEWEST])?;
@@ -96,6 +101,19 @@ fn version(connection: &Connection) -> Result<i64> {
     let found =
         connection.query_row("SELECT version FROM schema_version", [], |row| row.get(0)).optional()?;
     Ok(found.unwrap_or(0))
+}
+
+/// A database as version 2 left it.
+#[cfg(test)]
+pub(crate) fn at_version_2(connection: &Connection) {
+    for migration in &MIGRATIONS[..2] {
+        connection.execute_batch(migration).unwrap();
+    }
+    connection
+        .execute_batch(
+            "CREATE TABLE schema_version (version BIGINT NOT NULL); INSERT INTO schema_version VALUES (2);",
+        )
+        .unwrap();
 }
 
 #[cfg(test)]

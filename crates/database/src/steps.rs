@@ -5,12 +5,12 @@
 
 use mediahooks_model::event::{MediaFacts, event_time, media_event};
 use mediahooks_model::{AssetInput, AssetState, AssetType, MediaEvent, Timestamp};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::account::account;
 use crate::sql::Sql;
 use crate::writer::Writing;
-use crate::{Asset, AssetChange, Conflict, DatabaseError, RecipePart, Result, assets, outbox};
+use crate::{Asset, AssetChange, Conflict, DatabaseError, RecipePart, Result, assets, outbox, segments};
 
 /// Stores a new asset with its first event, if its type has any.
 pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Result<Asset> {
@@ -90,13 +90,15 @@ pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Res
 
 /// Ends what an asset that failed holds on to: an open recipe would keep all that is still to come.
 fn close_recipe(tx: &Writing<'_>, asset: &mut Asset) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE recipe SET last_segment = max(first_segment, coalesce(
-             (SELECT max(sequence) FROM segment WHERE timeline = recipe.timeline), first_segment))
-         WHERE asset = ?1 AND last_segment IS NULL",
-    )?
-    .execute([Sql(asset.id)])?;
-    asset.recipe = assets::asset(tx, asset.id)?.map(|stored| stored.recipe).unwrap_or_default();
+    for part in asset.recipe.iter_mut().filter(|part| part.last.is_none()) {
+        let newest = segments::of(tx, part.timeline).newest_sequence()?;
+        part.last = Some(newest.unwrap_or(0).max(part.first));
+        tx.prepare_cached(
+            "UPDATE recipe SET last_segment = ?3 WHERE asset = ?1 AND timeline = ?2 AND last_segment IS NULL
+                 AND first_segment = ?4",
+        )?
+        .execute(params![Sql(asset.id), Sql(part.timeline), part.last.map(Sql), Sql(part.first)])?;
+    }
     Ok(())
 }
 
@@ -155,26 +157,24 @@ fn put_recipe(tx: &Writing<'_>, asset: &Asset, recipe: &[RecipePart]) -> Result<
 /// A closed part has every segment it names, all of its run (a timeline may show several). An open
 /// one has every segment from `first` to the newest; `first` itself may still be to come.
 fn check_media_is_there(tx: &Writing<'_>, asset_type: AssetType, part: &RecipePart) -> Result<()> {
-    let newest: Option<Sql<u64>> = tx
-        .prepare_cached("SELECT sequence FROM segment WHERE timeline = ?1 ORDER BY sequence DESC LIMIT 1")?
-        .query_row([Sql(part.timeline)], |row| row.get(0))
-        .optional()?;
-    let last = part.last.or(newest.map(|newest| newest.0));
+    let stored = segments::of(tx, part.timeline);
+    let last = match part.last {
+        Some(last) => Some(last),
+        None => stored.newest_sequence()?,
+    };
     let wanted = match last {
         Some(last) if last >= part.first => last - part.first + 1,
         _ if part.last.is_none() => return Ok(()),
         _ => return Err(Conflict::MediaGone.into()),
     };
-    let (stored, of_run): (Sql<u64>, Sql<u64>) = tx
-        .prepare_cached(
-            "SELECT count(*), count(CASE WHEN run = ?4 THEN 1 END) FROM segment
-             WHERE timeline = ?1 AND sequence BETWEEN ?2 AND ?3",
-        )?
-        .query_row(params![Sql(part.timeline), Sql(part.first), last.map(Sql), part.run], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (mut held, mut of_run) = (0, 0);
+    for stretch in stored.stretches(part.first, last.unwrap_or(part.first))? {
+        let count = stretch.last - stretch.first + 1;
+        held += count;
+        of_run += if stretch.run == part.run { count } else { 0 };
+    }
     let one_run = part.last.is_some() && asset_type != AssetType::Timeline;
-    let whole = stored.0 == wanted && (!one_run || of_run.0 == wanted);
+    let whole = held == wanted && (!one_run || of_run == wanted);
     if whole { Ok(()) } else { Err(Conflict::MediaGone.into()) }
 }
 

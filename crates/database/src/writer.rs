@@ -2,7 +2,8 @@
 //!
 //! Operations arrive as closures in a bounded queue. Whatever has queued up while the last commit
 //! reached the disk goes into the next transaction, each operation in a savepoint of its own, and
-//! every caller is answered after the commit: one fsync serves them all.
+//! every caller is answered after the commit: one fsync serves them all. An operation can be patient: while many such
+//! come, it waits for others to share its transaction with, until one comes that is not.
 //!
 //! What always holds: an operation that was answered `Ok` is durable; one that failed or panicked
 //! leaves nothing behind and harms no other; when the commit fails, all of its operations fail.
@@ -14,19 +15,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mediahooks_model::{EventKind, StreamName, Timestamp, Webhook, WebhookId};
+use mediahooks_model::{EventKind, StreamName, TimelineId, Timestamp, Webhook, WebhookId};
 use rusqlite::Connection;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{DatabaseError, Result};
 use crate::inline::{Inline, Moment};
 use crate::queue::Queue;
+use crate::segments::Places;
 use crate::{deliveries, telemetry, webhooks};
 
 /// Operations of one transaction at most, so that the first one does not wait for a whole queue.
 const BATCH_MAX: usize = 256;
+
+/// With fewer patient operations per second nobody waits: not enough would come to make a difference.
+const PATIENT_MIN: f64 = 80.0;
 
 /// What the writer has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +50,9 @@ pub(crate) struct Writing<'a> {
     webhooks_changed: Cell<bool>,
     queue: &'a Mutex<Queue>,
     events: RefCell<Vec<EventKind>>,
+    places: &'a Places,
+    /// Timelines with the segment below which their segments are in pages now.
+    moved: RefCell<Vec<(TimelineId, u64)>>,
     first_attempt_after: Duration,
 }
 
@@ -107,6 +116,16 @@ impl Writing<'_> {
     /// When the first attempt of a delivery that may begin at `now` is due.
     pub(crate) fn first_attempt(&self, now: Timestamp) -> Timestamp {
         now.plus(self.first_attempt_after)
+    }
+
+    /// Where in the tail segments are.
+    pub(crate) fn places(&self) -> &Places {
+        self.places
+    }
+
+    /// Has to be called after the segments of a timeline below `below` moved into pages.
+    pub(crate) fn moved_into_pages(&self, timeline: TimelineId, below: u64) {
+        self.moved.borrow_mut().push((timeline, below));
     }
 
     /// Tells followers of events, once this is durable, that there is one more.
@@ -191,7 +210,21 @@ struct Undone;
 
 enum Message {
     Work(Box<dyn Job>),
+    /// Work that can wait a moment.
+    PatientWork(Box<dyn Job>),
     Close(oneshot::Sender<Result<()>>),
+}
+
+/// How a writer works.
+pub(crate) struct WriterSettings {
+    /// See [`crate::Options`].
+    pub queue: usize,
+    pub first_attempt_after: Duration,
+    pub patience: Duration,
+    pub inline: Option<Inline>,
+    /// What is known at the start.
+    pub patient: PatientRate,
+    pub places: Arc<Places>,
 }
 
 /// Handle of the writer thread. Dropping it lets the thread finish its queue and waits for it.
@@ -224,7 +257,7 @@ impl InlineWriter {
         {
             let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
             match message {
-                Message::Work(job) => {
+                Message::Work(job) | Message::PatientWork(job) => {
                     worker.as_mut().ok_or(DatabaseError::Closed)?.carry_out(&mut vec![job]);
                 }
                 Message::Close(reply) => {
@@ -244,12 +277,8 @@ struct Counters {
 }
 
 impl Writer {
-    pub(crate) fn start(
-        connection: Connection,
-        queue: usize,
-        first_attempt_after: Duration,
-        inline: Option<Inline>,
-    ) -> Result<Writer> {
+    pub(crate) fn start(connection: Connection, settings: WriterSettings) -> Result<Writer> {
+        let WriterSettings { queue, first_attempt_after, patience, inline, mut patient, places } = settings;
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let queue = Arc::new(Mutex::new(Queue::default()));
         let (wake, due) = watch::channel(None);
@@ -262,6 +291,7 @@ impl Writer {
             told,
             queue: queue.clone(),
             webhooks,
+            places,
             counters: counters.clone(),
             first_attempt_after,
             inline: inline.clone(),
@@ -270,10 +300,14 @@ impl Writer {
             let inline = Some(InlineWriter { worker: Mutex::new(Some(worker)), inline });
             return Ok(Writer { work: None, thread: Mutex::default(), inline, due, queue, events, counters });
         }
+        let cannot_start = |error| DatabaseError::unavailable("start the database writer", error);
+        // Tells the thread the time while it waits; everything else it does blocks.
+        let timer =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(cannot_start)?;
         let thread = std::thread::Builder::new()
             .name("database-writer".into())
-            .spawn(move || worker.serve(receiver))
-            .map_err(|error| DatabaseError::unavailable("start the database writer", error))?;
+            .spawn(move || worker.serve(receiver, &timer, patience, &mut patient))
+            .map_err(cannot_start)?;
         let thread = Mutex::new(Some(thread));
         Ok(Writer { work: Some(sender), thread, inline: None, due, queue, events, counters })
     }
@@ -285,6 +319,17 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Operation { work: Some(work), outcome: None, reply });
         self.send(Message::Work(job)).await?;
+        answer.await.unwrap_or(Err(DatabaseError::Closed))
+    }
+
+    /// As [`Writer::run`], for an operation that can wait for a moment.
+    pub(crate) async fn run_patiently<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Writing<'_>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Operation { work: Some(work), outcome: None, reply });
+        self.send(Message::PatientWork(job)).await?;
         answer.await.unwrap_or(Err(DatabaseError::Closed))
     }
 
@@ -336,6 +381,75 @@ impl Drop for Writer {
     }
 }
 
+/// What the writer thread takes from its queue.
+struct Inbox {
+    queue: mpsc::Receiver<Message>,
+    batch: Vec<Box<dyn Job>>,
+    closing: Vec<oneshot::Sender<Result<()>>>,
+}
+
+impl Inbox {
+    /// Takes a message in; tells whether it can wait.
+    fn take(&mut self, message: Message) -> bool {
+        match message {
+            Message::Work(job) => self.batch.push(job),
+            Message::PatientWork(job) => {
+                self.batch.push(job);
+                return true;
+            }
+            Message::Close(reply) => {
+                // Senders fail from here on; what is queued already is still carried out.
+                self.queue.close();
+                self.closing.push(reply);
+            }
+        }
+        false
+    }
+
+    /// Takes in what has queued up, as far as there is room; tells whether all of it can wait.
+    fn take_waiting(&mut self) -> bool {
+        let mut can_wait = true;
+        while self.has_room()
+            && let Ok(message) = self.queue.try_recv()
+        {
+            can_wait &= self.take(message);
+        }
+        can_wait
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.len() < BATCH_MAX
+    }
+}
+
+/// How many patient operations come.
+#[derive(Debug, Default)]
+pub(crate) struct PatientRate {
+    since: Option<Instant>,
+    counted: usize,
+    per_second: f64,
+}
+
+impl PatientRate {
+    fn is_high(&self) -> bool {
+        self.per_second >= PATIENT_MIN
+    }
+
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// So many more came. Each second is told from the one before.
+    fn note(&mut self, count: usize, now: Instant) {
+        self.counted += count;
+        let elapsed = now.duration_since(*self.since.get_or_insert(now)).as_secs_f64();
+        if elapsed >= 1.0 {
+            self.per_second = self.counted as f64 / elapsed;
+            (self.since, self.counted) = (Some(now), 0);
+        }
+    }
+}
+
 /// What lives on the writer thread.
 struct Worker {
     connection: Connection,
@@ -344,6 +458,7 @@ struct Worker {
     queue: Arc<Mutex<Queue>>,
     /// As of the running operation; absent before they are first asked for, and after each change.
     webhooks: RefCell<Option<KeptWebhooks>>,
+    places: Arc<Places>,
     counters: Arc<Counters>,
     first_attempt_after: Duration,
     /// Set in a simulation.
@@ -351,26 +466,35 @@ struct Worker {
 }
 
 impl Worker {
-    fn serve(&mut self, mut queue: mpsc::Receiver<Message>) {
-        let mut closing = Vec::new();
-        let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH_MAX);
-        while let Some(first) = queue.blocking_recv() {
-            let mut next = Some(first);
-            while let Some(message) = next {
-                match message {
-                    Message::Work(job) => batch.push(job),
-                    Message::Close(reply) => {
-                        // Senders fail from here on; what is queued already is still carried out.
-                        queue.close();
-                        closing.push(reply);
-                    }
-                }
-                next = if batch.len() < BATCH_MAX { queue.try_recv().ok() } else { None };
+    fn serve(
+        &mut self,
+        queue: mpsc::Receiver<Message>,
+        timer: &Runtime,
+        patience: Duration,
+        patient: &mut PatientRate,
+    ) {
+        let mut inbox = Inbox { queue, batch: Vec::with_capacity(BATCH_MAX), closing: Vec::new() };
+        while let Some(first) = inbox.queue.blocking_recv() {
+            let mut is_patient = inbox.take(first) & inbox.take_waiting();
+            let until = Instant::now() + patience;
+            let waits = is_patient && patient.is_high();
+            while waits && is_patient && inbox.has_room() {
+                let next =
+                    timer.block_on(async { tokio::time::timeout_at(until.into(), inbox.queue.recv()).await });
+                let Ok(Some(next)) = next else { break };
+                is_patient = inbox.take(next) & inbox.take_waiting();
             }
-            self.carry_out(&mut batch);
+            if is_patient {
+                patient.note(inbox.batch.len(), Instant::now());
+            }
+            if waits && inbox.batch.len() == 1 {
+                // They all come from one who waits for each.
+                patient.forget();
+            }
+            self.carry_out(&mut inbox.batch);
         }
         let closed = self.checkpoint();
-        for reply in closing {
+        for reply in inbox.closing {
             let _ = reply.send(closed.clone());
         }
     }
@@ -409,7 +533,7 @@ impl Worker {
         if !self.queue().is_sure() {
             deliveries::look_at_all(&self.connection, &mut self.queue())?;
         }
-        let mut events = Vec::new();
+        let (mut events, mut moved) = (Vec::new(), Vec::new());
         for job in batch.iter_mut() {
             run("SAVEPOINT operation")?;
             let mark = self.queue().mark();
@@ -419,10 +543,13 @@ impl Worker {
                 webhooks_changed: Cell::new(false),
                 queue: &self.queue,
                 events: RefCell::default(),
+                places: &self.places,
+                moved: RefCell::default(),
                 first_attempt_after: self.first_attempt_after,
             };
             if job.run(&tx) == Kept::Yes {
                 events.append(&mut tx.events.borrow_mut());
+                moved.append(&mut tx.moved.borrow_mut());
             } else if self.connection.is_autocommit() {
                 return Err(DatabaseError::unavailable(
                     "write: storage failed, everything was undone",
@@ -440,6 +567,9 @@ impl Worker {
         self.simulate(batch, Moment::BeforeCommit)?;
         run("COMMIT")?;
         self.queue().keep();
+        for (timeline, below) in moved {
+            self.places.moved(timeline, below);
+        }
         // It is durable, whatever becomes of the process.
         let _ = self.simulate(batch, Moment::AfterCommit);
         self.counters.transactions.fetch_add(1, Ordering::Relaxed);
@@ -482,6 +612,21 @@ mod tests {
         crate::schema::migrate(&mut connection).unwrap();
         connection.execute_batch("CREATE TABLE t (n BIGINT PRIMARY KEY)").unwrap();
         connection
+    }
+
+    fn settings() -> WriterSettings {
+        WriterSettings {
+            queue: 16,
+            first_attempt_after: Duration::ZERO,
+            patience: Duration::ZERO,
+            patient: PatientRate::default(),
+            inline: None,
+            places: Arc::default(),
+        }
+    }
+
+    fn writer(connection: Connection) -> Arc<Writer> {
+        Arc::new(Writer::start(connection, settings()).unwrap())
     }
 
     fn insert(n: i64) -> impl FnOnce(&Writing<'_>) -> Result<()> + Send {
@@ -530,7 +675,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_undone_told_and_survived() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
+        let writer = writer(table());
         let outcomes = in_one_batch(
             &writer,
             vec![
@@ -551,7 +696,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_the_transaction_is_lost_everyone_in_it_is_told() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
+        let writer = writer(table());
         // Ends the transaction as a full disk does.
         let full: Boxed = Box::new(|tx| {
             tx.execute_batch("ROLLBACK")?;
@@ -568,7 +713,7 @@ mod tests {
 
     #[tokio::test]
     async fn kept_webhooks_are_those_that_are_stored() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
+        let writer = writer(table());
         let add = |tx: &Writing<'_>| {
             tx.execute(
                 "INSERT INTO webhook (url, secret, subscriptions, disabled)
@@ -600,7 +745,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_claimed_in_a_lost_transaction_can_be_claimed_again() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
+        let writer = writer(table());
         let lease = |tx: &Writing<'_>| {
             let webhook = WebhookId(1);
             tx.queue().look(webhook, Timestamp::EPOCH);
@@ -623,10 +768,55 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn patient_operations_share_a_transaction_until_somebody_cannot_wait() {
+        let patient = PatientRate { per_second: PATIENT_MIN, ..PatientRate::default() };
+        let settings = WriterSettings { patience: Duration::from_secs(3600), patient, ..settings() };
+        let writer = Writer::start(table(), settings).unwrap();
+        let mut first = Box::pin(writer.run_patiently(insert(1)));
+        let mut second = Box::pin(writer.run_patiently(insert(2)));
+        start(first.as_mut()).await;
+        start(second.as_mut()).await;
+        writer.run(insert(3)).await.unwrap();
+        first.await.unwrap();
+        second.await.unwrap();
+        assert_eq!(writer.stats().transactions, 1);
+        assert_eq!(stored(&writer).await, [1, 2, 3]);
+        // Closing waits for nobody either.
+        let mut last = Box::pin(writer.run_patiently(insert(4)));
+        start(last.as_mut()).await;
+        writer.close().await.unwrap();
+        last.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_is_patient_alone() {
+        let settings = WriterSettings { patience: Duration::from_secs(3600), ..settings() };
+        let writer = Writer::start(table(), settings).unwrap();
+        writer.run_patiently(insert(1)).await.unwrap();
+        assert_eq!(stored(&writer).await, [1]);
+    }
+
+    #[test]
+    fn each_second_tells_how_many_come_in_the_next() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let mut rate = PatientRate::default();
+        for ms in 0..1000 {
+            rate.note(1, at(ms));
+        }
+        assert!(!rate.is_high());
+        rate.note(1, at(1000));
+        assert!(rate.is_high());
+        rate.note(10, at(1500));
+        rate.note(10, at(2000));
+        assert!(!rate.is_high());
+    }
+
+    #[tokio::test]
     async fn a_full_disk_is_an_error_that_a_retry_can_cure() {
         let connection = table();
         connection.execute_batch("CREATE TABLE big (b BLOB); PRAGMA max_page_count = 200;").unwrap();
-        let writer = Arc::new(Writer::start(connection, 16, Duration::ZERO, None).unwrap());
+        let writer = writer(connection);
         let fill =
             |tx: &Writing<'_>| Ok(tx.execute("INSERT INTO big VALUES (zeroblob(1000000))", []).map(drop)?);
         let full = writer.run(fill).await.unwrap_err();
@@ -637,7 +827,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_carries_out_what_is_queued() {
-        let writer = Arc::new(Writer::start(table(), 16, Duration::ZERO, None).unwrap());
+        let writer = writer(table());
         let (release, held) = std_mpsc::channel::<()>();
         let mut hold = Box::pin(writer.run(move |_| {
             held.recv().unwrap();

@@ -6,6 +6,7 @@ mod commit;
 mod deliveries;
 mod drain;
 mod health;
+mod index;
 mod log;
 mod media;
 mod prune;

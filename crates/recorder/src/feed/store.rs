@@ -47,6 +47,15 @@ const COMMIT_RETRIES: [Duration; 5] = [
     Duration::from_secs(5),
 ];
 
+/// Whether somebody waits for a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// A clip that needs it, or what follows the end of its feed.
+    Yes,
+    /// Nobody: its row may share a transaction with those of other feeds.
+    No,
+}
+
 impl SegmentStore {
     pub(super) fn new(shared: Arc<Shared>, new: NewFeed, timeline: TimelineId) -> Self {
         Self {
@@ -79,16 +88,20 @@ impl SegmentStore {
     }
 
     /// Stores a segment and moves the feed's assets along. After a failure nothing is stored any more.
-    pub(super) async fn put(&mut self, segment: ClosedSegment) -> Result<(), RecorderError> {
+    pub(super) async fn put(
+        &mut self,
+        segment: ClosedSegment,
+        awaited: Awaited,
+    ) -> Result<(), RecorderError> {
         if self.broken {
             return Ok(());
         }
-        let stored = self.try_put(segment).await;
+        let stored = self.try_put(segment, awaited).await;
         self.broken = stored.is_err();
         stored
     }
 
-    async fn try_put(&mut self, mut segment: ClosedSegment) -> Result<(), RecorderError> {
+    async fn try_put(&mut self, mut segment: ClosedSegment, awaited: Awaited) -> Result<(), RecorderError> {
         let mut changes = self.assets.before(&segment, self.next_sequence).await?;
         if self.next_sequence == 0 {
             let timeline =
@@ -120,7 +133,9 @@ impl SegmentStore {
             index: segment.index.encode().into(),
         }));
         changes.extend(self.assets.begin(&segment, self.next_sequence).await?);
-        self.commit(changes).await?;
+        // Webhooks wait for what else there is.
+        let awaited = if changes.len() == 1 { awaited } else { Awaited::Yes };
+        self.commit(changes, awaited).await?;
         let (offset_us, is_sync) = (segment.wall_offset_us, segment.starts_with_sync);
         self.assets.committed(segment.run, offset_us, is_sync, self.next_sequence);
         self.next_sequence += 1;
@@ -130,10 +145,15 @@ impl SegmentStore {
         Ok(())
     }
 
-    async fn commit(&self, changes: Vec<Change>) -> Result<(), RecorderError> {
+    async fn commit(&self, changes: Vec<Change>, awaited: Awaited) -> Result<(), RecorderError> {
         let mut waits = COMMIT_RETRIES.iter();
         loop {
-            match self.shared.database.commit(changes.clone(), self.shared.now()).await {
+            let (database, now) = (&self.shared.database, self.shared.now());
+            let committed = match awaited {
+                Awaited::Yes => database.commit(changes.clone(), now).await,
+                Awaited::No => database.commit_patiently(changes.clone(), now).await,
+            };
+            match committed {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_transient() => match waits.next() {
                     Some(wait) => {

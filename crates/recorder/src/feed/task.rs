@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::NewFeed;
 use super::sink::Input;
-use super::store::SegmentStore;
+use super::store::{Awaited, SegmentStore};
 use crate::counted;
 use crate::error::RecorderError;
 use crate::live::FlushRequest;
@@ -116,7 +116,7 @@ impl FeedTask {
                 // A feed whose media waits here, behind a slow disk, is not silent.
                 _ = tick.tick() => if inputs.is_empty() {
                     self.segmenter.poll(self.new.clock.now(), &mut self.outputs)?;
-                    self.store_outputs().await?;
+                    self.store_outputs(Awaited::No).await?;
                 }
             }
         }
@@ -133,7 +133,7 @@ impl FeedTask {
             FeedInput::Ignored { kind, reason } => self.note_dropped(kind, reason),
             FeedInput::Config(_) | FeedInput::Sample { .. } => return Ok(()),
         }
-        self.store_outputs().await?;
+        self.store_outputs(Awaited::No).await?;
         let received = self.segmenter.received_until();
         self.received.send_if_modified(|known| std::mem::replace(known, received) != received);
         Ok(())
@@ -148,7 +148,7 @@ impl FeedTask {
         counted::clock_set();
         self.new.clock.step(by_us);
         self.segmenter.set_clock(by_us, &mut self.outputs)?;
-        self.store_outputs().await
+        self.store_outputs(Awaited::No).await
     }
 
     fn keeps(&self, kind: TrackKind) -> bool {
@@ -160,10 +160,10 @@ impl FeedTask {
     }
 
     /// Stores what the segmenter has put out.
-    async fn store_outputs(&mut self) -> Result<(), RecorderError> {
+    async fn store_outputs(&mut self, awaited: Awaited) -> Result<(), RecorderError> {
         for output in std::mem::take(&mut self.outputs) {
             match output {
-                Output::Segment(segment) => self.store.put(*segment).await?,
+                Output::Segment(segment) => self.store.put(*segment, awaited).await?,
                 Output::Dropped { kind, reason } => self.note_dropped(kind, reason),
                 Output::RunEnded { reason } => {
                     tracing::warn!(
@@ -184,7 +184,7 @@ impl FeedTask {
     async fn flush(&mut self, request: FlushRequest) -> Result<(), RecorderError> {
         if self.store.stored_until().is_none_or(|until| until < request.before) {
             self.segmenter.flush(&mut self.outputs)?;
-            self.store_outputs().await?;
+            self.store_outputs(Awaited::Yes).await?;
         }
         // Who asked may have given up.
         let _ = request.reply.send(self.store.stored_until());
@@ -221,7 +221,7 @@ impl FeedTask {
 
     async fn store_rest(&mut self) -> Result<(), RecorderError> {
         let flushed: Result<(), MuxError> = self.segmenter.flush(&mut self.outputs);
-        self.store_outputs().await?;
+        self.store_outputs(Awaited::Yes).await?;
         Ok(flushed?)
     }
 

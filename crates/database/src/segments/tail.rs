@@ -1,0 +1,111 @@
+//! The tail: the newest segments of all feeds, in the order of their writing.
+//!
+//! It is made of slots of one page of the database each, which are filled one after the other and again from the start
+//! once everything in them has moved into pages. So neither writing nor moving allocates or frees pages of the
+//! database: a transaction with segments of many feeds changes a page or two. What is in a slot by the time it is
+//! filled again is left where it is; a segment below `timeline.paged_below`, or of no timeline, is not in the tail.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use mediahooks_model::TimelineId;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::packed::{InSlot, in_slot, pack_one, used};
+use super::{Places, paged_below};
+use crate::Segment;
+use crate::error::{DatabaseError, Result};
+use crate::writer::Writing;
+
+/// Bytes of a slot: as many as fit into a page of 4096 bytes together with what the engine needs. A segment with a
+/// larger sample table has a slot of its own.
+const SLOT: usize = 4048;
+
+/// Writes a segment. Returns how many of its timeline may be in the tail now.
+pub(super) fn append(tx: &Writing<'_>, segment: &Segment) -> Result<usize> {
+    let bytes = pack_one(segment);
+    let slot = match append_to_open(tx, &bytes)? {
+        Some(slot) => slot,
+        None => {
+            let slot = tx.places().another_slot();
+            let mut content = bytes;
+            content.resize(content.len().max(SLOT), 0);
+            write(tx, slot, &content)?;
+            slot
+        }
+    };
+    Ok(tx.places().put(segment.timeline, segment.sequence, slot))
+}
+
+/// None: there is no room.
+fn append_to_open(tx: &Writing<'_>, bytes: &[u8]) -> Result<Option<i64>> {
+    let Some(slot) = tx.places().open_slot() else { return Ok(None) };
+    // Not there: the transaction that made it was undone.
+    let Some(mut content) = read(tx, slot)? else { return Ok(None) };
+    let from = used(&content).ok_or_else(|| damaged(slot))?;
+    let Some(room) = content.get_mut(from..from + bytes.len()) else { return Ok(None) };
+    room.copy_from_slice(bytes);
+    write(tx, slot, &content)?;
+    Ok(Some(slot))
+}
+
+fn write(tx: &Writing<'_>, slot: i64, content: &[u8]) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO segment_tail (slot, segments) VALUES (?1, ?2)
+         ON CONFLICT (slot) DO UPDATE SET segments = excluded.segments",
+    )?
+    .execute(params![slot, content])?;
+    Ok(())
+}
+
+fn read(tx: &Connection, slot: i64) -> Result<Option<Vec<u8>>> {
+    let mut statement = tx.prepare_cached("SELECT segments FROM segment_tail WHERE slot = ?1")?;
+    Ok(statement.query_row([slot], |row| row.get(0)).optional()?)
+}
+
+/// What a slot holds, whether it is needed or not.
+pub(super) fn content(tx: &Connection, slot: i64) -> Result<Vec<InSlot>> {
+    let content = read(tx, slot)?.map(Bytes::from).unwrap_or_default();
+    in_slot(&content).ok_or_else(|| damaged(slot))
+}
+
+pub(super) fn damaged(slot: i64) -> DatabaseError {
+    DatabaseError::corrupt(format!("slot {slot} of the newest segments is damaged"))
+}
+
+/// Finds the place of every segment in the tail.
+pub(crate) fn load(tx: &Connection) -> Result<Places> {
+    let places = Places::default();
+    let mut below: HashMap<TimelineId, Option<u64>> = HashMap::new();
+    let mut found: BTreeMap<i64, Vec<(TimelineId, u64)>> = BTreeMap::new();
+    let mut statement = tx.prepare("SELECT slot, segments FROM segment_tail")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (slot, content): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let held = found.entry(slot).or_default();
+        for segment in in_slot(&content.into()).ok_or_else(|| damaged(slot))? {
+            let below = match below.get(&segment.timeline) {
+                Some(known) => *known,
+                None => *below.entry(segment.timeline).or_insert(paged_below(tx, segment.timeline)?),
+            };
+            if below.is_some_and(|below| segment.sequence >= below) {
+                held.push((segment.timeline, segment.sequence));
+            }
+        }
+    }
+    for (slot, held) in found {
+        for (timeline, sequence) in &held {
+            places.put(*timeline, *sequence, slot);
+        }
+        places.exists(slot);
+    }
+    Ok(places)
+}
+
+/// Gives the slots back when no segment needs one: how many there are is decided by the busiest time.
+pub(crate) fn shrink(tx: &Connection, places: &Places) -> Result<()> {
+    if places.all().is_empty() {
+        tx.execute("DELETE FROM segment_tail", [])?;
+    }
+    Ok(())
+}
