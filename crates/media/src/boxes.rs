@@ -34,46 +34,72 @@ pub(crate) struct TrackHeader<'a> {
     pub(crate) edits: Vec<ElstEntry>,
 }
 
+/// Where boxes are written to: bytes, or bytes of which some are left out.
+pub(crate) trait Output {
+    /// Appends bytes.
+    fn put(&mut self, bytes: &[u8]);
+
+    /// Bytes so far, with those that are left out.
+    fn total_len(&self) -> u64;
+
+    /// The bytes that are there.
+    fn written(&mut self) -> &mut Vec<u8>;
+}
+
+impl Output for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn total_len(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn written(&mut self) -> &mut Vec<u8> {
+        self
+    }
+}
+
 /// Appends an encoded box.
-pub(crate) fn append(out: &mut Vec<u8>, leaf: &impl Encode) -> Result<(), MuxError> {
-    out.extend(leaf.encode_to_vec()?);
+pub(crate) fn append(out: &mut impl Output, leaf: &impl Encode) -> Result<(), MuxError> {
+    out.put(&leaf.encode_to_vec()?);
     Ok(())
 }
 
 /// Appends a box whose payload `body` writes.
-pub(crate) fn container(
-    out: &mut Vec<u8>,
+pub(crate) fn container<O: Output>(
+    out: &mut O,
     box_type: [u8; 4],
-    body: impl FnOnce(&mut Vec<u8>) -> Result<(), MuxError>,
+    body: impl FnOnce(&mut O) -> Result<(), MuxError>,
 ) -> Result<(), MuxError> {
-    let start = out.len();
-    out.extend([0; 4]);
-    out.extend(box_type);
+    let (start, place) = (out.total_len(), out.written().len());
+    out.put(&[0; 4]);
+    out.put(&box_type);
     body(out)?;
-    let len = out.len() - start;
-    let size = u32::try_from(len).map_err(|_| overflow("box size", len as u64, u64::from(u32::MAX)))?;
-    if let Some(field) = out.get_mut(start..start + 4) {
+    let len = out.total_len() - start;
+    let size = u32::try_from(len).map_err(|_| overflow("box size", len, u64::from(u32::MAX)))?;
+    if let Some(field) = out.written().get_mut(place..place + 4) {
         field.copy_from_slice(&size.to_be_bytes());
     }
     Ok(())
 }
 
 /// Appends a box with a version and no flags (ISO/IEC 14496-12 §4.2.2) whose payload `body` writes.
-pub(crate) fn full_box(
-    out: &mut Vec<u8>,
+pub(crate) fn full_box<O: Output>(
+    out: &mut O,
     box_type: [u8; 4],
     version: u8,
-    body: impl FnOnce(&mut Vec<u8>) -> Result<(), MuxError>,
+    body: impl FnOnce(&mut O) -> Result<(), MuxError>,
 ) -> Result<(), MuxError> {
     container(out, box_type, |out| {
-        out.extend([version, 0, 0, 0]);
+        out.put(&[version, 0, 0, 0]);
         body(out)
     })
 }
 
 /// Appends the `ftyp` box.
 pub(crate) fn append_file_type(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     major: Brand,
     compatible: &[Brand],
 ) -> Result<(), MuxError> {
@@ -83,7 +109,7 @@ pub(crate) fn append_file_type(
 
 /// Appends the `mvhd` box; `duration` in ticks of [`MOVIE_TIMESCALE`].
 pub(crate) fn append_movie_header(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     created: Mp4FileTime,
     duration: u64,
     next_track_id: u32,
@@ -104,10 +130,10 @@ pub(crate) fn append_movie_header(
 }
 
 /// Appends the `trak` box; `tables` writes what follows `stsd` in its `stbl`.
-pub(crate) fn append_track(
-    out: &mut Vec<u8>,
+pub(crate) fn append_track<O: Output>(
+    out: &mut O,
     header: TrackHeader<'_>,
-    tables: impl FnOnce(&mut Vec<u8>) -> Result<(), MuxError>,
+    tables: impl FnOnce(&mut O) -> Result<(), MuxError>,
 ) -> Result<(), MuxError> {
     let first = header.configs.first().ok_or(MuxError::Empty { what: "a track without a configuration" })?;
     let kind = first.kind;
@@ -204,7 +230,7 @@ fn handler(kind: TrackKind) -> HdlrBox {
     HdlrBox { handler_type, name: name.to_vec() }
 }
 
-fn append_media_header(out: &mut Vec<u8>, kind: TrackKind) -> Result<(), MuxError> {
+fn append_media_header(out: &mut impl Output, kind: TrackKind) -> Result<(), MuxError> {
     match kind {
         TrackKind::Video => append(
             out,

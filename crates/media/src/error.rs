@@ -3,6 +3,8 @@
 //! [`CodecError`] for configuration records from the network, [`MuxError`] for samples that cannot
 //! be laid out, [`ParseError`] for fragments read back from storage.
 
+use crate::virtual_file::PieceError;
+
 /// A codec configuration record that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -91,6 +93,9 @@ pub enum MuxError {
         /// Number of configurations.
         configs: usize,
     },
+    /// Samples that a file is planned with cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] PieceError),
     /// A track has a timescale of zero.
     #[error("a track has a timescale of 0 ticks per second")]
     NoTimescale,

@@ -7,14 +7,15 @@ use std::{fs, ops::Range, path::Path};
 use mediahooks_media::{
     cmaf::{FragmentTrack, InitTrack, encode_fragment_head, encode_init, parse_fragment},
     codec::CodecConfig,
-    mp4::{Chunk, Edit, MOVIE_TIMESCALE, Movie, MovieTrack, VirtualMp4, layout},
+    mp4::{Edit, MOVIE_TIMESCALE, MovieTrack},
     sample::{SampleInfo, Ticks, TrackConfig},
     virtual_file::VirtualFile,
 };
 use mp4_atom::Decode;
 use support::{
-    SourceTrack, box_payload, decode_all, ffmpeg, ffmpeg9, materialise, path_str, picture_hashes, probe,
-    read_mp4, run,
+    SourceTrack, box_payload, decode_all, ffmpeg, ffmpeg9, materialise,
+    memory::{Chunk, Movie, VirtualMp4, layout},
+    path_str, picture_hashes, probe, read_mp4, run,
 };
 use tempfile::TempDir;
 

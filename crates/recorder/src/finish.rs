@@ -1,12 +1,11 @@
 //! Turns a recipe into a file's header and description, and into the step that completes an asset.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Segment};
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::{AssetInput, AssetType, CutMode, GapMode, Metadata, TimelineId, Timestamp};
-use mediahooks_timeline::index::{IndexError, SegmentIndex};
+use mediahooks_timeline::index::StoredIndex;
 use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource, Needed, StoredSegment, Stretch};
 use sha2::{Digest, Sha256};
 
@@ -23,27 +22,25 @@ pub(crate) struct PreparedFile {
 }
 
 impl PreparedFile {
-    fn build(source: MovieSource, style: Style, loaded: &[LoadedPart]) -> Result<Self, RecorderError> {
+    fn new(movie: BuiltMovie, style: Style, loaded: &[LoadedPart]) -> Self {
         let places: Vec<_> = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
-        let etag = entity_tag(style, loaded.iter().map(|loaded| &loaded.part));
-        Ok(Self { movie: movie::build(source)?, places, etag })
+        let etag = entity_tag(style, loaded);
+        Self { movie, places, etag }
     }
 }
 
-/// Names the bytes by what they are made of, none of which changes, and by how: raised in
-/// [`movie::LAYOUT`] when other bytes are made of the same.
-fn entity_tag<'a>(style: Style, recipe: impl Iterator<Item = &'a RecipePart>) -> String {
-    let mut digest = Sha256::new();
+/// Names the bytes by what they are made of, and by how: [`movie::LAYOUT`] is raised when other bytes are made
+/// of the same.
+fn entity_tag(style: Style, loaded: &[LoadedPart]) -> String {
     let Style { gaps, cut, created } = style;
-    digest.update(format!(
-        "mp4 {} {} {} {}",
-        movie::LAYOUT,
-        gaps.as_str(),
-        cut.as_str(),
-        created.as_seconds()
-    ));
-    for RecipePart { timeline, run, first, last, start_us, stop_us } in recipe {
-        digest.update(format!("\n{timeline} {run} {first} {last:?} {start_us:?} {stop_us:?}"));
+    let (gaps, cut, created) = (gaps.as_str(), cut.as_str(), created.as_seconds());
+    let mut digest = Sha256::new();
+    digest.update(format!("mp4 {} {gaps} {cut} {created}", movie::LAYOUT));
+    for LoadedPart { part, tracks, .. } in loaded {
+        let RecipePart { timeline, run, first, last, start_us, stop_us } = part;
+        // Of a run that goes on more can become known, such as the colours of its pictures.
+        digest.update(format!("\n{timeline} {run} {first} {last:?} {start_us:?} {stop_us:?} "));
+        digest.update(serde_json::to_vec(tracks).unwrap_or_default());
     }
     format!("\"{}\"", hex::encode(&digest.finalize()[..16]))
 }
@@ -76,7 +73,11 @@ struct LoadedPart {
 pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<PreparedFile, RecorderError> {
     let loaded = load(database, &asset.recipe).await?;
     let style = style(asset);
-    compute(move || PreparedFile::build(source(&loaded, style)?, style, &loaded)).await
+    compute(move || {
+        let movie = movie::build(&source(&loaded, style))?;
+        Ok(PreparedFile::new(movie, style, &loaded))
+    })
+    .await
 }
 
 fn style(asset: &Asset) -> Style {
@@ -133,8 +134,8 @@ pub(crate) async fn try_finish(
     }
 }
 
-/// Learns which segments the file needs and builds it from just these, so that it will come out the same
-/// whenever it is built again.
+/// Builds the file from just those segments that it needs, so that it will come out the same whenever it is
+/// built again.
 async fn narrow(
     shared: &Shared,
     recipe: &[RecipePart],
@@ -142,46 +143,27 @@ async fn narrow(
 ) -> Result<(PreparedFile, Vec<RecipePart>), RecorderError> {
     let mut loaded = load(&shared.database, recipe).await?;
     compute(move || {
-        let mut source = source(&loaded, style)?;
-        let needed = movie::needed(&mut source)?;
-        trim(&mut source, &mut loaded, &needed)?;
-        let prepared = PreparedFile::build(source, style, &loaded)?;
+        let (needed, movie) = movie::narrow(&mut source(&loaded, style))?;
+        loaded = trim(loaded, &needed);
+        let prepared = PreparedFile::new(movie, style, &loaded);
         Ok((prepared, loaded.into_iter().map(|loaded| loaded.part).collect()))
     })
     .await
 }
 
-/// Takes out what is not needed. What was worked out with it is read anew.
-fn trim(
-    source: &mut MovieSource,
-    loaded: &mut Vec<LoadedPart>,
-    needed: &[Needed],
-) -> Result<(), RecorderError> {
-    let (mut stretches, mut parts) = (Vec::new(), Vec::new());
-    let all = source.stretches.drain(..).zip(loaded.drain(..)).enumerate();
-    for (number, (mut stretch, mut loaded)) in all {
+/// Takes out what is not needed.
+fn trim(loaded: Vec<LoadedPart>, needed: &[Needed]) -> Vec<LoadedPart> {
+    let mut kept = Vec::with_capacity(needed.len());
+    for (number, mut loaded) in loaded.into_iter().enumerate() {
         let Some(needed) = needed.iter().find(|needed| needed.stretch == number) else { continue };
         let (first, last) = (needed.first_segment, needed.last_segment);
-        stretch.segments.truncate(last + 1);
-        stretch.segments.drain(..first);
         loaded.segments.truncate(last + 1);
         loaded.segments.drain(..first);
         let from = loaded.part.first;
         (loaded.part.first, loaded.part.last) = (from + first as u64, Some(from + last as u64));
-        // The last sample of each track was given a length by what came after it.
-        let mut missing: BTreeSet<usize> = (0..stretch.tracks.len()).collect();
-        for (stored, segment) in stretch.segments.iter_mut().zip(&loaded.segments).rev() {
-            *stored = decode(segment)?;
-            missing.retain(|track| !stored.index.tracks.iter().any(|span| span.track as usize == *track));
-            if missing.is_empty() && !needed.holds_picture {
-                break;
-            }
-        }
-        stretches.push(stretch);
-        parts.push(loaded);
+        kept.push(loaded);
     }
-    (source.stretches, *loaded) = (stretches, parts);
-    Ok(())
+    kept
 }
 
 /// Reads what a recipe names and checks that nothing of it is missing.
@@ -201,26 +183,24 @@ async fn load(database: &Database, recipe: &[RecipePart]) -> Result<Vec<LoadedPa
     if loaded.is_empty() { Err(RecorderError::SegmentsMissing) } else { Ok(loaded) }
 }
 
-fn source(loaded: &[LoadedPart], style: Style) -> Result<MovieSource, IndexError> {
-    let stretch = |loaded: &LoadedPart| {
-        Ok(Stretch {
-            timeline: loaded.part.timeline,
-            tracks: loaded.tracks.clone(),
-            segments: loaded.segments.iter().map(decode).collect::<Result<_, IndexError>>()?,
-            start_us: loaded.part.start_us,
-            stop_us: loaded.part.stop_us,
-        })
+fn source(loaded: &[LoadedPart], style: Style) -> MovieSource {
+    let stored = |segment: &Segment| StoredSegment {
+        wall_offset_us: segment.wall_offset_us,
+        index: StoredIndex(segment.index.clone()),
     };
-    Ok(MovieSource {
-        stretches: loaded.iter().map(stretch).collect::<Result<_, IndexError>>()?,
+    let stretch = |loaded: &LoadedPart| Stretch {
+        timeline: loaded.part.timeline,
+        tracks: loaded.tracks.clone(),
+        segments: loaded.segments.iter().map(stored).collect(),
+        start_us: loaded.part.start_us,
+        stop_us: loaded.part.stop_us,
+    };
+    MovieSource {
+        stretches: loaded.iter().map(stretch).collect(),
         hold_gaps: style.gaps == GapMode::Hold,
         cut: style.cut,
         created: style.created,
-    })
-}
-
-fn decode(segment: &Segment) -> Result<StoredSegment, IndexError> {
-    Ok(StoredSegment { wall_offset_us: segment.wall_offset_us, index: SegmentIndex::decode(&segment.index)? })
+    }
 }
 
 /// Runs a computation over a long index where it holds nothing else up.

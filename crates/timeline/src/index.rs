@@ -1,13 +1,27 @@
 //! The sample table of one segment, in the compact form the database keeps.
 //!
-//! With it and the run's track configurations every header is built without reading media. A
-//! sample takes about four bytes: neighbours resemble each other, so differences are stored.
+//! With it and the run's track configurations every header is built without reading media. In front is what a
+//! file that holds the whole segment needs to be planned ([`TrackSummary`]); behind it, member by member, the
+//! samples themselves. A sample takes about four bytes: neighbours resemble each other, so runs and
+//! differences are stored.
 
+mod columns;
+mod first_layout;
+mod summary;
+
+use bytes::Bytes;
+use mediahooks_media::mp4::Column;
 use mediahooks_media::sample::{SampleInfo, Ticks};
+
+use self::columns::Columns;
+pub use self::summary::TrackSummary;
 use mediahooks_media::varint;
 
 /// The first byte of the encoding; raised when the layout changes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// What earlier programs wrote.
+const FIRST_VERSION: u8 = 1;
 
 /// Which samples a segment holds and where their bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +47,7 @@ pub struct TrackSpan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
     /// Written by a version of the program that this one does not know.
-    #[error("the segment index has layout {0}; this program knows {VERSION}: update it")]
+    #[error("the segment index has layout {0}; this program knows {VERSION} and less: update it")]
     UnknownVersion(u8),
     /// The bytes are damaged.
     #[error("the segment index is damaged")]
@@ -60,70 +74,130 @@ impl SegmentIndex {
     /// The bytes to store.
     pub fn encode(&self) -> Vec<u8> {
         let samples: usize = self.tracks.iter().map(|track| track.samples.len()).sum();
-        let mut out = Vec::with_capacity(16 + 5 * samples);
+        let mut out = Vec::with_capacity(64 + 5 * samples);
         out.push(VERSION);
         varint::put(&mut out, self.tracks.len() as u64);
         for track in &self.tracks {
-            encode_track(&mut out, track);
+            TrackSummary::of(track).put(&mut out);
+            columns::put(&mut out, &track.samples);
         }
         out
     }
 
-    /// Reads what [`SegmentIndex::encode`] wrote.
-    pub fn decode(mut bytes: &[u8]) -> Result<Self, IndexError> {
-        let (&version, rest) = bytes.split_first().ok_or(IndexError::Damaged)?;
-        if version != VERSION {
-            return Err(IndexError::UnknownVersion(version));
-        }
-        bytes = rest;
-        let count = varint::take(&mut bytes).ok_or(IndexError::Damaged)?;
+    /// Reads what [`SegmentIndex::encode`] wrote, now or in an earlier version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
         let mut tracks = Vec::new();
-        for _ in 0..count {
-            tracks.push(decode_track(&mut bytes).ok_or(IndexError::Damaged)?);
+        for_each_track(bytes, |summary, samples| {
+            let samples = samples.all(&summary)?;
+            let track = summary.track;
+            let span =
+                TrackSpan { track, base_dts: summary.base_dts, data_offset: summary.data_offset, samples };
+            if TrackSummary::of(&span) != summary {
+                return Err(IndexError::Damaged);
+            }
+            tracks.push(span);
+            Ok(())
+        })?;
+        Ok(Self { tracks })
+    }
+}
+
+/// An index as it is stored, of which no more is read than is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredIndex(pub Bytes);
+
+impl StoredIndex {
+    /// What is known of each track without reading samples.
+    ///
+    /// Errors: [`IndexError`].
+    pub fn summaries(&self, mut each: impl FnMut(TrackSummary)) -> Result<(), IndexError> {
+        for_each_track(&self.0, |summary, _| {
+            each(summary);
+            Ok(())
+        })
+    }
+
+    /// The samples of a track, in decode order; none where it has none here.
+    ///
+    /// Errors: [`IndexError`].
+    pub fn samples(&self, track: u32) -> Result<Vec<SampleInfo>, IndexError> {
+        let mut found = None;
+        for_each_track(&self.0, |summary, samples| {
+            if summary.track == track && found.is_none() {
+                found = Some(samples.all(&summary)?);
+            }
+            Ok(())
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Appends one member of every sample of a track, likewise.
+    ///
+    /// Errors: [`IndexError`].
+    pub fn column(&self, track: u32, column: Column, out: &mut Vec<u32>) -> Result<(), IndexError> {
+        let mut is_found = false;
+        for_each_track(&self.0, |summary, samples| {
+            if summary.track == track && !std::mem::replace(&mut is_found, true) {
+                samples.read(&summary, column, out)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl From<&SegmentIndex> for StoredIndex {
+    fn from(index: &SegmentIndex) -> Self {
+        Self(index.encode().into())
+    }
+}
+
+/// The samples of a track behind its summary.
+enum Samples<'a> {
+    /// All members of one sample, then those of the next.
+    FirstLayout(Vec<SampleInfo>),
+    Columns(Columns<'a>),
+}
+
+impl Samples<'_> {
+    fn all(self, summary: &TrackSummary) -> Result<Vec<SampleInfo>, IndexError> {
+        match self {
+            Self::FirstLayout(samples) => Ok(samples),
+            Self::Columns(columns) => columns.samples(summary),
         }
-        if bytes.is_empty() { Ok(Self { tracks }) } else { Err(IndexError::Damaged) }
+    }
+
+    fn read(self, summary: &TrackSummary, column: Column, out: &mut Vec<u32>) -> Result<(), IndexError> {
+        match self {
+            Self::FirstLayout(samples) => {
+                out.extend(samples.iter().map(|sample| column.of(sample)));
+                Ok(())
+            }
+            Self::Columns(columns) => columns.read(summary, column, out),
+        }
     }
 }
 
-fn encode_track(out: &mut Vec<u8>, track: &TrackSpan) {
-    varint::put(out, u64::from(track.track));
-    varint::put_signed(out, track.base_dts.0);
-    varint::put(out, u64::from(track.data_offset));
-    varint::put(out, track.samples.len() as u64);
-    let (mut duration, mut cts) = (0i64, 0i64);
-    for sample in &track.samples {
-        varint::put(out, u64::from(sample.size) << 1 | u64::from(sample.is_sync));
-        varint::put_signed(out, i64::from(sample.duration) - duration);
-        varint::put_signed(out, i64::from(sample.cts_offset) - cts);
-        duration = i64::from(sample.duration);
-        cts = i64::from(sample.cts_offset);
+/// Reads track by track.
+fn for_each_track(
+    bytes: &[u8],
+    mut each: impl FnMut(TrackSummary, Samples<'_>) -> Result<(), IndexError>,
+) -> Result<(), IndexError> {
+    let (&version, mut bytes) = bytes.split_first().ok_or(IndexError::Damaged)?;
+    if version != VERSION && version != FIRST_VERSION {
+        return Err(IndexError::UnknownVersion(version));
     }
-}
-
-fn decode_track(bytes: &mut &[u8]) -> Option<TrackSpan> {
-    let track = u32::try_from(varint::take(bytes)?).ok()?;
-    let base_dts = Ticks(varint::take_signed(bytes)?);
-    let data_offset = u32::try_from(varint::take(bytes)?).ok()?;
-    let count = usize::try_from(varint::take(bytes)?).ok()?;
-    // A sample takes at least three bytes: a count that promises more is damage, and must not
-    // make us reserve memory for it.
-    if count == 0 || count > bytes.len() / 3 {
-        return None;
+    let tracks = varint::take(&mut bytes).ok_or(IndexError::Damaged)?;
+    for _ in 0..tracks {
+        if version == FIRST_VERSION {
+            let span = first_layout::take(&mut bytes).ok_or(IndexError::Damaged)?;
+            each(TrackSummary::of(&span), Samples::FirstLayout(span.samples))?;
+        } else {
+            let summary = TrackSummary::take(&mut bytes).ok_or(IndexError::Damaged)?;
+            let columns = Columns::take(&mut bytes, &summary).ok_or(IndexError::Damaged)?;
+            each(summary, Samples::Columns(columns))?;
+        }
     }
-    let mut samples = Vec::with_capacity(count);
-    let (mut duration, mut cts) = (0i64, 0i64);
-    for _ in 0..count {
-        let size = varint::take(bytes)?;
-        duration = duration.checked_add(varint::take_signed(bytes)?)?;
-        cts = cts.checked_add(varint::take_signed(bytes)?)?;
-        samples.push(SampleInfo {
-            duration: u32::try_from(duration).ok()?,
-            size: u32::try_from(size >> 1).ok()?,
-            cts_offset: i32::try_from(cts).ok()?,
-            is_sync: size & 1 == 1,
-        });
-    }
-    Some(TrackSpan { track, base_dts, data_offset, samples })
+    if bytes.is_empty() { Ok(()) } else { Err(IndexError::Damaged) }
 }
 
 #[cfg(test)]
@@ -138,8 +212,19 @@ mod tests {
         )
     }
 
+    /// Samples as encoders make them.
+    fn usual_sample() -> impl Strategy<Value = SampleInfo> {
+        (1500..1503u32, 0..3u32, -1..2i32, any::<bool>()).prop_map(|(duration, size, cts_offset, is_sync)| {
+            SampleInfo { duration, size, cts_offset, is_sync }
+        })
+    }
+
     fn any_span() -> impl Strategy<Value = TrackSpan> {
-        (any::<u32>(), any::<i64>(), any::<u32>(), prop::collection::vec(any_sample(), 1..40)).prop_map(
+        let samples = prop_oneof![
+            prop::collection::vec(any_sample(), 1..40),
+            prop::collection::vec(usual_sample(), 1..40),
+        ];
+        (any::<u32>(), -1_000_000_000_000..1_000_000_000_000i64, any::<u32>(), samples).prop_map(
             |(track, base, data_offset, samples)| TrackSpan {
                 track,
                 base_dts: Ticks(base),
@@ -157,9 +242,50 @@ mod tests {
         }
 
         #[test]
+        fn what_is_read_alone_is_what_is_read_whole(tracks in prop::collection::vec(any_span(), 1..4)) {
+            let index = SegmentIndex { tracks };
+            let layouts = [index.encode(), first_layout::encode(&index)];
+            for stored in layouts.map(|bytes| StoredIndex(bytes.into())) {
+                prop_assert_eq!(&SegmentIndex::decode(&stored.0).unwrap(), &index);
+                let mut summaries = Vec::new();
+                stored.summaries(|summary| summaries.push(summary)).unwrap();
+                prop_assert_eq!(&summaries, &index.tracks.iter().map(TrackSummary::of).collect::<Vec<_>>());
+                let span = &index.tracks[0];
+                prop_assert_eq!(&stored.samples(span.track).unwrap(), &span.samples);
+                for column in [Column::Duration, Column::Offset, Column::Size, Column::Sync] {
+                    let mut values = Vec::new();
+                    stored.column(span.track, column, &mut values).unwrap();
+                    prop_assert_eq!(values, span.samples.iter().map(|s| column.of(s)).collect::<Vec<_>>());
+                }
+            }
+        }
+
+        #[test]
         fn no_bytes_panic_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = SegmentIndex::decode(&bytes);
-            let _ = SegmentIndex::decode(&[&[VERSION], bytes.as_slice()].concat());
+            for version in [FIRST_VERSION, VERSION] {
+                let bytes = [&[version, 1], bytes.as_slice()].concat();
+                let _ = SegmentIndex::decode(&bytes);
+                let stored = StoredIndex(bytes.into());
+                let _ = stored.summaries(drop);
+                let _ = stored.column(0, Column::Offset, &mut Vec::new());
+            }
+        }
+
+        #[test]
+        fn damage_is_seen_or_changes_nothing_that_is_counted(
+            tracks in prop::collection::vec(any_span(), 1..3),
+            at in any::<prop::sample::Index>(),
+            flip in 1..=255u8,
+        ) {
+            let mut bytes = SegmentIndex { tracks }.encode();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            if let Ok(index) = SegmentIndex::decode(&bytes) {
+                let mut summaries = Vec::new();
+                StoredIndex(bytes.into()).summaries(|summary| summaries.push(summary)).unwrap();
+                prop_assert_eq!(summaries, index.tracks.iter().map(TrackSummary::of).collect::<Vec<_>>());
+            }
         }
     }
 
@@ -174,6 +300,6 @@ mod tests {
             samples: (0..30).map(sample).collect(),
         };
         let bytes = SegmentIndex { tracks: vec![track] }.encode();
-        assert!(bytes.len() < 30 * 6, "{} bytes", bytes.len());
+        assert!(bytes.len() < 30 * 4, "{} bytes", bytes.len());
     }
 }

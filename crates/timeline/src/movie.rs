@@ -9,19 +9,21 @@ mod cut;
 mod describe;
 mod hold;
 mod join;
+mod samples;
+mod table;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use mediahooks_media::error::MuxError;
-use mediahooks_media::mp4::{Chunk, MOVIE_TIMESCALE, MovieBuilder, MovieTrack};
-use mediahooks_media::sample::{SampleInfo, TrackConfig, TrackKind};
+use mediahooks_media::mp4::{MOVIE_TIMESCALE, MovieBuilder, MovieTrack};
+use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_media::virtual_file::VirtualFile;
 use mediahooks_model::{CutMode, Metadata, TimelineId, Timestamp};
 
-use self::cut::{TrackCut, TrackTable};
-use self::join::Joined;
-use crate::index::SegmentIndex;
+use self::cut::TrackCut;
+use self::samples::MovieSamples;
+use self::table::Tables;
+use crate::index::{IndexError, StoredIndex};
 
 pub use self::join::{break_between, can_join};
 
@@ -34,7 +36,7 @@ pub struct StoredSegment {
     /// Wall clock minus media clock, in microseconds.
     pub wall_offset_us: i64,
     /// The sample table.
-    pub index: SegmentIndex,
+    pub index: StoredIndex,
 }
 
 /// A part of one run.
@@ -86,8 +88,6 @@ pub struct Needed {
     pub first_segment: usize,
     /// Position of the last segment needed, likewise.
     pub last_segment: usize,
-    /// Whether it shows a picture from before its range; its tables were changed for that.
-    pub holds_picture: bool,
 }
 
 /// Why there is no file.
@@ -99,48 +99,64 @@ pub enum MovieError {
     /// The media cannot be written as a file.
     #[error("the media cannot be written as MP4")]
     Mux(#[from] MuxError),
+    /// A stored sample table cannot be read.
+    #[error("a stored segment index cannot be read")]
+    Index(#[from] IndexError),
 }
 
 /// Builds the file.
 ///
-/// Errors: [`MovieError::Empty`] when the range shows nothing; [`MovieError::Mux`].
-pub fn build(mut source: MovieSource) -> Result<BuiltMovie, MovieError> {
-    let pieces = cut_all(&mut source);
-    let joined = join::join(&mut source, pieces).ok_or(MovieError::Empty)?;
+/// Errors: [`MovieError::Empty`] when the range shows nothing; [`MovieError::Mux`]; [`MovieError::Index`].
+pub fn build(source: &MovieSource) -> Result<BuiltMovie, MovieError> {
+    lay_out(source, read(source)?)
+}
+
+/// Takes out of `source` what its file does not need, builds it from the rest, and tells what that is: built
+/// from these segments alone, it will be the same file again.
+///
+/// Errors: those of [`build`].
+pub fn narrow(source: &mut MovieSource) -> Result<(Vec<Needed>, BuiltMovie), MovieError> {
+    let mut tables = read(source)?;
+    let pieces = cut_all(source, &mut tables)?;
+    let (mut needed, mut stretches, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let all = source.stretches.drain(..).zip(tables).enumerate();
+    for (number, (mut stretch, mut tables)) in all {
+        let Some(piece) = pieces.iter().find(|piece| piece.stretch == number) else { continue };
+        let Some((first_segment, last_segment)) = piece.segments() else { continue };
+        stretch.segments.truncate(last_segment + 1);
+        stretch.segments.drain(..first_segment);
+        if piece.held {
+            tables = Tables::read(&stretch)?;
+        } else {
+            tables.trim(first_segment, last_segment);
+        }
+        needed.push(Needed { stretch: number, first_segment, last_segment });
+        stretches.push(stretch);
+        kept.push(tables);
+    }
+    source.stretches = stretches;
+    if needed.is_empty() {
+        return Err(MovieError::Empty);
+    }
+    lay_out(source, kept).map(|built| (needed, built))
+}
+
+fn read(source: &MovieSource) -> Result<Vec<Tables>, IndexError> {
+    source.stretches.iter().map(Tables::read).collect()
+}
+
+fn lay_out(source: &MovieSource, mut tables: Vec<Tables>) -> Result<BuiltMovie, MovieError> {
+    let pieces = cut_all(source, &mut tables)?;
+    let joined = join::join(source, pieces).ok_or(MovieError::Empty)?;
     let tracks: Vec<MovieTrack<'_>> =
         joined.tracks.iter().map(|track| MovieTrack { configs: &track.configs, edit: track.edit }).collect();
     let created = u64::try_from(source.created.as_seconds()).unwrap_or(0);
-    let mut builder = MovieBuilder::new(&tracks, created)?;
-    let mut before = 0;
-    for (number, stretch) in source.stretches.iter().enumerate() {
-        for position in 0..stretch.segments.len() {
-            push_segment(&mut builder, &joined, number, stretch, position, before)?;
-        }
-        before += stretch.segments.len();
-    }
+    let mut builder = MovieBuilder::new(&tracks, created, MovieSamples::new(source, &joined))?;
+    samples::push_all(&mut builder, source, &tables, &joined)?;
     let file = builder.finish()?;
-    let metadata = describe::describe(&source, &joined, file.len());
+    let metadata = describe::describe(source, &tables, &joined, file.len());
+    tables.iter().try_for_each(Tables::check)?;
     Ok(BuiltMovie { file: Arc::new(file), metadata })
-}
-
-/// Tells which segments the file of `source` needs: built from these alone, it is the file that will be
-/// built from them again. Changes tables in `source`: that of the last segment needed, and all where a
-/// picture is held, have to be read anew before it is built.
-///
-/// Errors: [`MovieError::Empty`] when the range shows nothing.
-pub fn needed(source: &mut MovieSource) -> Result<Vec<Needed>, MovieError> {
-    let pieces = cut_all(source);
-    let needed = pieces.iter().filter_map(|piece| {
-        let places = || piece.cuts.iter();
-        Some(Needed {
-            stretch: piece.stretch,
-            first_segment: places().map(|cut| cut.first.segment).min()?,
-            last_segment: places().map(|cut| cut.last.segment).max()?,
-            holds_picture: piece.held,
-        })
-    });
-    let needed: Vec<Needed> = needed.collect();
-    if needed.is_empty() { Err(MovieError::Empty) } else { Ok(needed) }
 }
 
 /// What a player shows, in ticks of [`MOVIE_TIMESCALE`] on a run's media clock.
@@ -162,71 +178,25 @@ struct Piece {
     held: bool,
 }
 
+impl Piece {
+    /// Positions of the first and of the last segment that it needs.
+    fn segments(&self) -> Option<(usize, usize)> {
+        let first = self.cuts.iter().map(|cut| cut.first.segment).min()?;
+        let last = self.cuts.iter().map(|cut| cut.last.segment).max()?;
+        Some((first, last))
+    }
+}
+
 /// Cuts every stretch; those that show nothing are left out.
-fn cut_all(source: &mut MovieSource) -> Vec<Piece> {
+fn cut_all(source: &MovieSource, tables: &mut [Tables]) -> Result<Vec<Piece>, IndexError> {
     let mut pieces = Vec::new();
-    for (number, stretch) in source.stretches.iter_mut().enumerate() {
-        stitch(stretch);
-        let held = source.cut == CutMode::Frame && hold::hold(stretch);
-        let cut = cut::cut(stretch, held, source.cut);
+    for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
+        let held = source.cut == CutMode::Frame && hold::hold(stretch, tables);
+        let cut = cut::cut(stretch, tables, held, source.cut);
+        tables.check()?;
         pieces.extend(cut.map(|(cuts, shown)| Piece { stretch: number, cuts, shown, held }));
     }
-    pieces
-}
-
-/// A segment is stored before it is known when its tracks go on. Here it is: the last sample of
-/// each track lasts until the first one in the next segment.
-fn stitch(stretch: &mut Stretch) {
-    for track in 0..stretch.tracks.len() {
-        let mut next_dts = None;
-        for segment in stretch.segments.iter_mut().rev() {
-            let Some(span) = segment.index.tracks.iter_mut().find(|span| span.track as usize == track) else {
-                continue;
-            };
-            let end = span.end_dts().0;
-            if let (Some(next), Some(last)) = (next_dts, span.samples.last_mut()) {
-                let duration: i64 = next - (end - i64::from(last.duration));
-                last.duration = u32::try_from(duration).unwrap_or(last.duration);
-            }
-            next_dts = Some(span.base_dts.0);
-        }
-    }
-}
-
-/// A sample `ticks` later in composition.
-fn shifted(sample: &SampleInfo, ticks: i64) -> SampleInfo {
-    let offset = i64::from(sample.cts_offset).saturating_add(ticks);
-    let offset = offset.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
-    SampleInfo { cts_offset: i32::try_from(offset).unwrap_or(i32::MAX), ..*sample }
-}
-
-/// Adds what the cuts keep of one segment, `before` segments being those of earlier stretches.
-fn push_segment<'a>(
-    builder: &mut MovieBuilder<'a>,
-    joined: &Joined,
-    number: usize,
-    stretch: &Stretch,
-    position: usize,
-    before: usize,
-) -> Result<(), MuxError> {
-    for (track_number, track) in joined.tracks.iter().enumerate() {
-        let Some(part) = track.parts.iter().find(|part| part.stretch == number) else { continue };
-        let Some(span) = (TrackTable { stretch, track: part.cut.track }).span(position) else { continue };
-        let Some(kept) = part.cut.kept(position, span.samples.len()) else { continue };
-        let skipped: u64 = span.samples[..kept.start].iter().map(|sample| u64::from(sample.size)).sum();
-        let mut samples = Cow::Borrowed(&span.samples[kept]);
-        if part.shift != 0 {
-            samples = samples.iter().map(|sample| shifted(sample, part.shift)).collect();
-        }
-        builder.push(&Chunk {
-            track: track_number,
-            config: part.config,
-            source: u32::try_from(before + position).unwrap_or(u32::MAX),
-            offset: u64::from(span.data_offset) + skipped,
-            samples: &samples,
-        })?;
-    }
-    Ok(())
+    Ok(pieces)
 }
 
 /// Position of the video track, if there is one.

@@ -28,7 +28,7 @@ fn a_range_between_two_pictures_shows_the_earlier_one_from_start_to_end() {
     for with_sound in [false, true] {
         let publisher = slides(with_sound);
         for (from_ms, slide) in [(500, "picture 0"), (3500, "picture 3000")] {
-            let movie = build(range(publisher.source(0), from_ms, from_ms + 2000)).unwrap();
+            let movie = build(&range(publisher.source(0), from_ms, from_ms + 2000)).unwrap();
             assert_eq!(shown(&movie, &publisher.stored(0)), [(0, slide.to_owned())]);
             let metadata = &movie.metadata;
             assert_eq!(metadata.duration_ms, Some(2000));
@@ -44,7 +44,7 @@ fn a_range_between_two_pictures_shows_the_earlier_one_from_start_to_end() {
 #[test]
 fn a_picture_that_begins_in_the_range_is_not_preceded_by_a_held_one() {
     let publisher = slides(true);
-    let movie = build(range(publisher.source(0), 2500, 4500)).unwrap();
+    let movie = build(&range(publisher.source(0), 2500, 4500)).unwrap();
     let frames = shown(&movie, &publisher.stored(0));
     // It is near the range's start, where a file begins with its first picture.
     assert_eq!(frames, [(0, "picture 3000".to_owned())]);
@@ -53,9 +53,9 @@ fn a_picture_that_begins_in_the_range_is_not_preceded_by_a_held_one() {
 #[test]
 fn the_last_picture_is_held_while_sound_goes_on_and_no_longer() {
     let publisher = slides(true);
-    let movie = build(range(publisher.source(0), 6500, 20_000)).unwrap();
+    let movie = build(&range(publisher.source(0), 6500, 20_000)).unwrap();
     assert_eq!(shown(&movie, &publisher.stored(0)), [(0, "picture 6000".to_owned())]);
     assert!(movie.metadata.duration_ms.unwrap().abs_diff(2500) < 30, "{:?}", movie.metadata.duration_ms);
     let silent = slides(false);
-    assert!(matches!(build(range(silent.source(0), 6500, 8500)), Err(MovieError::Empty)));
+    assert!(matches!(build(&range(silent.source(0), 6500, 8500)), Err(MovieError::Empty)));
 }

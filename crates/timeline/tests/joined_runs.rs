@@ -46,7 +46,7 @@ fn a_gap_is_left_out_or_held_and_told() {
     let publisher = two_runs(25, (false, false), 3000, true);
     for (hold, begins_ms) in [(false, 4000), (true, 7000)] {
         let (source, stored) = joined(&publisher, hold);
-        let movie = build(source).unwrap();
+        let movie = build(&source).unwrap();
         let frames = shown(&movie, &stored);
         assert_eq!(frames.len(), 200);
         assert_eq!(frames[99], (3960, "picture 3960".into()));
@@ -67,7 +67,7 @@ fn a_gap_is_left_out_or_held_and_told() {
 fn each_run_is_decoded_with_its_own_record() {
     let publisher = two_runs(25, (false, false), 1000, false);
     let (source, stored) = joined(&publisher, false);
-    let (moov, ..) = materialise(&build(source).unwrap(), &stored);
+    let (moov, ..) = materialise(&build(&source).unwrap(), &stored);
     let table = &moov.trak[0].mdia.minf.stbl;
     assert_eq!(table.stsd.codecs.len(), 2);
     let used: Vec<u32> = table.stsc.entries.iter().map(|entry| entry.sample_description_index).collect();
@@ -79,7 +79,7 @@ fn sound_stays_in_time_with_the_picture_over_a_gap() {
     let publisher = two_runs(25, (false, true), 3000, true);
     for hold in [false, true] {
         let (source, stored) = joined(&publisher, hold);
-        let movie = build(source).unwrap();
+        let movie = build(&source).unwrap();
         let picture = shown(&movie, &stored)[100].0;
         let (moov, ..) = materialise(&movie, &stored);
         let table = &moov.trak[1].mdia.minf.stbl;
@@ -127,7 +127,7 @@ proptest! {
     ) {
         let publisher = two_runs(group, reorder, gap_ms, false);
         let (source, stored) = joined(&publisher, hold);
-        let movie = build(source).unwrap();
+        let movie = build(&source).unwrap();
         let frames = shown(&movie, &stored);
         prop_assert_eq!(frames.len(), 200);
         let second = frames[100].0;

@@ -24,7 +24,7 @@ fn at_sync(publisher: &Publisher, from_ms: i64, to_ms: i64) -> MovieSource {
 #[test]
 fn a_clip_begins_with_the_sync_sample_before_its_range() {
     let publisher = broadcast(50, false);
-    let movie = build(at_sync(&publisher, 2620, 5100)).unwrap();
+    let movie = build(&at_sync(&publisher, 2620, 5100)).unwrap();
     let frames = shown(&movie, &publisher.stored(0));
     assert_eq!(frames[0].1, "picture 2000");
     assert_eq!(movie.metadata.pre_roll_ms, Some(0));
@@ -35,14 +35,14 @@ fn a_clip_begins_with_the_sync_sample_before_its_range() {
 #[test]
 fn a_range_without_a_sync_sample_before_it_begins_with_the_first_in_it() {
     let publisher = broadcast(25, false);
-    let movie = build(at_sync(&publisher, -3000, 1500)).unwrap();
+    let movie = build(&at_sync(&publisher, -3000, 1500)).unwrap();
     assert_eq!(shown(&movie, &publisher.stored(0))[0].1, "picture 0");
 }
 
 #[test]
 fn a_second_without_a_sync_sample_shows_the_group_it_lies_in() {
     let publisher = broadcast(200, false);
-    let movie = build(at_sync(&publisher, 6000, 7000)).unwrap();
+    let movie = build(&at_sync(&publisher, 6000, 7000)).unwrap();
     let frames = shown(&movie, &publisher.stored(0));
     assert_eq!((frames.len(), frames[0].1.as_str()), (175, "picture 0"));
 }
@@ -61,7 +61,7 @@ proptest! {
         length_ms in 45i64..4000,
     ) {
         let publisher = broadcast(group, reorder);
-        let movie = build(at_sync(&publisher, from_ms, from_ms + length_ms)).unwrap();
+        let movie = build(&at_sync(&publisher, from_ms, from_ms + length_ms)).unwrap();
         let stored = publisher.stored(0);
         let (moov, ..) = materialise(&movie, &stored);
         for trak in &moov.trak {
@@ -72,7 +72,7 @@ proptest! {
         for pair in frames.windows(2) {
             prop_assert_eq!(pair[1].0 - pair[0].0, 40);
         }
-        let whole = shown(&build(publisher.source(0)).unwrap(), &stored);
+        let whole = shown(&build(&publisher.source(0)).unwrap(), &stored);
         let first = whole.iter().position(|(_, name)| *name == frames[0].1).unwrap() as i64;
         // The first picture is shown after 40 ms where pictures are reordered.
         let start = from_ms - whole[0].0;

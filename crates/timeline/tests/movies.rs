@@ -19,7 +19,7 @@ fn broadcast(group: i64, reorder: bool) -> Publisher {
 #[test]
 fn a_recording_shows_every_picture_and_every_sound() {
     let publisher = broadcast(25, false);
-    let movie = build(publisher.source(0)).unwrap();
+    let movie = build(&publisher.source(0)).unwrap();
     let frames = shown(&movie, &publisher.stored(0));
     assert_eq!(frames.len(), 200);
     assert_eq!(frames[0], (0, "picture 0".into()));
@@ -34,7 +34,7 @@ fn a_recording_shows_every_picture_and_every_sound() {
 #[test]
 fn a_clip_shows_exactly_the_pictures_in_its_range() {
     let publisher = broadcast(50, false);
-    let movie = build(range(publisher.source(0), 2620, 5100)).unwrap();
+    let movie = build(&range(publisher.source(0), 2620, 5100)).unwrap();
     let frames = shown(&movie, &publisher.stored(0));
     // 2640 ms is the first picture at or after the start, 5080 ms the last one before the end.
     assert_eq!(frames.first().unwrap(), &(0, "picture 2640".into()));
@@ -49,7 +49,7 @@ fn a_clip_shows_exactly_the_pictures_in_its_range() {
 #[test]
 fn a_range_that_ends_on_a_picture_leaves_that_picture_out() {
     let publisher = broadcast(25, false);
-    let movie = build(range(publisher.source(0), 1000, 2000)).unwrap();
+    let movie = build(&range(publisher.source(0), 1000, 2000)).unwrap();
     let frames = shown(&movie, &publisher.stored(0));
     assert_eq!((frames.len(), frames[24].1.as_str()), (25, "picture 1960"));
 }
@@ -57,14 +57,14 @@ fn a_range_that_ends_on_a_picture_leaves_that_picture_out() {
 #[test]
 fn the_range_of_a_second_without_pictures_is_empty_or_sound() {
     let publisher = broadcast(25, false);
-    assert!(matches!(build(range(publisher.source(0), 20_000, 21_000)), Err(MovieError::Empty)));
+    assert!(matches!(build(&range(publisher.source(0), 20_000, 21_000)), Err(MovieError::Empty)));
     let mut silent = Publisher::new();
     silent.config(audio_config(2));
     for sound in 0..470 {
         silent.sound(0, sound, sound * 1024 / 48);
     }
     silent.finish();
-    let movie = build(range(silent.source(0), 3000, 5000)).unwrap();
+    let movie = build(&range(silent.source(0), 3000, 5000)).unwrap();
     assert_eq!(movie.metadata.duration_ms, Some(2000));
     assert_eq!(movie.metadata.tracks[0].kind, "audio");
 }
@@ -77,7 +77,7 @@ fn sound_that_begins_late_stays_late() {
     publisher.config(audio_config(2));
     publisher.broadcast(3000, 3, 25, false, true);
     publisher.finish();
-    let movie = build(publisher.source(0)).unwrap();
+    let movie = build(&publisher.source(0)).unwrap();
     let (moov, ..) = materialise(&movie, &publisher.stored(0));
     let list = moov.trak[1].edts.as_ref().unwrap().elst.as_ref().unwrap();
     assert_eq!(list.entries[0].segment_duration, 3 * 90_000);
@@ -94,7 +94,7 @@ fn pictures_with_negative_composition_offsets_are_all_shown_and_in_time_with_the
         publisher.sound(0, picture, picture * 40);
     }
     publisher.finish();
-    let movie = build(publisher.source(0)).unwrap();
+    let movie = build(&publisher.source(0)).unwrap();
     let stored = publisher.stored(0);
     let frames = shown(&movie, &stored);
     assert_eq!(frames.len(), 75);
@@ -120,9 +120,9 @@ proptest! {
     ) {
         let publisher = broadcast(group, reorder);
         let source = publisher.source(0);
-        let all = shown(&build(source.clone()).unwrap(), &publisher.stored(0));
+        let all = shown(&build(&source.clone()).unwrap(), &publisher.stored(0));
         prop_assert_eq!(all.len(), 200);
-        let movie = build(range(source, from_ms, from_ms + length_ms));
+        let movie = build(&range(source, from_ms, from_ms + length_ms));
         let expected: Vec<&String> = all
             .iter()
             .filter(|(pts, _)| (from_ms..from_ms + length_ms).contains(pts))

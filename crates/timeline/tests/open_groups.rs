@@ -5,7 +5,7 @@ mod common;
 
 use common::player::{range, shown};
 use common::{Publisher, audio_config, video_config};
-use mediahooks_timeline::movie::{MovieSource, build, needed};
+use mediahooks_timeline::movie::{MovieSource, build, narrow};
 
 const GROUP_MS: i64 = 480;
 /// Composition offset of the sync samples.
@@ -41,7 +41,7 @@ fn from_segment(publisher: &Publisher, first: usize) -> (MovieSource, Vec<Vec<u8
 fn a_recording_begins_with_its_first_sync_sample() {
     for with_sound in [false, true] {
         let publisher = broadcast(4, with_sound);
-        let movie = build(publisher.source(0)).unwrap();
+        let movie = build(&publisher.source(0)).unwrap();
         let frames = shown(&movie, &publisher.stored(0));
         // All but the two that are shown before it.
         assert_eq!(frames.len(), 46);
@@ -56,7 +56,7 @@ fn a_recording_begins_with_its_first_sync_sample() {
 fn a_clip_that_begins_among_leading_pictures_without_references_begins_with_their_sync_sample() {
     let publisher = broadcast(6, true);
     let (source, stored) = from_segment(&publisher, 3);
-    let movie = build(range(source, 3 * GROUP_MS + 40, 5 * GROUP_MS)).unwrap();
+    let movie = build(&range(source, 3 * GROUP_MS + 40, 5 * GROUP_MS)).unwrap();
     assert_eq!(movie.metadata.tracks[0].kind, "video");
     assert_eq!(shown(&movie, &stored)[0].1, format!("picture {}", 3 * GROUP_MS));
 }
@@ -65,7 +65,7 @@ fn a_clip_that_begins_among_leading_pictures_without_references_begins_with_thei
 fn a_clip_shows_leading_pictures_whose_references_are_there() {
     let publisher = broadcast(6, false);
     let from_ms = 3 * GROUP_MS + 40;
-    let movie = build(range(publisher.source(0), from_ms, from_ms + 200)).unwrap();
+    let movie = build(&range(publisher.source(0), from_ms, from_ms + 200)).unwrap();
     let frames = shown(&movie, &publisher.stored(0));
     assert_eq!((frames.len(), &frames[0]), (5, &(0, format!("picture {from_ms}"))));
 }
@@ -74,11 +74,11 @@ fn a_clip_shows_leading_pictures_whose_references_are_there() {
 fn decoding_begins_a_group_early_where_the_nearest_sync_sample_has_leading_pictures() {
     let publisher = broadcast(6, false);
     let sync_ms = 3 * GROUP_MS + SYNC_MS;
-    let clip = |source| build(range(source, sync_ms + 40, sync_ms + 400)).unwrap();
+    let clip = |source| build(&range(source, sync_ms + 40, sync_ms + 400)).unwrap();
     let movie = clip(publisher.source(0));
     assert_eq!(movie.metadata.pre_roll_ms, Some(40 + GROUP_MS as u64));
     let mut source = range(publisher.source(0), sync_ms + 40, sync_ms + 400);
-    assert_eq!(needed(&mut source).unwrap()[0].first_segment, 2);
+    assert_eq!(narrow(&mut source).unwrap().0[0].first_segment, 2);
     let first = shown(&movie, &publisher.stored(0)).remove(0);
     // Without the group before, the clip is the same.
     let (source, stored) = from_segment(&publisher, 3);

@@ -1,150 +1,374 @@
-//! A file that is a header and pieces of other files.
+//! An MP4 file whose header is written, and whose media is found, when it is read.
+//!
+//! Made by [`super::MovieBuilder`]. Of a header it keeps what is not a sample table, and how far each table has
+//! come every [`STEP`] chunks: any part of a table is written from there on, with the samples of just these
+//! chunks.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::virtual_file::{Extent, PIECE_MAX, Piece, PieceError, VirtualFile};
+use super::{
+    chunks::{Chunks, Group, Pushed, disagreement},
+    summary::{Column, SampleSource},
+    tables::{Runs, Table, TrackState},
+};
+use crate::{
+    boxes::Output,
+    virtual_file::{Extent, PIECE_MAX, Piece, PieceError, VirtualFile},
+};
 
-/// The `source` of an extent that is a piece of the header once more.
-pub(super) const HEADER: u32 = u32::MAX;
+/// Chunks after which the states of the tables are kept.
+pub(super) const STEP: usize = 64;
+
+/// Chunks whose samples are read for one piece: what it costs at most, where many samples make few bytes.
+const READS_MAX: usize = 1024;
 
 /// A whole MP4 file by reference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VirtualMp4 {
-    /// `ftyp`, `moov` and the header of the `mdat`.
-    header: Bytes,
-    /// The pieces that follow the header, in file order; none is empty, and no two could be one.
-    extents: Vec<Extent>,
+#[derive(Debug)]
+pub struct VirtualMp4<S> {
+    pub(super) chunks: Chunks<S>,
+    /// After no chunk, after every [`STEP`] of them and after the last one: of each track.
+    pub(super) states: Vec<Vec<TrackState>>,
+    pub(super) header: Skeleton,
+    /// Of each track, the parameter sets of each of its configurations: places in what `header` ends with.
+    pub(super) sets: Vec<Vec<Range<usize>>>,
+}
+
+/// A header (`ftyp`, `moov`, head of the `mdat`, parameter sets) without the entries of its tables.
+#[derive(Debug, Default)]
+pub(super) struct Skeleton {
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+    /// With the entries.
     len: u64,
-    /// For each extent, the offset in this file at which it begins.
-    starts: Vec<u64>,
 }
 
-impl VirtualMp4 {
-    pub(super) fn new(header: Bytes, extents: Vec<Extent>) -> Self {
-        let mut end = header.len() as u64;
-        let starts = extents
-            .iter()
-            .map(|extent| {
-                let start = end;
-                end += extent.len;
-                start
-            })
-            .collect();
-        Self { header, extents, len: end, starts }
-    }
-
-    fn in_header(&self, start: u64, len: u64) -> Result<Piece, PieceError> {
-        let bytes = usize::try_from(start).ok().and_then(|start| {
-            let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX).min(PIECE_MAX));
-            (start < self.header.len()).then(|| self.header.slice(start..end.min(self.header.len())))
-        });
-        bytes.map(Piece::Bytes).ok_or_else(past_the_end)
-    }
+/// A place of a [`Skeleton`] where the entries of a table are left out.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    track: usize,
+    table: Table,
+    /// In the header, bytes.
+    at: u64,
+    /// In the skeleton.
+    skeleton_at: usize,
+    len: u64,
 }
 
-impl VirtualFile for VirtualMp4 {
-    fn len(&self) -> u64 {
+impl Skeleton {
+    /// Leaves out the entries of a table.
+    pub(super) fn leave_out(&mut self, track: usize, table: Table, count: u32) {
+        let len = u64::from(count) * table.width();
+        if len > 0 {
+            self.slots.push(Slot { track, table, at: self.len, skeleton_at: self.bytes.len(), len });
+            self.len += len;
+        }
+    }
+
+    pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// The table that is left out at `at` or after it, and what is there before it.
+    fn at(&self, at: u64) -> (&[u8], Option<&Slot>) {
+        let next = self.slots.partition_point(|slot| slot.at + slot.len <= at);
+        let slot = self.slots.get(next);
+        let (end_at, end) = slot.map_or((self.len, self.bytes.len()), |slot| (slot.at, slot.skeleton_at));
+        let before = usize::try_from(end_at.saturating_sub(at)).unwrap_or(0);
+        (&self.bytes[end.saturating_sub(before)..end], slot)
+    }
+}
+
+impl Output for Skeleton {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    fn total_len(&self) -> u64 {
+        self.len
+    }
+
+    fn written(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+/// A part of a table that is being written.
+struct Window<'a> {
+    out: &'a mut Vec<u8>,
+    /// Bytes of the table before the part.
+    skip: u64,
+    /// Bytes of the part that are missing.
+    left: usize,
+    /// Chunks whose samples may still be read.
+    reads: &'a mut usize,
+}
+
+impl Window<'_> {
+    fn put(&mut self, entry: &[u8]) {
+        let skipped = entry.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+        self.skip -= skipped as u64;
+        let taken = (entry.len() - skipped).min(self.left);
+        self.out.extend_from_slice(&entry[skipped..skipped + taken]);
+        self.left -= taken;
+    }
+
+    /// Passes over bytes that are before the part; tells whether all of them are.
+    fn pass(&mut self, len: u64) -> bool {
+        let passes = len <= self.skip;
+        if passes {
+            self.skip -= len;
+        }
+        passes
+    }
+
+    /// Whether there is enough for now.
+    fn is_full(&self) -> bool {
+        self.left == 0 || (*self.reads == 0 && !self.out.is_empty())
+    }
+}
+
+impl<S: SampleSource> VirtualMp4<S> {
+    /// Generates bytes of the header from `at` on.
+    fn generate(&self, mut at: u64, len: usize) -> Result<Bytes, PieceError> {
+        let mut out = Vec::with_capacity(len);
+        let mut reads = READS_MAX;
+        while out.len() < len {
+            let (fixed, slot) = self.header.at(at);
+            let taken = fixed.len().min(len - out.len());
+            out.extend_from_slice(&fixed[..taken]);
+            at += taken as u64;
+            let Some(slot) = slot.filter(|_| out.len() < len) else { break };
+            let skip = at - slot.at;
+            let left = (len - out.len()).min(usize::try_from(slot.len - skip).unwrap_or(usize::MAX));
+            let before = out.len();
+            let mut window = Window { out: &mut out, skip, left, reads: &mut reads };
+            self.write_table(slot, &mut window)?;
+            if window.left > 0 && !window.is_full() {
+                return Err(disagreement());
+            }
+            let is_cut_short = window.left > 0;
+            at += (out.len() - before) as u64;
+            if is_cut_short {
+                break;
+            }
+        }
+        Ok(Bytes::from(out))
+    }
+
+    fn write_table(&self, slot: &Slot, window: &mut Window<'_>) -> Result<(), PieceError> {
+        // The last state that has come no further than to the part.
+        let come =
+            |states: &Vec<TrackState>| states.get(slot.track).map_or(0, |state| state.entries(slot.table));
+        let is_before =
+            |states: &Vec<TrackState>| u64::from(come(states)) * slot.table.width() <= window.skip;
+        let step = self.states.partition_point(is_before).saturating_sub(1);
+        let state = self.states.get(step).and_then(|states| states.get(slot.track)).copied();
+        let state = state.unwrap_or_default();
+        window.skip -= u64::from(state.entries(slot.table)) * slot.table.width();
+        match slot.table {
+            Table::Durations => self.write_runs(slot, step, state.durations, Column::Duration, window),
+            Table::Offsets => self.write_runs(slot, step, state.offsets, Column::Offset, window),
+            Table::Sizes => self.write_sizes(slot.track, step, window),
+            Table::SyncSamples => self.write_sync_samples(slot, step, state, window),
+            Table::ChunkRuns | Table::ChunkOffsets | Table::WideChunkOffsets => {
+                self.write_chunks(slot, step, state, window)
+            }
+        }
+    }
+
+    /// The chunks of a track from a state on.
+    fn chunks_from(&self, track: usize, step: usize) -> impl Iterator<Item = (usize, &Pushed)> {
+        let chunks = self.chunks.pushed.iter().enumerate().skip(step * STEP);
+        chunks.filter(move |(_, chunk)| usize::from(chunk.track) == track)
+    }
+
+    /// The chunks of a track between a state and the next one; `None` after the last one.
+    fn chunks_of_step(&self, track: usize, step: usize) -> Option<impl Iterator<Item = (usize, &Pushed)>> {
+        let end = (step + 1) * STEP;
+        (step * STEP < self.chunks.pushed.len())
+            .then(|| self.chunks_from(track, step).take_while(move |(number, _)| *number < end))
+    }
+
+    fn write_runs(
+        &self,
+        slot: &Slot,
+        step: usize,
+        mut runs: Runs,
+        column: Column,
+        window: &mut Window<'_>,
+    ) -> Result<(), PieceError> {
+        for step in step.. {
+            let Some(chunks) = self.chunks_of_step(slot.track, step) else { break };
+            let next = self.states.get(step + 1).and_then(|states| states.get(slot.track));
+            let next =
+                next.map(|state| if column == Column::Offset { state.offsets } else { state.durations });
+            if let Some(next) = next.filter(|next| next.ended == runs.ended) {
+                // No run ends here.
+                runs = next;
+                continue;
+            }
+            for (number, _) in chunks {
+                if window.is_full() {
+                    return Ok(());
+                }
+                for value in self.values(number, column, window)? {
+                    if let Some(entry) = runs.push(value) {
+                        window.put(&entry);
+                    }
+                }
+            }
+        }
+        if let Some(entry) = runs.end() {
+            window.put(&entry);
+        }
+        Ok(())
+    }
+
+    fn write_sizes(&self, track: usize, step: usize, window: &mut Window<'_>) -> Result<(), PieceError> {
+        for (number, chunk) in self.chunks_from(track, step) {
+            if window.is_full() {
+                break;
+            }
+            if window.pass(u64::from(chunk.samples) * Table::Sizes.width()) {
+                continue;
+            }
+            for size in self.values(number, Column::Size, window)? {
+                window.put(&size.to_be_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    fn write_sync_samples(
+        &self,
+        slot: &Slot,
+        step: usize,
+        state: TrackState,
+        window: &mut Window<'_>,
+    ) -> Result<(), PieceError> {
+        let mut sample = state.samples;
+        for (number, _) in self.chunks_from(slot.track, step) {
+            if window.is_full() {
+                break;
+            }
+            for is_sync in self.values(number, Column::Sync, window)? {
+                sample = sample.saturating_add(1);
+                if is_sync == 1 {
+                    window.put(&sample.to_be_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_chunks(
+        &self,
+        slot: &Slot,
+        step: usize,
+        mut state: TrackState,
+        window: &mut Window<'_>,
+    ) -> Result<(), PieceError> {
+        for (number, chunk) in self.chunks_from(slot.track, step) {
+            if window.is_full() {
+                break;
+            }
+            if chunk.inserted > 0 {
+                *window.reads = window.reads.saturating_sub(1);
+            }
+            let mut offset = self.header.len() + chunk.media_start;
+            for group in self.chunks.groups(number)? {
+                let run = state.push_chunk(group.samples, u32::from(chunk.config) + 1);
+                match slot.table {
+                    Table::ChunkRuns => run.iter().for_each(|entry| window.put(entry)),
+                    // Wide ones were chosen where they do not fit.
+                    Table::ChunkOffsets => {
+                        window.put(&u32::try_from(offset).unwrap_or(u32::MAX).to_be_bytes())
+                    }
+                    _ => window.put(&offset.to_be_bytes()),
+                }
+                offset += u64::from(group.inserted) + group.len;
+            }
+        }
+        Ok(())
+    }
+
+    fn values(&self, number: usize, column: Column, window: &mut Window<'_>) -> Result<Vec<u32>, PieceError> {
+        *window.reads = window.reads.saturating_sub(1);
+        self.chunks.read(number, column)
+    }
+
+    /// What the media has at `at`, counted from its first byte, and up to `len` bytes of it.
+    fn media(&self, at: u64, len: u64) -> Result<Piece, PieceError> {
+        let number = self.chunks.pushed.partition_point(|chunk| chunk.media_start <= at).saturating_sub(1);
+        let chunk = self.chunks.pushed.get(number).filter(|_| at < self.chunks.media_len && len > 0);
+        let chunk =
+            chunk.ok_or_else(|| PieceError { reason: "the range is not within the file".to_owned() })?;
+        let (mut group_at, mut offset) = (chunk.media_start, chunk.offset);
+        for Group { len: stored, inserted, .. } in self.chunks.groups(number)? {
+            let inserted = u64::from(inserted);
+            if at < group_at + inserted {
+                return self.sets(chunk, at - group_at, len.min(group_at + inserted - at));
+            }
+            let skipped = at - group_at - inserted;
+            if skipped < stored {
+                let (source, offset) = (chunk.source, offset + skipped);
+                let more = if chunk.inserted == 0 { self.continued(number) } else { 0 };
+                return Ok(Piece::Extent(Extent { source, offset, len: len.min(stored - skipped + more) }));
+            }
+            group_at += inserted + stored;
+            offset += stored;
+        }
+        Err(disagreement())
+    }
+
+    /// How many bytes the chunks that follow have of the same source, without a hole.
+    fn continued(&self, number: usize) -> u64 {
+        let ends_at = |number: usize| {
+            self.chunks.pushed.get(number).map(|chunk| {
+                (chunk.source, chunk.offset.saturating_add(self.chunks.end(number) - chunk.media_start))
+            })
+        };
+        let continues = |next: &usize| {
+            let chunk = self.chunks.pushed.get(*next).filter(|chunk| chunk.inserted == 0);
+            chunk.is_some_and(|chunk| ends_at(next - 1) == Some((chunk.source, chunk.offset)))
+        };
+        let last = (number + 1..).take_while(continues).last().unwrap_or(number);
+        self.chunks.end(last) - self.chunks.end(number)
+    }
+
+    /// Parameter sets that a chunk's samples are preceded by.
+    fn sets(&self, chunk: &Pushed, skipped: u64, len: u64) -> Result<Piece, PieceError> {
+        let sets =
+            self.sets.get(usize::from(chunk.track)).and_then(|sets| sets.get(usize::from(chunk.config)));
+        let start = sets.map_or(0, |sets| sets.start) as u64 + skipped;
+        let range = usize::try_from(start).ok().zip(usize::try_from(start + len).ok());
+        let bytes = range.and_then(|(start, end)| self.header.bytes.get(start..end));
+        bytes.map(|bytes| Piece::Bytes(Bytes::copy_from_slice(bytes))).ok_or_else(disagreement)
+    }
+}
+
+impl<S: SampleSource> VirtualFile for VirtualMp4<S> {
+    fn len(&self) -> u64 {
+        self.header.len() + self.chunks.media_len
     }
 
     fn piece(&self, range: Range<u64>) -> Result<Piece, PieceError> {
         let len = range.end.saturating_sub(range.start);
-        if range.start < self.header.len() as u64 {
-            return self.in_header(range.start, len);
-        }
-        // The extent that holds the first byte is the last one that begins at or before it.
-        let position = self.starts.partition_point(|start| *start <= range.start).saturating_sub(1);
-        let (Some(start), Some(extent)) = (self.starts.get(position), self.extents.get(position)) else {
-            return Err(past_the_end());
-        };
-        let skipped = range.start - start;
-        let len = len.min(extent.len.saturating_sub(skipped));
-        match extent.source {
-            _ if len == 0 => Err(past_the_end()),
-            HEADER => self.in_header(extent.offset + skipped, len),
-            source => Ok(Piece::Extent(Extent { source, offset: extent.offset + skipped, len })),
+        match self.header.len().checked_sub(range.start).filter(|left| *left > 0) {
+            Some(left) if len > 0 => {
+                let len = usize::try_from(left.min(len)).unwrap_or(usize::MAX).min(PIECE_MAX);
+                self.generate(range.start, len).map(Piece::Bytes)
+            }
+            _ => self.media(range.start - self.header.len().min(range.start), len),
         }
     }
 
     fn weight(&self) -> usize {
-        self.header.len() + self.extents.len() * (size_of::<Extent>() + size_of::<u64>())
-    }
-}
-
-fn past_the_end() -> PieceError {
-    PieceError { reason: "the range is not within the file".to_owned() }
-}
-
-/// Appends a piece, joined to the last one when it continues it.
-pub(super) fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
-    if next.len == 0 {
-        return;
-    }
-    match extents.last_mut() {
-        Some(last)
-            if last.source == next.source && last.offset.checked_add(last.len) == Some(next.offset) =>
-        {
-            last.len += next.len;
-        }
-        _ => extents.push(next),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file() -> VirtualMp4 {
-        let extents = [(1, 100, 10), (2, 0, 5), (1, 200, 1)];
-        let extents = extents.map(|(source, offset, len)| Extent { source, offset, len });
-        VirtualMp4::new(Bytes::from_static(b"head"), extents.to_vec())
-    }
-
-    fn check(range: Range<u64>, expected: &[Piece]) {
-        let (file, mut at, mut pieces) = (file(), range.start, Vec::new());
-        while at < range.end {
-            let piece = file.piece(at..range.end).unwrap();
-            at += piece.len();
-            pieces.push(piece);
-        }
-        assert_eq!(pieces, expected);
-    }
-
-    fn piece(source: u32, offset: u64, len: u64) -> Piece {
-        Piece::Extent(Extent { source, offset, len })
-    }
-
-    fn head(bytes: &'static [u8]) -> Piece {
-        Piece::Bytes(Bytes::from_static(bytes))
-    }
-
-    #[test]
-    fn a_range_is_cut_out_of_header_and_extents() {
-        assert_eq!(file().len(), 20);
-        check(0..20, &[head(b"head"), piece(1, 100, 10), piece(2, 0, 5), piece(1, 200, 1)]);
-        check(1..3, &[head(b"ea")]);
-        check(3..5, &[head(b"d"), piece(1, 100, 1)]);
-        check(13..15, &[piece(1, 109, 1), piece(2, 0, 1)]);
-        check(14..19, &[piece(2, 0, 5)]);
-        check(19..20, &[piece(1, 200, 1)]);
-    }
-
-    #[test]
-    fn nothing_is_read_past_the_end_or_for_an_empty_range() {
-        for range in [20..1000, u64::MAX - 1..u64::MAX, 7..7] {
-            assert!(file().piece(range).is_err());
-        }
-    }
-
-    #[test]
-    fn pieces_that_continue_each_other_become_one() {
-        let mut extents = Vec::new();
-        for (source, offset, len) in [(1, 0, 10), (1, 10, 5), (1, 16, 1), (2, 17, 1), (2, 18, 0)] {
-            push_extent(&mut extents, Extent { source, offset, len });
-        }
-        let expected = [(1, 0, 15), (1, 16, 1), (2, 17, 1)];
-        assert_eq!(extents, expected.map(|(source, offset, len)| Extent { source, offset, len }));
+        let states: usize = self.states.iter().map(|states| states.len() * size_of::<TrackState>()).sum();
+        let chunks = self.chunks.pushed.capacity() * size_of::<Pushed>();
+        self.chunks.samples.weight() + chunks + states + self.header.bytes.len()
     }
 }

@@ -1,11 +1,10 @@
-//! Lays out a movie: collects the sample tables of its tracks and places their chunks in the file.
+//! Lays out a movie: adds up what the sample tables of its tracks will hold, and places its chunks in the file.
 //!
-//! Fed by the recorder with the segments of a recipe, in file order. Nothing here depends on anything
-//! but its arguments, so a movie laid out again is the same to the byte.
+//! Fed chunk by chunk, in file order, with summaries of their samples. Nothing here depends on anything but its
+//! arguments, so a movie laid out again is the same to the byte.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
-use bytes::Bytes;
 use shiguredo_mp4::{
     FixedPointNumber, Mp4FileTime,
     boxes::{Brand, ElstEntry},
@@ -13,14 +12,18 @@ use shiguredo_mp4::{
 
 use super::{
     MOVIE_TIMESCALE,
-    file::{HEADER, VirtualMp4, push_extent},
-    tables::{ChunkOffsets, SampleTables},
+    chunks::{Chunks, Pushed},
+    file::{STEP, Skeleton, VirtualMp4},
+    summary::{ChunkSummary, Column, SampleSource},
+    tables::{Table, Totals, TrackState},
 };
 use crate::{
-    boxes::{TrackHeader, append_file_type, append_movie_header, append_track, container, full_box},
+    boxes::{
+        Output, TrackHeader, append_file_type, append_movie_header, append_track, container, full_box,
+        overflow,
+    },
     error::MuxError,
-    sample::{SampleInfo, Ticks, TrackConfig},
-    virtual_file::Extent,
+    sample::{Ticks, TrackConfig},
 };
 
 /// Which part of a track is shown, and when (ISO/IEC 14496-12 §8.6.6).
@@ -54,7 +57,7 @@ impl<'a> MovieTrack<'a> {
 
 /// Samples of one track that lie one after another in a source.
 #[derive(Debug, Clone, Copy)]
-pub struct Chunk<'a> {
+pub struct Chunk {
     /// Index of the track in the movie.
     pub track: usize,
     /// Which of the track's configurations decodes the samples.
@@ -63,61 +66,40 @@ pub struct Chunk<'a> {
     pub source: u32,
     /// Offset of the first sample's first byte in it.
     pub offset: u64,
-    /// In decode order, following those of the track's previous chunk.
-    pub samples: &'a [SampleInfo],
+    /// The samples, in decode order, following those of the track's previous chunk.
+    pub samples: ChunkSummary,
 }
 
-/// A movie whose sample tables are all in memory. For long ones feed a [`MovieBuilder`] instead.
-#[derive(Debug, Clone, Copy)]
-pub struct Movie<'a> {
-    /// Tracks, numbered from 1 in the file.
-    pub tracks: &'a [MovieTrack<'a>],
-    /// In the order in which the file has them.
-    pub chunks: &'a [Chunk<'a>],
-    /// When the movie was made, in seconds since 1970-01-01 00:00 UTC.
-    pub created_unix_s: u64,
-}
-
-/// Lays out a whole movie at once.
-///
-/// - Errors: those of [`MovieBuilder`].
-pub fn layout(movie: Movie<'_>) -> Result<VirtualMp4, MuxError> {
-    let mut builder = MovieBuilder::new(movie.tracks, movie.created_unix_s)?;
-    for chunk in movie.chunks {
-        builder.push(chunk)?;
-    }
-    builder.finish()
-}
-
-/// Lays out a movie chunk by chunk. Of each sample it keeps only its bytes in the index (4 to 24), so
-/// the sample tables of hours never have to be in memory together.
+/// Lays out a movie chunk by chunk.
 #[derive(Debug)]
-pub struct MovieBuilder<'a> {
-    tracks: Vec<(MovieTrack<'a>, SampleTables)>,
-    /// Of each track, the parameter sets of each of its configurations.
-    sets: Vec<Vec<ParameterSets>>,
-    /// Whether a track has got samples of a configuration other than its first.
-    is_changed: Vec<bool>,
-    /// All parameter sets that are needed, one behind the other.
+pub struct MovieBuilder<'a, S> {
+    tracks: Vec<Track<'a>>,
+    /// All parameter sets that may be needed, one behind the other.
     inserted: Vec<u8>,
     created: Mp4FileTime,
-    extents: Vec<Extent>,
-    media_len: u64,
+    chunks: Chunks<S>,
+    states: Vec<Vec<TrackState>>,
 }
 
-/// Parameter sets in [`MovieBuilder::inserted`].
-#[derive(Debug, Clone, Copy)]
-struct ParameterSets {
-    offset: u64,
-    len: u32,
+/// A track of the movie, as far as it has come.
+#[derive(Debug)]
+struct Track<'a> {
+    movie: MovieTrack<'a>,
+    state: TrackState,
+    totals: Totals,
+    /// Of each of its configurations, the parameter sets in [`MovieBuilder::inserted`].
+    sets: Vec<Range<usize>>,
+    /// Whether it has got samples of a configuration other than its first.
+    is_changed: bool,
 }
 
-impl<'a> MovieBuilder<'a> {
-    /// A movie of `tracks`, made at `created_unix_s` (seconds since 1970-01-01 00:00 UTC).
+impl<'a, S: SampleSource> MovieBuilder<'a, S> {
+    /// A movie of `tracks` whose samples are read from `samples`, made at `created_unix_s` (seconds since
+    /// 1970-01-01 00:00 UTC).
     ///
     /// - Errors: [`MuxError::Empty`] without tracks; [`MuxError::NegativeTime`] for an edit that starts
     ///   before its media; [`MuxError::NoTimescale`].
-    pub fn new(tracks: &[MovieTrack<'a>], created_unix_s: u64) -> Result<Self, MuxError> {
+    pub fn new(tracks: &[MovieTrack<'a>], created_unix_s: u64, samples: S) -> Result<Self, MuxError> {
         if tracks.is_empty() {
             return Err(MuxError::Empty { what: "a movie without tracks" });
         }
@@ -134,158 +116,214 @@ impl<'a> MovieBuilder<'a> {
         }
         let mut inserted = Vec::new();
         let mut sets_of = |config: &TrackConfig| {
-            let sets = config.codec.parameter_sets();
-            let offset = inserted.len() as u64;
-            inserted.extend(&sets);
-            ParameterSets { offset, len: u32::try_from(sets.len()).unwrap_or(0) }
+            let begin = inserted.len();
+            inserted.extend(config.codec.parameter_sets());
+            begin..inserted.len()
         };
-        let sets = tracks.iter().map(|track| match track.configs {
+        let mut sets = |configs: &[TrackConfig]| match configs {
             [_] => Vec::new(),
             several => several.iter().map(&mut sets_of).collect(),
-        });
+        };
+        let begun = |movie: &MovieTrack<'a>| Track {
+            movie: *movie,
+            state: TrackState::default(),
+            totals: Totals::default(),
+            sets: sets(movie.configs),
+            is_changed: false,
+        };
         Ok(Self {
-            sets: sets.collect(),
-            is_changed: vec![false; tracks.len()],
+            tracks: tracks.iter().map(begun).collect(),
             inserted,
-            tracks: tracks.iter().map(|track| (*track, SampleTables::default())).collect(),
             created: Mp4FileTime::from_unix_time(Duration::from_secs(created_unix_s)),
-            extents: Vec::new(),
-            media_len: 0,
+            chunks: Chunks { samples, pushed: Vec::new(), media_len: 0 },
+            states: vec![vec![TrackState::default(); tracks.len()]],
         })
     }
 
+    /// Where the samples are read from, for what has to be known there of a chunk before it is pushed.
+    pub fn samples(&mut self) -> &mut S {
+        &mut self.chunks.samples
+    }
+
     /// Appends a chunk to the file and its samples to their track. A chunk without samples adds
-    /// nothing.
+    /// nothing, and is not counted.
     ///
     /// Where the configuration has changed, each sync sample is preceded by the parameter sets of its
     /// own: players that keep to the first sample entry can go on with those.
     ///
     /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`]; [`MuxError::Overflow`] past 2^32
-    ///   samples of a track.
-    pub fn push(&mut self, chunk: &Chunk<'_>) -> Result<(), MuxError> {
+    ///   samples of a track; [`MuxError::Unreadable`].
+    pub fn push(&mut self, chunk: &Chunk) -> Result<(), MuxError> {
         let tracks = self.tracks.len();
-        let Some((track, tables)) = self.tracks.get_mut(chunk.track) else {
-            return Err(MuxError::NoSuchTrack { track: chunk.track, tracks });
-        };
-        if chunk.config >= track.configs.len() {
-            return Err(MuxError::NoSuchConfig { config: chunk.config, configs: track.configs.len() });
+        let no_track = MuxError::NoSuchTrack { track: chunk.track, tracks };
+        let track = self.tracks.get_mut(chunk.track).ok_or(no_track)?;
+        let configs = track.movie.configs.len();
+        if chunk.config >= configs {
+            return Err(MuxError::NoSuchConfig { config: chunk.config, configs });
         }
-        if chunk.samples.is_empty() {
+        let mut samples = chunk.samples;
+        if samples.samples == 0 {
             return Ok(());
         }
-        let is_changed = &mut self.is_changed[chunk.track];
-        *is_changed |= chunk.config > 0;
-        let sets = self.sets[chunk.track].get(chunk.config).filter(|sets| *is_changed && sets.len > 0);
-        let Some(sets) = sets.copied() else {
-            tables.push_chunk(self.media_len, chunk.config, chunk.samples)?;
-            self.append(chunk.source, chunk.offset, len_of(chunk.samples));
-            return Ok(());
+        let max = u64::from(u32::MAX);
+        let count = u64::from(track.state.samples) + u64::from(samples.samples);
+        u32::try_from(count).map_err(|_| overflow("sample count", count, max))?;
+        track.is_changed |= chunk.config > 0;
+        let sets = track.sets.get(chunk.config).filter(|_| track.is_changed).map_or(0, Range::len);
+        let number = self.chunks.pushed.len();
+        let small = |what, value: usize| {
+            u16::try_from(value).map_err(|_| overflow(what, value as u64, u64::from(u16::MAX)))
         };
-        let mut offset = chunk.offset;
-        let begins_group = |_: &SampleInfo, next: &SampleInfo| !next.is_sync;
-        for group in chunk.samples.chunk_by(begins_group) {
-            let mut samples = group.to_vec();
-            let begins = self.media_len;
-            if let Some(first) = samples.first_mut().filter(|first| first.is_sync) {
-                first.size = first.size.saturating_add(sets.len);
-                self.append(HEADER, sets.offset, u64::from(sets.len));
-            }
-            let Some((_, tables)) = self.tracks.get_mut(chunk.track) else { continue };
-            tables.push_chunk(begins, chunk.config, &samples)?;
-            self.append(chunk.source, offset, len_of(group));
-            offset += len_of(group);
+        self.chunks.pushed.push(Pushed {
+            media_start: self.chunks.media_len,
+            offset: chunk.offset,
+            source: chunk.source,
+            samples: samples.samples,
+            track: small("track count", chunk.track)?,
+            config: small("sample description count", chunk.config)?,
+            inserted: u32::try_from(sets).map_err(|_| overflow("parameter sets", sets as u64, max))?,
+        });
+        if sets > 0 {
+            insert(&self.chunks, number, &mut samples)?;
+        }
+        self.chunks.media_len += samples.bytes;
+        track.totals.append(&samples);
+        track.state.append(&samples);
+        for group in self.chunks.groups(number)? {
+            track.state.push_chunk(group.samples, u32::from(self.chunks.pushed[number].config) + 1);
+        }
+        if self.chunks.pushed.len().is_multiple_of(STEP) {
+            self.keep_states();
         }
         Ok(())
     }
 
-    /// Appends bytes of a source to the file.
-    fn append(&mut self, source: u32, offset: u64, len: u64) {
-        push_extent(&mut self.extents, Extent { source, offset, len });
-        self.media_len += len;
+    fn keep_states(&mut self) {
+        self.states.push(self.tracks.iter().map(|track| track.state).collect());
     }
 
-    /// Writes the header.
+    /// Plans the header.
     ///
     /// - Errors: [`MuxError::Empty`] for a track that got no samples; [`MuxError::NoDimensions`];
     ///   [`MuxError::Overflow`] for an index of 4 GiB.
-    pub fn finish(self) -> Result<VirtualMp4, MuxError> {
-        if self.tracks.iter().any(|(_, tables)| tables.is_empty()) {
+    pub fn finish(mut self) -> Result<VirtualMp4<S>, MuxError> {
+        if self.tracks.iter().any(|track| track.state.samples == 0) {
             return Err(MuxError::Empty { what: "a track of a movie without samples" });
         }
-        let inserted = if self.is_changed.contains(&true) { self.inserted } else { Vec::new() };
-        let header_len = header_len_at_most(&self.tracks)? + inserted.len();
-        let wide_offsets = header_len as u64 + self.media_len > u64::from(u32::MAX);
-        let mut header = Vec::with_capacity(header_len);
+        self.keep_states();
+        self.chunks.pushed.shrink_to_fit();
+        let is_changed = self.tracks.iter().any(|track| track.is_changed);
+        let inserted = if is_changed { self.inserted } else { Vec::new() };
+        let media_len = self.chunks.media_len;
+        let header_len = header_len_at_most(&self.tracks)? + inserted.len() as u64;
+        let wide_offsets = header_len + media_len > u64::from(u32::MAX);
+        let mut header = Skeleton::default();
         append_file_type(&mut header, Brand::ISOM, &[Brand::ISOM, Brand::ISO2, Brand::ISO6, Brand::MP41])?;
-        let chunk_offsets = append_movie(&mut header, self.tracks, self.created, wide_offsets)?;
-        append_media_header(&mut header, self.media_len + inserted.len() as u64);
-        let inserted_start = header.len() as u64;
-        header.extend(inserted);
-        let media_start = header.len() as u64;
-        for offsets in chunk_offsets {
-            offsets.fill_in(&mut header, media_start)?;
-        }
-        let mut extents = self.extents;
-        for extent in extents.iter_mut().filter(|extent| extent.source == HEADER) {
-            extent.offset += inserted_start;
-        }
-        Ok(VirtualMp4::new(Bytes::from(header), extents))
+        append_movie(&mut header, &self.tracks, self.created, wide_offsets)?;
+        append_media_header(&mut header, media_len + inserted.len() as u64);
+        let begin = header.written().len();
+        header.put(&inserted);
+        let placed = |sets: &Range<usize>| begin + sets.start..begin + sets.end;
+        let sets = self.tracks.iter().map(|track| track.sets.iter().map(placed).collect()).collect();
+        Ok(VirtualMp4 { chunks: self.chunks, states: self.states, header, sets })
     }
 }
 
-/// Bytes of samples.
-fn len_of(samples: &[SampleInfo]) -> u64 {
-    samples.iter().map(|sample| u64::from(sample.size)).sum()
+/// Counts what is inserted before the sync samples of a chunk.
+fn insert<S: SampleSource>(
+    chunks: &Chunks<S>,
+    number: usize,
+    samples: &mut ChunkSummary,
+) -> Result<(), MuxError> {
+    let sizes = chunks.read(number, Column::Size)?;
+    samples.bytes = sizes.iter().map(|size| u64::from(*size)).sum();
+    samples.size_min = sizes.iter().copied().min().unwrap_or(0);
+    samples.size_max = sizes.iter().copied().max().unwrap_or(0);
+    Ok(())
 }
 
-/// An upper bound of the header's length: the offsets in it must be laid out before they are known.
-fn header_len_at_most(tracks: &[(MovieTrack<'_>, SampleTables)]) -> Result<usize, MuxError> {
+/// An upper bound of the header's length: the width of offsets is chosen before it is known.
+fn header_len_at_most(tracks: &[Track<'_>]) -> Result<u64, MuxError> {
     // `ftyp`, `mvhd` and the head of `mdat` once; of a track, all boxes but its tables and its record.
-    const FIXED: usize = 512;
-    const PER_TRACK: usize = 1024;
+    const FIXED: u64 = 512;
+    const PER_TRACK: u64 = 1024;
     let mut len = FIXED;
-    for (track, tables) in tracks {
-        len += PER_TRACK + tables.len_at_most();
-        for config in track.configs {
-            len += shiguredo_mp4::Encode::encode_to_vec(&config.sample_entry()?)?.len();
+    for track in tracks {
+        len += PER_TRACK + track.state.len_at_most();
+        for config in track.movie.configs {
+            len += shiguredo_mp4::Encode::encode_to_vec(&config.sample_entry()?)?.len() as u64;
         }
     }
     Ok(len)
 }
 
 fn append_movie(
-    out: &mut Vec<u8>,
-    tracks: Vec<(MovieTrack<'_>, SampleTables)>,
+    out: &mut Skeleton,
+    tracks: &[Track<'_>],
     created: Mp4FileTime,
     wide_offsets: bool,
-) -> Result<Vec<ChunkOffsets>, MuxError> {
-    let mut chunk_offsets = Vec::with_capacity(tracks.len());
+) -> Result<(), MuxError> {
     container(out, *b"moov", |out| {
         let mut longest = 0;
-        for (track, tables) in &tracks {
-            longest = longest.max(shown_duration(track, tables)?);
+        for track in tracks {
+            longest = longest.max(shown_duration(track)?);
         }
         append_movie_header(out, created, longest, track_id(tracks.len()))?;
-        for (index, (track, tables)) in tracks.into_iter().enumerate() {
+        for (number, track) in tracks.iter().enumerate() {
             let header = TrackHeader {
-                track_id: track_id(index),
-                configs: track.configs,
+                track_id: track_id(number),
+                configs: track.movie.configs,
                 created,
-                movie_duration: shown_duration(&track, &tables)?,
-                media_duration: tables.media_duration(),
-                edits: edit_list(&track, &tables)?,
+                movie_duration: shown_duration(track)?,
+                media_duration: track.totals.media_duration,
+                edits: edit_list(track)?,
             };
-            let config = track.config()?;
             append_track(out, header, |out| {
-                let usual_duration = tables.usual_duration();
-                let count = tables.count();
-                chunk_offsets.push(tables.append(out, wide_offsets)?);
-                append_roll_groups(out, config, usual_duration, count)
+                append_tables(out, number, track, wide_offsets)?;
+                append_roll_groups(out, track)
             })?;
         }
         Ok(())
+    })
+}
+
+/// Appends the sample tables to a `stbl`, without their entries.
+fn append_tables(
+    out: &mut Skeleton,
+    number: usize,
+    track: &Track<'_>,
+    wide_offsets: bool,
+) -> Result<(), MuxError> {
+    let Track { state, totals, .. } = track;
+    let mut table = |box_type, version, table| {
+        full_box(out, box_type, version, |out: &mut Skeleton| {
+            out.put(&state.count(table).to_be_bytes());
+            out.leave_out(number, table, state.count(table));
+            Ok(())
+        })
+    };
+    table(*b"stts", 0, Table::Durations)?;
+    if totals.has_offsets() {
+        table(*b"ctts", totals.offsets_version(), Table::Offsets)?;
+    }
+    if state.sync_samples < state.samples {
+        table(*b"stss", 0, Table::SyncSamples)?;
+    }
+    table(*b"stsc", 0, Table::ChunkRuns)?;
+    full_box(out, *b"stsz", 0, |out| {
+        let common = totals.common_size();
+        out.put(&common.unwrap_or(0).to_be_bytes());
+        out.put(&state.samples.to_be_bytes());
+        out.leave_out(number, Table::Sizes, if common.is_some() { 0 } else { state.samples });
+        Ok(())
     })?;
-    Ok(chunk_offsets)
+    let (box_type, table) =
+        if wide_offsets { (*b"co64", Table::WideChunkOffsets) } else { (*b"stco", Table::ChunkOffsets) };
+    full_box(out, box_type, 0, |out| {
+        out.put(&state.chunks.to_be_bytes());
+        out.leave_out(number, table, state.chunks);
+        Ok(())
+    })
 }
 
 fn track_id(index: usize) -> u32 {
@@ -293,76 +331,76 @@ fn track_id(index: usize) -> u32 {
 }
 
 /// True when the edit leaves the media as it is without one.
-fn shows_all(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<bool, MuxError> {
-    let Edit { empty, media_time, duration } = track.edit;
-    Ok(empty == 0 && media_time == 0 && duration >= media_end(track, tables)?)
+fn shows_all(track: &Track<'_>) -> Result<bool, MuxError> {
+    let Edit { empty, media_time, duration } = track.movie.edit;
+    Ok(empty == 0 && media_time == 0 && duration >= media_end(track)?)
 }
 
 /// When the media ends without an edit, in ticks of the movie.
-fn media_end(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<u64, MuxError> {
-    let end = Ticks(tables.composition_end()).rescale(track.config()?.timescale, MOVIE_TIMESCALE);
+fn media_end(track: &Track<'_>) -> Result<u64, MuxError> {
+    let timescale = track.movie.config()?.timescale;
+    let end = Ticks(track.totals.composition_end).rescale(timescale, MOVIE_TIMESCALE);
     Ok(u64::try_from(end.0).unwrap_or(0))
 }
 
-fn shown_duration(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<u64, MuxError> {
-    if shows_all(track, tables)? {
-        media_end(track, tables)
+fn shown_duration(track: &Track<'_>) -> Result<u64, MuxError> {
+    if shows_all(track)? {
+        media_end(track)
     } else {
-        Ok(track.edit.empty.saturating_add(track.edit.duration))
+        Ok(track.movie.edit.empty.saturating_add(track.movie.edit.duration))
     }
 }
 
-fn edit_list(track: &MovieTrack<'_>, tables: &SampleTables) -> Result<Vec<ElstEntry>, MuxError> {
+fn edit_list(track: &Track<'_>) -> Result<Vec<ElstEntry>, MuxError> {
     const NORMAL_RATE: FixedPointNumber<i16, i16> = FixedPointNumber::new(1, 0);
     const NOTHING: i64 = -1;
-    if shows_all(track, tables)? {
+    if shows_all(track)? {
         return Ok(Vec::new());
     }
+    let edit = track.movie.edit;
     let entry = |edit_duration, media_time| ElstEntry { edit_duration, media_time, media_rate: NORMAL_RATE };
-    let empty = (track.edit.empty > 0).then(|| entry(track.edit.empty, NOTHING));
-    Ok(empty.into_iter().chain([entry(track.edit.duration, track.edit.media_time)]).collect())
+    let empty = (edit.empty > 0).then(|| entry(edit.empty, NOTHING));
+    Ok(empty.into_iter().chain([entry(edit.duration, edit.media_time)]).collect())
 }
 
 /// Tells players to decode some audio before what they show, after a seek or where an edit begins
 /// (ISO/IEC 14496-12 §8.9 and §10.1; for Opus required, Opus in ISOBMFF §4.3.6.2).
-fn append_roll_groups(
-    out: &mut Vec<u8>,
-    config: &TrackConfig,
-    usual_duration: u64,
-    sample_count: u32,
-) -> Result<(), MuxError> {
+fn append_roll_groups(out: &mut Skeleton, track: &Track<'_>) -> Result<(), MuxError> {
+    let config = track.movie.config()?;
+    let sample_count = track.state.samples;
+    let usual_duration = track.totals.media_duration / u64::from(sample_count.max(1));
     let packet_len = i64::try_from(usual_duration).map_or(Ticks(i64::MAX), Ticks);
     let packet_len = packet_len.rescale(config.timescale, config.codec.audio_sample_rate().unwrap_or(1));
     let Some(distance) = config.codec.roll_distance(u32::try_from(packet_len.0).unwrap_or(u32::MAX)) else {
         return Ok(());
     };
     full_box(out, *b"sgpd", 1, |out| {
-        out.extend(b"roll");
-        out.extend(2u32.to_be_bytes()); // default_length
-        out.extend(1u32.to_be_bytes()); // entry_count
-        out.extend(distance.to_be_bytes());
+        out.put(b"roll");
+        out.put(&2u32.to_be_bytes()); // default_length
+        out.put(&1u32.to_be_bytes()); // entry_count
+        out.put(&distance.to_be_bytes());
         Ok(())
     })?;
     full_box(out, *b"sbgp", 0, |out| {
-        out.extend(b"roll");
-        out.extend(1u32.to_be_bytes()); // entry_count
-        out.extend(sample_count.to_be_bytes());
-        out.extend(1u32.to_be_bytes()); // group_description_index
+        out.put(b"roll");
+        out.put(&1u32.to_be_bytes()); // entry_count
+        out.put(&sample_count.to_be_bytes());
+        out.put(&1u32.to_be_bytes()); // group_description_index
         Ok(())
     })
 }
 
 /// Appends the header of the `mdat`, with a 64-bit size when the media needs it.
-fn append_media_header(out: &mut Vec<u8>, media_len: u64) {
+fn append_media_header(out: &mut Skeleton, media_len: u64) {
     match u32::try_from(media_len + 8) {
         Ok(size) => {
-            out.extend(size.to_be_bytes());
-            out.extend(b"mdat");
+            out.put(&size.to_be_bytes());
+            out.put(b"mdat");
         }
         Err(_) => {
-            out.extend(1u32.to_be_bytes());
-            out.extend(b"mdat");
-            out.extend((media_len + 16).to_be_bytes());
+            out.put(&1u32.to_be_bytes());
+            out.put(b"mdat");
+            out.put(&(media_len + 16).to_be_bytes());
         }
     }
 }

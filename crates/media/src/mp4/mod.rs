@@ -1,16 +1,20 @@
 //! The virtual MP4: a file with its index in front whose media stays where it is.
 //!
-//! Fed with the sample tables of the timeline's segments. The result is a header (`ftyp`, `moov`, head
-//! of the `mdat`) and a list of extents that together are the file.
+//! Fed with summaries of the timeline's segments. The header (`ftyp`, `moov`, head of the `mdat`) is planned with
+//! these alone; its sample tables are written when they are read, piece by piece, and may be far larger than
+//! what is in memory.
 //! Invariant: the same input gives the same bytes, so that an `ETag` and a resumed download hold.
 
+mod chunks;
 mod file;
 mod layout;
+mod summary;
 mod tables;
 
 pub use self::{
     file::VirtualMp4,
-    layout::{Chunk, Edit, Movie, MovieBuilder, MovieTrack, layout},
+    layout::{Chunk, Edit, MovieBuilder, MovieTrack},
+    summary::{ChunkRef, ChunkSummary, Column, RunSummary, SampleSource},
 };
 
 /// Ticks per second of a movie's own clock, in which edits are measured.

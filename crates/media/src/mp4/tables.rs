@@ -1,255 +1,200 @@
-//! The sample tables of one track, kept in the form in which the file holds them.
-//!
-//! Fed sample by sample by [`super::MovieBuilder`]. Tables of runs grow by one entry per change, the others
-//! by at most four bytes per sample, so eight hours at 60 frames per second stay near 40 MB at worst.
+//! How far the sample tables of a track have come: what is counted of them while a file is planned, and gone
+//! on from when a part of one is written.
 
-use crate::{
-    boxes::{full_box, overflow},
-    error::MuxError,
-    sample::SampleInfo,
-};
+use super::summary::{ChunkSummary, RunSummary};
 
-/// The tables of a track, and what can be told from them.
-#[derive(Debug, Default)]
-pub(super) struct SampleTables {
-    count: u32,
-    durations: Runs,
-    offsets: Runs,
-    any_negative_offset: bool,
-    any_offset: bool,
-    sizes: Vec<u8>,
-    first_size: u32,
-    sizes_differ: bool,
-    /// `None` while all samples are sync samples.
-    sync_samples: Option<Vec<u8>>,
-    chunks: ChunkTable,
-    media_duration: u64,
-    composition_end: i64,
+/// A table of a track whose entries are written when they are read (ISO/IEC 14496-12 §8.6 and §8.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    /// `stts`: number of samples, duration.
+    Durations,
+    /// `ctts`: number of samples, offset.
+    Offsets,
+    /// `stss`: number of the sample.
+    SyncSamples,
+    /// `stsc`: first chunk, samples per chunk, sample description.
+    ChunkRuns,
+    /// `stsz`: bytes.
+    Sizes,
+    /// `stco`: offset in the file.
+    ChunkOffsets,
+    /// `co64`: likewise.
+    WideChunkOffsets,
 }
 
-/// Where the chunk offsets of a track lie in the header, to be filled in once its length is known.
-#[derive(Debug)]
-pub(super) struct ChunkOffsets {
-    position: usize,
-    /// From the first byte of media in the file.
-    offsets: Vec<u64>,
-    wide: bool,
-}
-
-impl SampleTables {
-    /// Adds the samples of one chunk, which begins at `offset` in the media of the file and is decoded
-    /// with the track's `config`th configuration.
-    pub(super) fn push_chunk(
-        &mut self,
-        offset: u64,
-        config: usize,
-        samples: &[SampleInfo],
-    ) -> Result<(), MuxError> {
-        let count = u64::from(self.count) + samples.len() as u64;
-        let too_many = || overflow("sample count", count, u64::from(u32::MAX));
-        u32::try_from(count).map_err(|_| too_many())?;
-        let description = u32::try_from(config).unwrap_or(u32::MAX).saturating_add(1);
-        self.chunks.push(offset, u32::try_from(samples.len()).map_err(|_| too_many())?, description);
-        for sample in samples {
-            self.push(sample);
+impl Table {
+    /// Bytes of an entry.
+    pub(super) fn width(self) -> u64 {
+        match self {
+            Self::SyncSamples | Self::Sizes | Self::ChunkOffsets => 4,
+            Self::Durations | Self::Offsets | Self::WideChunkOffsets => 8,
+            Self::ChunkRuns => 12,
         }
-        Ok(())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Number of samples.
-    pub(super) fn count(&self) -> u32 {
-        self.count
-    }
-
-    /// Sum of all durations, in ticks of the track.
-    pub(super) fn media_duration(&self) -> u64 {
-        self.media_duration
-    }
-
-    /// The latest time at which a sample ends on screen, in ticks of the track.
-    pub(super) fn composition_end(&self) -> i64 {
-        self.composition_end
-    }
-
-    /// Average duration of a sample, in ticks of the track.
-    pub(super) fn usual_duration(&self) -> u64 {
-        self.media_duration / u64::from(self.count.max(1))
-    }
-
-    /// Bytes of the tables in the file, or a little more.
-    pub(super) fn len_at_most(&self) -> usize {
-        const BOX_HEADERS: usize = 7 * 20;
-        let run = 8;
-        BOX_HEADERS
-            + self.durations.entries.len()
-            + self.offsets.entries.len()
-            + 2 * run
-            + self.sizes.len()
-            + self.sync_samples.as_ref().map_or(0, Vec::len)
-            + self.chunks.runs.len()
-            + self.chunks.offsets.len() * 8
-    }
-
-    /// Appends the tables to a `stbl`. `wide`: chunk offsets do not fit 32 bits.
-    pub(super) fn append(mut self, out: &mut Vec<u8>, wide: bool) -> Result<ChunkOffsets, MuxError> {
-        append_table(out, *b"stts", 0, &self.durations.finish()?)?;
-        if self.any_offset {
-            // §8.6.1.3: version 0 has unsigned offsets, and is what the oldest players know.
-            append_table(out, *b"ctts", u8::from(self.any_negative_offset), &self.offsets.finish()?)?;
-        }
-        if let Some(sync_samples) = self.sync_samples.take() {
-            append_table(
-                out,
-                *b"stss",
-                0,
-                &Table { count: (sync_samples.len() / 4) as u64, entries: sync_samples },
-            )?;
-        }
-        let chunk_runs = Table { count: (self.chunks.runs.len() / 12) as u64, entries: self.chunks.runs };
-        append_table(out, *b"stsc", 0, &chunk_runs)?;
-        full_box(out, *b"stsz", 0, |out| {
-            out.extend(if self.sizes_differ { 0 } else { self.first_size }.to_be_bytes());
-            out.extend(self.count.to_be_bytes());
-            if self.sizes_differ {
-                out.extend(&self.sizes);
-            }
-            Ok(())
-        })?;
-        append_chunk_offsets(out, self.chunks.offsets, wide)
-    }
-
-    fn push(&mut self, sample: &SampleInfo) {
-        self.count += 1;
-        self.durations.push(sample.duration);
-        self.push_sync(sample.is_sync);
-        self.push_size(sample.size);
-        self.any_offset |= sample.cts_offset != 0;
-        self.any_negative_offset |= sample.cts_offset < 0;
-        self.offsets.push(u32::from_be_bytes(sample.cts_offset.to_be_bytes()));
-        let dts = i64::try_from(self.media_duration).unwrap_or(i64::MAX);
-        let end = dts.saturating_add(i64::from(sample.cts_offset)).saturating_add(i64::from(sample.duration));
-        self.composition_end = self.composition_end.max(end);
-        self.media_duration = self.media_duration.saturating_add(u64::from(sample.duration));
-    }
-
-    fn push_size(&mut self, size: u32) {
-        if self.count == 1 {
-            self.first_size = size;
-        }
-        self.sizes_differ |= size != self.first_size;
-        // A common size of 0 announces a list (§8.7.3.2), so empty samples are always listed.
-        self.sizes_differ |= size == 0;
-        self.sizes.extend(size.to_be_bytes());
-    }
-
-    /// The list begins with the first sample that is not in it.
-    fn push_sync(&mut self, is_sync: bool) {
-        let number = self.count;
-        match (&mut self.sync_samples, is_sync) {
-            (None, true) | (Some(_), false) => {}
-            (Some(numbers), true) => numbers.extend(number.to_be_bytes()),
-            (None, false) => self.sync_samples = Some((1..number).flat_map(u32::to_be_bytes).collect()),
-        }
-    }
-}
-
-impl ChunkOffsets {
-    /// Fills in the offsets of a file whose media begins at `media_start`.
-    pub(super) fn fill_in(self, header: &mut [u8], media_start: u64) -> Result<(), MuxError> {
-        let width = if self.wide { 8 } else { 4 };
-        let fields =
-            header.get_mut(self.position..).into_iter().flat_map(|rest| rest.chunks_exact_mut(width));
-        for (field, offset) in fields.zip(self.offsets) {
-            let offset = media_start + offset;
-            if self.wide {
-                field.copy_from_slice(&offset.to_be_bytes());
-            } else {
-                let max = u64::from(u32::MAX);
-                let offset = u32::try_from(offset).map_err(|_| overflow("stco chunk_offset", offset, max))?;
-                field.copy_from_slice(&offset.to_be_bytes());
-            }
-        }
-        Ok(())
     }
 }
 
 /// Entries of (number of samples, value), as `stts` and `ctts` have them.
-#[derive(Debug, Default)]
-struct Runs {
-    entries: Vec<u8>,
-    run_len: u32,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Runs {
+    /// Runs that are over.
+    pub(super) ended: u32,
+    len: u32,
     value: u32,
 }
 
 impl Runs {
-    fn push(&mut self, value: u32) {
-        if value != self.value {
-            self.end_run();
-            self.value = value;
-        }
-        self.run_len += 1;
+    /// Adds a value; the entry of the run that it ends.
+    pub(super) fn push(&mut self, value: u32) -> Option<[u8; 8]> {
+        let ended = if value == self.value { None } else { self.end() };
+        self.value = value;
+        self.len += 1;
+        ended
     }
 
-    fn end_run(&mut self) {
-        if self.run_len > 0 {
-            self.entries.extend(self.run_len.to_be_bytes());
-            self.entries.extend(self.value.to_be_bytes());
-            self.run_len = 0;
-        }
+    /// The entry of the run that is open.
+    pub(super) fn end(&mut self) -> Option<[u8; 8]> {
+        let len = std::mem::take(&mut self.len);
+        (len > 0).then(|| {
+            self.ended += 1;
+            joined([len, self.value])
+        })
     }
 
-    fn finish(&mut self) -> Result<Table, MuxError> {
-        self.end_run();
-        let entries = std::mem::take(&mut self.entries);
-        Ok(Table { count: (entries.len() / 8) as u64, entries })
+    /// Adds as many values at once.
+    fn append(&mut self, next: &RunSummary) {
+        if next.tail == 0 {
+            return;
+        }
+        if self.len > 0 && self.value != next.first {
+            (self.ended, self.len) = (self.ended.saturating_add(1), 0);
+        }
+        self.ended = self.ended.saturating_add(next.changes);
+        self.len = if next.changes == 0 { self.len.saturating_add(next.tail) } else { next.tail };
+        self.value = next.last;
+    }
+
+    /// Entries, once nothing follows.
+    fn count(&self) -> u32 {
+        self.ended.saturating_add(u32::from(self.len > 0))
     }
 }
 
-/// Where chunks begin and how many samples each has.
-#[derive(Debug, Default)]
-struct ChunkTable {
-    /// Entries of `stsc`: first chunk, samples per chunk, sample description.
-    runs: Vec<u8>,
-    /// Samples per chunk and sample description of the latest entry.
+/// What the tables of a track hold before some chunk of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct TrackState {
+    pub(super) samples: u32,
+    pub(super) sync_samples: u32,
+    pub(super) durations: Runs,
+    pub(super) offsets: Runs,
+    pub(super) chunks: u32,
+    pub(super) chunk_runs: u32,
+    /// Samples per chunk and sample description of the latest chunk.
     latest: (u32, u32),
-    offsets: Vec<u64>,
 }
 
-impl ChunkTable {
-    fn push(&mut self, offset: u64, samples: u32, description: u32) {
-        self.offsets.push(offset);
-        if (samples, description) != self.latest {
-            self.latest = (samples, description);
-            // Chunks are fewer than samples, whose number was checked.
-            let number = u32::try_from(self.offsets.len()).unwrap_or(u32::MAX);
-            self.runs.extend([number, samples, description].into_iter().flat_map(u32::to_be_bytes));
+impl TrackState {
+    /// Adds samples, but not their chunk.
+    pub(super) fn append(&mut self, samples: &ChunkSummary) {
+        self.samples = self.samples.saturating_add(samples.samples);
+        self.sync_samples = self.sync_samples.saturating_add(samples.sync_samples);
+        self.durations.append(&samples.durations);
+        self.offsets.append(&samples.offsets);
+    }
+
+    /// Adds a chunk; the entry of `stsc` that it begins.
+    pub(super) fn push_chunk(&mut self, samples: u32, description: u32) -> Option<[u8; 12]> {
+        self.chunks = self.chunks.saturating_add(1);
+        if (samples, description) == self.latest {
+            return None;
         }
+        self.latest = (samples, description);
+        self.chunk_runs = self.chunk_runs.saturating_add(1);
+        Some(joined([self.chunks, samples, description]))
+    }
+
+    /// Entries that a table has before what follows; a run that is open has none yet.
+    pub(super) fn entries(&self, table: Table) -> u32 {
+        match table {
+            Table::Durations => self.durations.ended,
+            Table::Offsets => self.offsets.ended,
+            Table::SyncSamples => self.sync_samples,
+            Table::ChunkRuns => self.chunk_runs,
+            Table::Sizes => self.samples,
+            Table::ChunkOffsets | Table::WideChunkOffsets => self.chunks,
+        }
+    }
+
+    /// Entries that a table has when nothing follows.
+    pub(super) fn count(&self, table: Table) -> u32 {
+        match table {
+            Table::Durations => self.durations.count(),
+            Table::Offsets => self.offsets.count(),
+            _ => self.entries(table),
+        }
+    }
+
+    /// Bytes of all tables in the file, or a little more.
+    pub(super) fn len_at_most(&self) -> u64 {
+        const BOX_HEADERS: u64 = 7 * 20;
+        const OPEN_RUNS: u64 = 2 * 8;
+        let of = |table: Table| u64::from(self.entries(table)) * table.width();
+        let sync_samples = if self.sync_samples < self.samples { of(Table::SyncSamples) } else { 0 };
+        BOX_HEADERS
+            + of(Table::Durations)
+            + of(Table::Offsets)
+            + OPEN_RUNS
+            + of(Table::Sizes)
+            + sync_samples
+            + of(Table::ChunkRuns)
+            + of(Table::WideChunkOffsets)
     }
 }
 
-/// Encoded entries and their number.
-struct Table {
-    count: u64,
-    entries: Vec<u8>,
+/// What a track comes to as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Totals {
+    /// Sum of all durations, in ticks of the track.
+    pub(super) media_duration: u64,
+    /// The latest time at which a sample ends on screen, in ticks of the track.
+    pub(super) composition_end: i64,
+    offsets: Option<(i32, i32)>,
+    sizes: Option<(u32, u32)>,
 }
 
-fn append_table(out: &mut Vec<u8>, box_type: [u8; 4], version: u8, table: &Table) -> Result<(), MuxError> {
-    let count =
-        u32::try_from(table.count).map_err(|_| overflow("entry_count", table.count, u64::from(u32::MAX)))?;
-    full_box(out, box_type, version, |out| {
-        out.extend(count.to_be_bytes());
-        out.extend(&table.entries);
-        Ok(())
-    })
+impl Totals {
+    pub(super) fn append(&mut self, samples: &ChunkSummary) {
+        let begin = i64::try_from(self.media_duration).unwrap_or(i64::MAX);
+        self.composition_end = self.composition_end.max(begin.saturating_add(samples.composition_end));
+        self.media_duration = self.media_duration.saturating_add(samples.duration);
+        self.offsets = Some(widened(self.offsets, (samples.offset_min, samples.offset_max)));
+        self.sizes = Some(widened(self.sizes, (samples.size_min, samples.size_max)));
+    }
+
+    /// The bytes that all samples have in common. A common size of 0 would announce a list (§8.7.3.2), so
+    /// empty samples are always listed.
+    pub(super) fn common_size(&self) -> Option<u32> {
+        self.sizes.filter(|(min, max)| min == max && *min > 0).map(|(size, _)| size)
+    }
+
+    pub(super) fn has_offsets(&self) -> bool {
+        self.offsets.is_some_and(|offsets| offsets != (0, 0))
+    }
+
+    /// §8.6.1.3: version 0 has unsigned offsets, and is what the oldest players know.
+    pub(super) fn offsets_version(&self) -> u8 {
+        u8::from(self.offsets.is_some_and(|(min, _)| min < 0))
+    }
 }
 
-fn append_chunk_offsets(out: &mut Vec<u8>, offsets: Vec<u64>, wide: bool) -> Result<ChunkOffsets, MuxError> {
-    let (box_type, width) = if wide { (*b"co64", 8) } else { (*b"stco", 4) };
-    let table = Table { count: offsets.len() as u64, entries: vec![0; offsets.len() * width] };
-    append_table(out, box_type, 0, &table)?;
-    Ok(ChunkOffsets { position: out.len() - table.entries.len(), offsets, wide })
+fn widened<T: Ord + Copy>(known: Option<(T, T)>, next: (T, T)) -> (T, T) {
+    known.map_or(next, |known| (known.0.min(next.0), known.1.max(next.1)))
+}
+
+/// Fields one behind the other.
+fn joined<const FIELDS: usize, const BYTES: usize>(fields: [u32; FIELDS]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (place, field) in bytes.chunks_exact_mut(4).zip(fields) {
+        place.copy_from_slice(&field.to_be_bytes());
+    }
+    bytes
 }

@@ -1,6 +1,8 @@
 //! What the tests of this crate share: FFmpeg as maker and judge of files, and a virtual file made real.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
+pub mod memory;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},

@@ -1,16 +1,16 @@
 //! Decides which samples of each track a file holds and which part of them is shown.
 //!
-//! Every decision is a scan over the sample tables in decode order that keeps a handful of numbers,
-//! so that hours of media need no memory of their own.
+//! Every decision is a scan over the sample tables in decode order that keeps a handful of numbers, and passes
+//! over spans whose summary tells that they cannot matter.
 
 use std::ops::Range;
 
 use mediahooks_media::codec::CodecConfig;
-use mediahooks_media::sample::{SampleInfo, Ticks};
+use mediahooks_media::sample::Ticks;
 use mediahooks_model::CutMode;
 
+use super::table::{Row, Span, Tables, TrackTable};
 use super::{MOVIE_TIMESCALE, Shown, Stretch, video_track};
-use crate::index::TrackSpan;
 
 /// A track whose first frame in the range comes later than this after its start, in microseconds,
 /// does not decide where the file begins (and likewise at its end): it was silent there.
@@ -34,6 +34,8 @@ pub(super) struct TrackCut {
     pub last: Place,
     /// Decode time of the first sample held, in ticks of the track.
     pub first_dts: i64,
+    /// Decode time of the last one, likewise.
+    pub last_dts: i64,
     /// Presentation time of the first frame shown, in ticks of the track.
     pub shown_start_pts: i64,
     /// Presentation time at which the last frame shown ends, in ticks of the track.
@@ -52,72 +54,13 @@ impl TrackCut {
     }
 }
 
-/// The samples of one track over all segments.
-#[derive(Clone, Copy)]
-pub(super) struct TrackTable<'a> {
-    pub stretch: &'a Stretch,
-    pub track: usize,
-}
-
-/// One line of a [`TrackTable`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
-    pub place: Place,
-    pub dts: i64,
-    pub pts: i64,
-    pub info: &'a SampleInfo,
-}
-
-impl Row<'_> {
-    pub(super) fn end(&self) -> i64 {
-        self.pts.saturating_add(i64::from(self.info.duration))
-    }
-}
-
-impl<'a> TrackTable<'a> {
-    /// The track's entry in the segment at `position`.
-    pub(super) fn span(self, position: usize) -> Option<&'a TrackSpan> {
-        let segment = self.stretch.segments.get(position)?;
-        segment.index.tracks.iter().find(|span| span.track as usize == self.track)
-    }
-
-    /// Every sample in decode order.
-    pub(super) fn rows(self) -> impl Iterator<Item = Row<'a>> {
-        self.rows_from(0)
-    }
-
-    /// Every sample from the segment at position `first` on, in decode order.
-    pub(super) fn rows_from(self, first: usize) -> impl Iterator<Item = Row<'a>> {
-        (first..self.stretch.segments.len())
-            .filter_map(move |segment| Some((segment, self.span(segment)?)))
-            .flat_map(|(segment, span)| {
-                span.timed().enumerate().map(move |(sample, (dts, info))| Row {
-                    place: Place { segment, sample },
-                    dts: dts.0,
-                    pts: dts.0.saturating_add(i64::from(info.cts_offset)),
-                    info,
-                })
-            })
-    }
-
-    /// The decode time of a sample.
-    pub(super) fn dts_of(self, place: Place) -> Option<i64> {
-        let (dts, _) = self.span(place.segment)?.timed().nth(place.sample)?;
-        Some(dts.0)
-    }
-
+impl TrackTable<'_> {
     /// Position of a segment from which on every sample is found that is shown shortly before `end`
     /// or later: where to begin a search for the end of a long file.
     fn segment_before(self, end: i64) -> usize {
         let from = end.saturating_sub(self.reach());
-        let begins_before = |segment: &usize| self.span(*segment).is_some_and(|span| span.base_dts.0 < from);
-        (0..self.stretch.segments.len()).rev().find(begins_before).unwrap_or(0)
-    }
-
-    /// Decode time at which the track's last sample ends.
-    fn end_dts(self) -> i64 {
-        let last = (0..self.stretch.segments.len()).rev().find_map(|position| self.span(position));
-        last.map_or(0, |span| span.end_dts().0)
+        let before = self.spans().iter().rfind(|span| span.base_dts() < from);
+        before.map_or(0, |span| span.segment)
     }
 
     /// Further than this apart, in ticks, no encoder puts decoding and presentation.
@@ -125,32 +68,16 @@ impl<'a> TrackTable<'a> {
         i64::from(self.timescale()) * 20
     }
 
-    /// The samples of a video track that can be decoded, in decode order. Pictures that follow the
-    /// first sync sample but are shown before it refer to what came before the stretch: an open group
-    /// of pictures has such, and so has every CRA picture of HEVC with RASL pictures
-    /// (ITU-T H.265 §3, leading picture).
-    pub(super) fn decodable(self) -> impl Iterator<Item = Row<'a>> {
-        self.decodable_from(0)
-    }
-
-    /// Those of them from the segment at position `first` on.
-    fn decodable_from(self, first: usize) -> impl Iterator<Item = Row<'a>> {
-        let sync = self.rows().find(|row| row.info.is_sync);
-        sync.into_iter().flat_map(move |sync| {
-            let rows = self.rows_from(first.max(sync.place.segment));
-            rows.filter(move |row| row.place >= sync.place && row.pts >= sync.pts)
-        })
-    }
-
-    pub(super) fn timescale(self) -> u32 {
-        self.stretch.tracks[self.track].timescale
-    }
-
     /// A moment of the media clock in ticks of the track, rounded down.
     fn ticks(self, us: i64) -> i64 {
         let ticks = i128::from(us) * i128::from(self.timescale());
         i64::try_from(ticks.div_euclid(1_000_000)).unwrap_or(if us < 0 { i64::MIN } else { i64::MAX })
     }
+}
+
+/// Whether a span may have a sample that is shown from `start` on and before `stop`.
+pub(super) fn within(start: i64, stop: i64) -> impl Fn(&Span) -> bool {
+    move |span| span.pts_max() >= start && span.pts_min() < stop
 }
 
 /// Ticks of a track on the movie's clock.
@@ -171,17 +98,22 @@ pub(super) fn from_movie(ticks: i64, timescale: u32) -> i64 {
 
 /// Decides for all tracks; `None` when nothing would be shown. `held`: whether [`super::hold`] has
 /// moved the picture into the range that is on screen all through it.
-pub(super) fn cut(stretch: &Stretch, held: bool, mode: CutMode) -> Option<(Vec<TrackCut>, Shown)> {
+pub(super) fn cut(
+    stretch: &Stretch,
+    tables: &Tables,
+    held: bool,
+    mode: CutMode,
+) -> Option<(Vec<TrackCut>, Shown)> {
     let video = video_track(&stretch.tracks).and_then(|track| {
-        let table = TrackTable { stretch, track };
+        let table = TrackTable { stretch, tables, track };
         match mode {
             CutMode::Frame => cut_video(table, held),
             CutMode::Keyframe => cut_video_at_sync(table),
         }
     });
     let audio = |shown| {
-        let tables = (0..stretch.tracks.len()).map(|track| TrackTable { stretch, track });
-        let sounds = tables.filter(|table| Some(table.track) != video_track(&stretch.tracks));
+        let all = (0..stretch.tracks.len()).map(|track| TrackTable { stretch, tables, track });
+        let sounds = all.filter(|table| Some(table.track) != video_track(&stretch.tracks));
         sounds.filter_map(|table| cut_audio(table, shown, mode)).collect::<Vec<_>>()
     };
     // Cut sound to the asked range first: it decides where the file begins only where there is no
@@ -239,7 +171,7 @@ fn shown(stretch: &Stretch, video: Option<&TrackCut>, audio: &[TrackCut], asked:
 fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
     let (start, stop) = asked_ticks(table);
     let first_pts = first_pts(table, start, stop)?;
-    let (last, last_place) = last_wanted(table, start, stop)?;
+    let (last, last_decoded) = last_wanted(table, start, stop)?;
     let opening = opening(table, first_pts)?;
 
     // A frame lasts until the next one is shown.
@@ -251,8 +183,9 @@ fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
     Some(TrackCut {
         track: table.track,
         first: opening.place,
-        last: last_place,
+        last: last_decoded.place,
         first_dts: opening.dts,
+        last_dts: last_decoded.dts,
         shown_start_pts: first_pts,
         shown_end_pts,
     })
@@ -262,8 +195,9 @@ fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
 /// in it) up to the range's end. Everything in the file is shown, so it ends where no frame is missing.
 fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
     let (start, stop) = asked_ticks(table);
-    let mut opening: Option<Row<'_>> = None;
-    for row in table.decodable().filter(|row| row.info.is_sync && row.pts < stop) {
+    let mut opening: Option<Row> = None;
+    let may = move |span: &Span| span.has_sync() && span.pts_min() < stop;
+    for row in table.decodable_where(0, may).filter(|row| row.info.is_sync && row.pts < stop) {
         if opening.is_some() && row.pts > start {
             break;
         }
@@ -273,22 +207,26 @@ fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
         }
     }
     let opening = opening?;
-    let (mut last, mut last_place) = last_wanted(table, opening.pts, stop)?;
+    let (mut last, mut last_decoded) = last_wanted(table, opening.pts, stop)?;
     let tail_segment = table.segment_before(last.pts);
-    let tail = || table.rows_from(tail_segment).filter(|row| row.place >= opening.place);
     let mut shown_before = opening.place;
-    while shown_before != last_place {
-        shown_before = last_place;
-        let latest = tail().filter(|row| row.place <= shown_before).max_by_key(|row| row.pts)?;
-        let needed = tail().filter(|row| row.pts < latest.pts).map(|row| row.place).max();
-        last_place = needed.map_or(shown_before, |place| place.max(shown_before));
+    while shown_before != last_decoded.place {
+        shown_before = last_decoded.place;
+        let held = table.rows_where(tail_segment, move |span| span.segment <= shown_before.segment);
+        let held = held.filter(|row| (opening.place..=shown_before).contains(&row.place));
+        let latest = held.max_by_key(|row| row.pts)?;
+        let needed = table.rows_where(tail_segment, move |span| span.pts_min() < latest.pts);
+        let needed = needed.filter(|row| row.place >= opening.place && row.pts < latest.pts);
+        let needed = needed.max_by_key(|row| row.place);
+        last_decoded = needed.filter(|row| row.place > shown_before).unwrap_or(last_decoded);
         last = latest;
     }
     Some(TrackCut {
         track: table.track,
         first: opening.place,
-        last: last_place,
+        last: last_decoded.place,
         first_dts: opening.dts,
+        last_dts: last_decoded.dts,
         shown_start_pts: opening.pts,
         shown_end_pts: next_pts(table, last.pts)
             .unwrap_or_else(|| last.end())
@@ -304,26 +242,36 @@ fn asked_ticks(table: TrackTable<'_>) -> (i64, i64) {
 
 /// Presentation time of the first frame in the range.
 fn first_pts(table: TrackTable<'_>, start: i64, stop: i64) -> Option<i64> {
+    let sync = table.first_sync()?;
     let mut first: Option<i64> = None;
-    for row in table.decodable() {
-        if first.is_some_and(|first| row.dts > first.saturating_add(table.reach())) {
+    for span in table.spans_from(sync.place.segment) {
+        let last_dts = first.map_or(i64::MAX, |first| first.saturating_add(table.reach()));
+        if span.base_dts() > last_dts {
             break;
         }
-        if row.pts >= start && row.pts < stop {
-            first = Some(first.map_or(row.pts, |first| first.min(row.pts)));
+        if !within(start, first.unwrap_or(stop))(span) {
+            continue;
+        }
+        for row in table.rows_of(span).filter(|row| row.place >= sync.place && row.pts >= sync.pts) {
+            if first.is_some_and(|first| row.dts > first.saturating_add(table.reach())) {
+                break;
+            }
+            if row.pts >= start && row.pts < stop {
+                first = Some(first.map_or(row.pts, |first| first.min(row.pts)));
+            }
         }
     }
     first
 }
 
-/// The last frame in the range, and the place of the one that is decoded last.
-fn last_wanted(table: TrackTable<'_>, start: i64, stop: i64) -> Option<(Row<'_>, Place)> {
+/// The last frame in the range, and the one that is decoded last.
+fn last_wanted(table: TrackTable<'_>, start: i64, stop: i64) -> Option<(Row, Row)> {
     let find = |segment: usize| {
-        let mut found: Option<(Row<'_>, Place)> = None;
-        let wanted = |row: &Row<'_>| row.pts >= start && row.pts < stop;
-        for row in table.decodable_from(segment).filter(wanted) {
+        let mut found: Option<(Row, Row)> = None;
+        let wanted = |row: &Row| row.pts >= start && row.pts < stop;
+        for row in table.decodable_where(segment, within(start, stop)).filter(wanted) {
             let latest = found.map(|(last, _)| last).filter(|last| last.pts >= row.pts).unwrap_or(row);
-            found = Some((latest, row.place));
+            found = Some((latest, row));
         }
         found
     };
@@ -332,21 +280,34 @@ fn last_wanted(table: TrackTable<'_>, start: i64, stop: i64) -> Option<(Row<'_>,
 
 /// Presentation time of the frame that follows the one shown at `pts`.
 fn next_pts(table: TrackTable<'_>, pts: i64) -> Option<i64> {
-    table.rows_from(table.segment_before(pts)).map(|row| row.pts).filter(|&next| next > pts).min()
+    let mut next: Option<i64> = None;
+    for span in table.spans_from(table.segment_before(pts)) {
+        if span.pts_max() > pts && next.is_none_or(|next| span.pts_min() < next) {
+            let later = table.rows_of(span).map(|row| row.pts).filter(|&later| later > pts).min();
+            next = next.into_iter().chain(later).min();
+        }
+    }
+    next
 }
 
 /// Whether pictures follow a sync sample in decode order that are shown before it.
-fn has_leading(table: TrackTable<'_>, sync: &Row<'_>) -> bool {
-    let group = table.rows_from(sync.place.segment).skip_while(|row| row.place <= sync.place);
-    group.take_while(|row| !row.info.is_sync).any(|row| row.pts < sync.pts)
+fn has_leading(table: TrackTable<'_>, sync: &Row) -> bool {
+    let (place, pts) = (sync.place, sync.pts);
+    let may = move |span: &Span| span.has_sync() || span.pts_min() < pts;
+    let group = table.rows_where(place.segment, may).skip_while(move |row| row.place <= place);
+    group.take_while(|row| !row.info.is_sync).any(move |row| row.pts < pts)
 }
 
 /// Finds the sync sample that decoding begins with for a file whose first frame is at `first_pts`.
-fn opening(table: TrackTable<'_>, first_pts: i64) -> Option<Row<'_>> {
+fn opening(table: TrackTable<'_>, first_pts: i64) -> Option<Row> {
     // A picture that is shown before the sync sample it follows in decode order refers to what
     // came before that one.
     let (mut before, mut opening) = (None, None);
-    for row in table.decodable() {
+    let may = move |span: &Span| {
+        span.has_sync() && span.pts_min() <= first_pts
+            || (span.pts_min()..=span.pts_max()).contains(&first_pts)
+    };
+    for row in table.decodable_where(0, may) {
         if row.info.is_sync && row.pts <= first_pts {
             before = opening.replace(row);
         }
@@ -367,9 +328,10 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, mode: CutMode) -> Option<Track
     let timescale = table.timescale();
     let start = if shown.start == i64::MIN { i64::MIN } else { from_movie(shown.start, timescale) };
     let end = if shown.end == i64::MAX { i64::MAX } else { from_movie(shown.end, timescale) };
-    let heard = |row: &Row<'_>| row.end() > start && row.pts < end;
-    let first = table.rows().find(heard)?;
-    let last_from = |segment: usize| table.rows_from(segment).filter(heard).last();
+    let heard = move |row: &Row| row.end() > start && row.pts < end;
+    let may = move |span: &Span| span.end() > start && span.pts_min() < end;
+    let first = table.rows_where(0, may).find(heard)?;
+    let last_from = |segment: usize| table.rows_where(segment, may).filter(heard).last();
     let last = last_from(table.segment_before(end.min(table.end_dts()))).or_else(|| last_from(0))?;
     if mode == CutMode::Keyframe {
         return Some(TrackCut {
@@ -377,17 +339,20 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, mode: CutMode) -> Option<Track
             first: first.place,
             last: last.place,
             first_dts: first.dts,
+            last_dts: last.dts,
             shown_start_pts: first.pts,
             shown_end_pts: last.end(),
         });
     }
     let settled = first.pts.saturating_sub(pre_roll_ticks(table));
-    let opening = table.rows().find(|row| row.end() > settled).unwrap_or(first);
+    let mut settling = table.rows_where(0, move |span| span.end() > settled);
+    let opening = settling.find(|row| row.end() > settled).unwrap_or(first);
     Some(TrackCut {
         track: table.track,
         first: opening.place,
         last: last.place,
         first_dts: opening.dts,
+        last_dts: last.dts,
         shown_start_pts: first.pts.max(start),
         shown_end_pts: last.end().min(end),
     })

@@ -9,8 +9,8 @@ use mediahooks_media::mp4::Edit;
 use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_model::{CutMode, GapReason};
 
-use super::cut::{self, TrackCut, TrackTable};
-use super::{MovieSource, Piece, Shown, StoredSegment, Stretch};
+use super::cut::{self, TrackCut};
+use super::{MovieSource, Piece, Shown, StoredSegment};
 use crate::plan;
 
 /// Every piece and every track of a file.
@@ -51,6 +51,8 @@ pub(super) struct TrackPart {
     pub config: usize,
     /// Added to all composition offsets, in ticks of the track.
     pub shift: i64,
+    /// How long its last sample lasts, where another part follows, in ticks of the track.
+    pub last_duration: Option<u32>,
     /// When the player shows its first frame, in ticks of the movie.
     at: i64,
     /// When the last one ends, likewise.
@@ -109,19 +111,12 @@ fn set_back_us(segments: &[StoredSegment]) -> i64 {
     pairs.filter_map(|(before, after)| plan::set_back_us(before.wall_offset_us, after.wall_offset_us)).sum()
 }
 
-/// Joins the pieces; `None` without any. Sets the durations of the samples that pieces end with.
-pub(super) fn join(source: &mut MovieSource, pieces: Vec<Piece>) -> Option<Joined> {
+/// Joins the pieces; `None` without any.
+pub(super) fn join(source: &MovieSource, pieces: Vec<Piece>) -> Option<Joined> {
     let mut placed: Vec<PlacedPiece> = Vec::new();
     for piece in &pieces {
-        let mut next = PlacedPiece {
-            stretch: piece.stretch,
-            shown: piece.shown,
-            at: 0,
-            segments: (
-                piece.cuts.iter().map(|cut| cut.first.segment).min()?,
-                piece.cuts.iter().map(|cut| cut.last.segment).max()?,
-            ),
-        };
+        let mut next =
+            PlacedPiece { stretch: piece.stretch, shown: piece.shown, at: 0, segments: piece.segments()? };
         if let Some(last) = placed.last() {
             next.at = last.at.saturating_add(last.shown.end.saturating_sub(last.shown.start));
             if source.hold_gaps {
@@ -138,7 +133,7 @@ pub(super) fn join(source: &mut MovieSource, pieces: Vec<Piece>) -> Option<Joine
 }
 
 fn join_track(
-    source: &mut MovieSource,
+    source: &MovieSource,
     pieces: &[Piece],
     placed: &[PlacedPiece],
     kind: TrackKind,
@@ -164,6 +159,7 @@ fn join_track(
             cut,
             config: number,
             shift: 0,
+            last_duration: None,
             at: on_movie(start),
             end: on_movie(end),
         });
@@ -171,7 +167,7 @@ fn join_track(
     let (first, last) = (*parts.first()?, *parts.last()?);
     let timescale = configs.get(first.config)?.timescale;
     settle_shifts(source, &mut parts, timescale, kind);
-    bridge(source, &parts, timescale);
+    bridge(&mut parts, timescale);
     let shift = parts.first()?.shift;
     // Where the track is shown from its own first tick on, its clock is exact and the movie's may be
     // rounded.
@@ -203,18 +199,10 @@ fn placed_at(pieces: &[Piece], placed: &[PlacedPiece], stretch: usize) -> i64 {
 
 /// Decode times relative to the moment at which the first part is shown, before any shift: of the first
 /// and of the last sample of a part.
-fn decode_span(
-    source: &MovieSource,
-    first: &TrackPart,
-    part: &TrackPart,
-    timescale: u32,
-) -> Option<(i64, i64)> {
+fn decode_span(first: &TrackPart, part: &TrackPart, timescale: u32) -> (i64, i64) {
     let shown = cut::from_movie(part.at.saturating_sub(first.at), timescale);
     let begin = shown.saturating_sub(part.cut.shown_start_pts.saturating_sub(part.cut.first_dts));
-    let stretch = source.stretches.get(part.stretch)?;
-    let table = TrackTable { stretch, track: part.cut.track };
-    let last = table.dts_of(part.cut.last)?;
-    Some((begin, begin.saturating_add(last.saturating_sub(part.cut.first_dts))))
+    (begin, begin.saturating_add(part.cut.last_dts.saturating_sub(part.cut.first_dts)))
 }
 
 /// Decides by how much the composition offsets of each part grow, which makes its samples be decoded so much
@@ -232,7 +220,7 @@ fn settle_shifts(source: &MovieSource, parts: &mut [TrackPart], timescale: u32, 
             (false, 0) => delay.saturating_neg().max(0),
             (false, _) => 0,
         };
-        let Some((begin, last)) = decode_span(source, &first, part, timescale) else { continue };
+        let (begin, last) = decode_span(&first, part, timescale);
         if let Some((next_begin, next_shift)) = later {
             shift = shift.max(last.saturating_sub(next_begin).saturating_add(1).saturating_add(next_shift));
         }
@@ -242,26 +230,13 @@ fn settle_shifts(source: &MovieSource, parts: &mut [TrackPart], timescale: u32, 
 }
 
 /// Lets the last sample of each part last until the next part begins.
-fn bridge(source: &mut MovieSource, parts: &[TrackPart], timescale: u32) {
-    let Some(first) = parts.first() else { return };
-    for pair in parts.windows(2) {
-        let [part, next] = pair else { continue };
-        let spans =
-            (decode_span(source, first, part, timescale), decode_span(source, first, next, timescale));
-        let (Some((_, last)), Some((begin, _))) = spans else { continue };
+fn bridge(parts: &mut [TrackPart], timescale: u32) {
+    let Some(first) = parts.first().copied() else { return };
+    for position in 1..parts.len() {
+        let [.., part, next] = &mut parts[..=position] else { continue };
+        let (_, last) = decode_span(&first, part, timescale);
+        let (begin, _) = decode_span(&first, next, timescale);
         let duration = (begin - next.shift).saturating_sub(last - part.shift);
-        let stretch = source.stretches.get_mut(part.stretch);
-        if let Some(sample) = stretch.and_then(|stretch| last_sample(stretch, &part.cut)) {
-            sample.duration = u32::try_from(duration.max(1)).unwrap_or(u32::MAX);
-        }
+        part.last_duration = Some(u32::try_from(duration.max(1)).unwrap_or(u32::MAX));
     }
-}
-
-fn last_sample<'a>(
-    stretch: &'a mut Stretch,
-    cut: &TrackCut,
-) -> Option<&'a mut mediahooks_media::sample::SampleInfo> {
-    let segment = stretch.segments.get_mut(cut.last.segment)?;
-    let span = segment.index.tracks.iter_mut().find(|span| span.track as usize == cut.track)?;
-    span.samples.get_mut(cut.last.sample)
 }

@@ -129,7 +129,7 @@ impl Publisher {
                 .iter()
                 .map(|segment| StoredSegment {
                     wall_offset_us: segment.wall_offset_us,
-                    index: segment.index.clone(),
+                    index: (&segment.index).into(),
                 })
                 .collect(),
             start_us: None,

@@ -144,7 +144,7 @@ impl Broadcast {
                 .iter()
                 .map(|segment| StoredSegment {
                     wall_offset_us: segment.wall_offset_us,
-                    index: segment.index.clone(),
+                    index: (&segment.index).into(),
                 })
                 .collect(),
             start_us: range_us.map(|(from, _)| RUN_ORIGIN_US + from),
@@ -167,7 +167,7 @@ pub fn clip(
     let stretches = (1..).zip(parts).map(|(number, (broadcast, range))| broadcast.stretch(number, *range));
     let created = Timestamp::from_micros(1_700_000_000_000_000);
     let source = MovieSource { stretches: stretches.collect(), hold_gaps, cut, created };
-    let movie = movie::build(source).unwrap();
+    let movie = movie::build(&source).unwrap();
     let stored: Vec<Vec<u8>> = parts.iter().flat_map(|(broadcast, _)| broadcast.stored()).collect();
     let mut file = Vec::new();
     while (file.len() as u64) < movie.file.len() {
