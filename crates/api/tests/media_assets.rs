@@ -109,7 +109,6 @@ async fn what_is_wrong_with_a_clip_is_said() {
     }
     for more in [
         json!({"targetFormat": "HLS"}),
-        json!({"targetFormat": "fmp4"}),
         json!({"targetFormat": "webm"}),
         json!({"storage": {"profileId": "x"}}),
         json!({"storage": {"type": "AwsS3"}}),

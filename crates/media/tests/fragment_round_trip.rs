@@ -1,7 +1,7 @@
 //! What goes into a fragment comes out of it, read by us and by an independent parser.
 
 use mediahooks_media::{
-    cmaf::{FragmentHead, FragmentTrack, encode_fragment_head, parse_fragment},
+    cmaf::{FragmentHead, FragmentTrack, encode_fragment_head, fragment_layout, parse_fragment},
     error::MuxError,
     sample::{SampleInfo, Ticks},
 };
@@ -54,6 +54,12 @@ proptest! {
         prop_assert_eq!(parsed.sequence_number, sequence_number);
         prop_assert_eq!(parsed.len, head.total_len);
         prop_assert_eq!(parsed.tracks.len(), parts.len());
+        let layout = fragment_layout(parts.iter().map(|part| part.samples)).expect("a fragment");
+        prop_assert_eq!(layout.head_len, head.bytes.len() as u64);
+        for (part, at) in parts.iter().zip(layout.decode_times) {
+            let at = usize::try_from(at).expect("small");
+            prop_assert_eq!(&bytes[at..at + 8], part.base_dts.0.to_be_bytes());
+        }
         for ((parsed, part), offset) in parsed.tracks.iter().zip(&parts).zip(&head.data_offsets) {
             prop_assert_eq!(parsed.track_id, part.track_id);
             prop_assert_eq!(parsed.base_dts, part.base_dts);

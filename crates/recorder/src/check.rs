@@ -148,7 +148,9 @@ impl Check<'_> {
                 Err(error) => {
                     self.problem(format!("the file of asset {id} cannot be built: {}", chain(&error)))
                 }
-                Ok(prepared) if metadata.sizes.get("mp4") != Some(&prepared.movie.file.len()) => {
+                Ok(prepared)
+                    if metadata.sizes.get(prepared.format.as_str()) != Some(&prepared.movie.file.len()) =>
+                {
                     let len = prepared.movie.file.len();
                     self.problem(format!(
                         "the file of asset {id} has {len} bytes, its metadata says otherwise"

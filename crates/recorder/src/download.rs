@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::Stream;
 use mediahooks_database::Asset;
 use mediahooks_media::virtual_file::{Extent, Piece};
-use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId, Timestamp};
+use mediahooks_model::{AssetState, AssetType, MediaAssetId, TargetFormat, TimelineId, Timestamp};
 use mediahooks_storage::ChunkReader;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -97,21 +97,32 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         len: prepared.movie.file.len(),
         etag: prepared.etag.clone(),
         last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
-        content_type: "video/mp4",
-        file_name: file_name(&asset),
+        content_type: content_type(prepared.format),
+        file_name: file_name(&asset, prepared.format),
         shared: Arc::clone(shared),
         file: prepared,
         reading: Arc::new(reading),
     })
 }
 
-fn file_name(asset: &Asset) -> String {
+fn content_type(format: TargetFormat) -> &'static str {
+    match format {
+        TargetFormat::Mp4 | TargetFormat::Fmp4 | TargetFormat::Hls => "video/mp4",
+        TargetFormat::Webm => "video/webm",
+    }
+}
+
+fn file_name(asset: &Asset, format: TargetFormat) -> String {
     let stem = match &asset.name {
         Some(name) => name.clone(),
         None => format!("{} {}", asset.stream_name, asset.start_time),
     };
     let safe = |c: char| if c.is_control() || r#"\/:*?"<>|"#.contains(c) { '-' } else { c };
-    format!("{}.mp4", stem.chars().map(safe).collect::<String>())
+    let extension = match format {
+        TargetFormat::Mp4 | TargetFormat::Fmp4 | TargetFormat::Hls => "mp4",
+        TargetFormat::Webm => "webm",
+    };
+    format!("{}.{extension}", stem.chars().map(safe).collect::<String>())
 }
 
 impl Download {

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Segment};
 use mediahooks_media::sample::TrackConfig;
-use mediahooks_model::{AssetInput, AssetType, CutMode, GapMode, Metadata, TimelineId, Timestamp};
+use mediahooks_model::{
+    AssetInput, AssetType, CutMode, GapMode, Metadata, TargetFormat, TimelineId, Timestamp,
+};
 use mediahooks_timeline::index::StoredIndex;
-use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource, Needed, StoredSegment, Stretch};
+use mediahooks_timeline::movie::{
+    self, BuiltFragments, BuiltMovie, Edits, Guide, MovieError, MovieSource, Needed, StoredSegment, Stretch,
+};
 use sha2::{Digest, Sha256};
 
 use crate::error::RecorderError;
@@ -14,7 +18,11 @@ use crate::state::Shared;
 
 /// A file that is ready to be read.
 pub(crate) struct PreparedFile {
+    /// What file it is.
+    pub format: TargetFormat,
     pub movie: BuiltMovie,
+    /// How a playlist leads through it; fragmented files only.
+    pub guide: Option<Arc<Guide>>,
     /// Where the segments are that the file's extents name by position.
     pub places: Vec<SegmentPlace>,
     /// A strong entity tag, in its quotes.
@@ -22,20 +30,38 @@ pub(crate) struct PreparedFile {
 }
 
 impl PreparedFile {
-    fn new(movie: BuiltMovie, style: Style, loaded: &[LoadedPart]) -> Self {
+    /// `source` is what `loaded` holds; `plain` the MP4 of it, if it is there already.
+    fn build(
+        source: &MovieSource,
+        plain: Option<BuiltMovie>,
+        style: Style,
+        loaded: &[LoadedPart],
+    ) -> Result<Self, RecorderError> {
+        let format = style.format.unwrap_or(TargetFormat::Mp4);
         let places: Vec<_> = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
-        let etag = entity_tag(style, loaded);
-        Self { movie, places, etag }
+        let etag = entity_tag(format, style, loaded);
+        let (movie, guide) = match (format, plain) {
+            (TargetFormat::Hls | TargetFormat::Fmp4, _) => {
+                let BuiltFragments { mut movie, guide } = movie::build_fragments(source, style.edits())?;
+                movie.metadata.format =
+                    if format == TargetFormat::Hls { "HLS" } else { "Fragmented MPEG-4" }.into();
+                movie.metadata.sizes = [(format.to_string(), movie.file.len())].into();
+                (movie, Some(guide))
+            }
+            (_, Some(plain)) => (plain, None),
+            (_, None) => (movie::build(source)?, None),
+        };
+        Ok(Self { format, movie, guide, places, etag })
     }
 }
 
 /// Names the bytes by what they are made of, and by how: [`movie::LAYOUT`] is raised when other bytes are made
 /// of the same.
-fn entity_tag(style: Style, loaded: &[LoadedPart]) -> String {
-    let Style { gaps, cut, created } = style;
+fn entity_tag(format: TargetFormat, style: Style, loaded: &[LoadedPart]) -> String {
+    let Style { gaps, cut, created, .. } = style;
     let (gaps, cut, created) = (gaps.as_str(), cut.as_str(), created.as_seconds());
     let mut digest = Sha256::new();
-    digest.update(format!("mp4 {} {gaps} {cut} {created}", movie::LAYOUT));
+    digest.update(format!("{format} {} {gaps} {cut} {created}", movie::LAYOUT));
     for LoadedPart { part, tracks, .. } in loaded {
         let RecipePart { timeline, run, first, last, start_us, stop_us } = part;
         // Of a run that goes on more can become known, such as the colours of its pictures.
@@ -59,7 +85,25 @@ pub(crate) struct SegmentPlace {
 struct Style {
     gaps: GapMode,
     cut: CutMode,
+    /// Absent: what suits the codecs.
+    format: Option<TargetFormat>,
     created: Timestamp,
+}
+
+impl Style {
+    /// Where the file is cut. A playlist begins where decoding can: players do not hide what comes before.
+    fn cut(&self) -> CutMode {
+        if self.format == Some(TargetFormat::Hls) { CutMode::Keyframe } else { self.cut }
+    }
+
+    /// What a fragmented file hides of what it holds.
+    fn edits(&self) -> Edits {
+        match (self.format, self.cut) {
+            (Some(TargetFormat::Hls), _) => Edits::Absent,
+            (_, CutMode::Frame) => Edits::Hiding,
+            (_, CutMode::Keyframe) => Edits::Whole,
+        }
+    }
 }
 
 /// A part of a recipe with the rows that it names.
@@ -81,7 +125,7 @@ pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<Prepar
 }
 
 fn style(asset: &Asset) -> Style {
-    Style { gaps: asset.gaps, cut: asset.cut, created: asset.created }
+    Style { gaps: asset.gaps, cut: asset.cut, format: asset.target_format, created: asset.created }
 }
 
 fn place(segment: &Segment) -> SegmentPlace {
@@ -143,9 +187,10 @@ async fn narrow(
 ) -> Result<(PreparedFile, Vec<RecipePart>), RecorderError> {
     let mut loaded = load(&shared.database, recipe).await?;
     compute(move || {
-        let (needed, movie) = movie::narrow(&mut source(&loaded, style))?;
+        let mut source = source(&loaded, style);
+        let (needed, plain) = movie::narrow(&mut source)?;
         loaded = trim(loaded, &needed);
-        let prepared = PreparedFile::new(movie, style, &loaded);
+        let prepared = PreparedFile::build(&source, Some(plain), style, &loaded)?;
         Ok((prepared, loaded.into_iter().map(|loaded| loaded.part).collect()))
     })
     .await
@@ -198,7 +243,7 @@ fn source(loaded: &[LoadedPart], style: Style) -> MovieSource {
     MovieSource {
         stretches: loaded.iter().map(stretch).collect(),
         hold_gaps: style.gaps == GapMode::Hold,
-        cut: style.cut,
+        cut: style.cut(),
         created: style.created,
     }
 }

@@ -7,6 +7,7 @@
 
 mod cut;
 mod describe;
+mod fragments;
 mod hold;
 mod join;
 mod samples;
@@ -21,10 +22,12 @@ use mediahooks_media::virtual_file::VirtualFile;
 use mediahooks_model::{CutMode, Metadata, TimelineId, Timestamp};
 
 use self::cut::TrackCut;
+use self::join::Times;
 use self::samples::MovieSamples;
 use self::table::Tables;
 use crate::index::{IndexError, StoredIndex};
 
+pub use self::fragments::{BuiltFragments, Edits, Guide, GuideGroup, build_fragments};
 pub use self::join::{break_between, can_join};
 
 /// Raised when other bytes are made of the same segments: files that somebody has a part of are then others.
@@ -147,7 +150,7 @@ fn read(source: &MovieSource) -> Result<Vec<Tables>, IndexError> {
 
 fn lay_out(source: &MovieSource, mut tables: Vec<Tables>) -> Result<BuiltMovie, MovieError> {
     let pieces = cut_all(source, &mut tables)?;
-    let joined = join::join(source, pieces).ok_or(MovieError::Empty)?;
+    let joined = join::join(source, pieces, Times::Edited).ok_or(MovieError::Empty)?;
     let tracks: Vec<MovieTrack<'_>> =
         joined.tracks.iter().map(|track| MovieTrack { configs: &track.configs, edit: track.edit }).collect();
     let created = u64::try_from(source.created.as_seconds()).unwrap_or(0);

@@ -49,6 +49,15 @@ pub fn encode_fragment_head(
     sequence_number: u32,
     tracks: &[FragmentTrack<'_>],
 ) -> Result<FragmentHead, MuxError> {
+    let described: Vec<_> = tracks.iter().map(|track| (*track, None)).collect();
+    encode_described(sequence_number, &described)
+}
+
+/// As [`encode_fragment_head`], with the number of each track's sample entry where it is not the first.
+pub(super) fn encode_described(
+    sequence_number: u32,
+    tracks: &[(FragmentTrack<'_>, Option<u32>)],
+) -> Result<FragmentHead, MuxError> {
     if tracks.is_empty() {
         return Err(MuxError::Empty { what: "a fragment without tracks" });
     }
@@ -62,7 +71,7 @@ pub fn encode_fragment_head(
     let head_len = moof_len + MDAT_HEADER_LEN;
     let mut data_offsets = Vec::with_capacity(tracks.len());
     let mut end = head_len;
-    for (traf, track) in moof.traf_boxes.iter_mut().zip(tracks) {
+    for (traf, (track, _)) in moof.traf_boxes.iter_mut().zip(tracks) {
         for trun in &mut traf.trun_boxes {
             trun.data_offset = Some(data_offset(end)?);
         }
@@ -84,21 +93,83 @@ pub(super) const fn sample_flags(is_sync: bool) -> SampleFlags {
     SampleFlags::new(if is_sync { 0x0200_0000 } else { 0x0101_0000 })
 }
 
-fn track_fragment(track: &FragmentTrack<'_>) -> Result<TrafBox, MuxError> {
-    let Some((first, rest)) = track.samples.split_first() else {
+/// What all samples of a track in a fragment have in common; the rest is told of each.
+struct Shape {
+    same_duration: bool,
+    same_size: bool,
+    no_offsets: bool,
+    /// Of most fragments all samples are alike but the first, which is a sync sample.
+    same_flags: bool,
+    /// Whether the first one is not like the others then.
+    first_differs: bool,
+    usual_sync: bool,
+}
+
+impl Shape {
+    /// `None` without samples.
+    fn of(samples: &[SampleInfo]) -> Option<Self> {
+        let (first, rest) = samples.split_first()?;
+        let all_same =
+            |same: fn(&SampleInfo, &SampleInfo) -> bool| rest.iter().all(|sample| same(sample, first));
+        let usual_sync = rest.first().unwrap_or(first).is_sync;
+        Some(Self {
+            same_duration: all_same(|a, b| a.duration == b.duration),
+            // A size common to all is only left out when it is not zero: the number of samples of a `trun`
+            // without any field is then bounded by the data that it describes.
+            same_size: first.size != 0 && all_same(|a, b| a.size == b.size),
+            no_offsets: samples.iter().all(|sample| sample.cts_offset == 0),
+            same_flags: rest.iter().all(|sample| sample.is_sync == usual_sync),
+            first_differs: first.is_sync != usual_sync,
+            usual_sync,
+        })
+    }
+}
+
+/// Where the fields lie that a fragment's place in a file decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FragmentLayout {
+    /// Bytes of the `moof` and the header of the `mdat`.
+    pub head_len: u64,
+    /// For each track, the offset of its 64-bit decode time from the start of the `moof`.
+    pub decode_times: Vec<u64>,
+}
+
+/// Offset of the 32-bit number of a fragment from the start of its `moof`: behind the headers of `moof`
+/// and `mfhd`.
+pub(super) const SEQUENCE_NUMBER: u64 = 20;
+
+/// Tells how [`encode_fragment_head`] laid out a fragment of these samples, without encoding it again.
+/// `None` without tracks or for a track without samples.
+pub fn fragment_layout<'a>(tracks: impl IntoIterator<Item = &'a [SampleInfo]>) -> Option<FragmentLayout> {
+    const BOX: u64 = 8;
+    const FULL_BOX: u64 = 12;
+    let mut end = SEQUENCE_NUMBER + 4;
+    let mut decode_times = Vec::new();
+    for samples in tracks {
+        let shape = Shape::of(samples)?;
+        let field = |is_there: bool| if is_there { 4 } else { 0 };
+        let tfhd =
+            FULL_BOX + 4 + field(shape.same_duration) + field(shape.same_size) + field(shape.same_flags);
+        let tfdt = end + BOX + tfhd;
+        decode_times.push(tfdt + FULL_BOX);
+        let of_each = field(!shape.same_duration)
+            + field(!shape.same_size)
+            + field(!shape.same_flags)
+            + field(!shape.no_offsets);
+        // `trun` has a number of samples and an offset, and perhaps flags of the first sample.
+        let trun = FULL_BOX + 8 + field(shape.same_flags && shape.first_differs);
+        end = tfdt + FULL_BOX + 8 + trun + of_each * samples.len() as u64;
+    }
+    (!decode_times.is_empty()).then_some(FragmentLayout { head_len: end + MDAT_HEADER_LEN, decode_times })
+}
+
+fn track_fragment((track, description): &(FragmentTrack<'_>, Option<u32>)) -> Result<TrafBox, MuxError> {
+    let (Some(first), Some(shape)) = (track.samples.first(), Shape::of(track.samples)) else {
         return Err(MuxError::Empty { what: "a track of a fragment without samples" });
     };
+    let Shape { same_duration, same_size, no_offsets, same_flags, first_differs, usual_sync } = shape;
     let base_media_decode_time = u64::try_from(track.base_dts.0)
         .map_err(|_| MuxError::NegativeTime { field: "baseMediaDecodeTime", value: track.base_dts.0 })?;
-    let all_same = |same: fn(&SampleInfo, &SampleInfo) -> bool| rest.iter().all(|sample| same(sample, first));
-    let same_duration = all_same(|a, b| a.duration == b.duration);
-    // A size common to all is only left out when it is not zero: the number of samples of a `trun`
-    // without any field is then bounded by the data that it describes.
-    let same_size = first.size != 0 && all_same(|a, b| a.size == b.size);
-    let no_offsets = track.samples.iter().all(|sample| sample.cts_offset == 0);
-    // Of most fragments all samples are alike but the first, which is a sync sample.
-    let usual_sync = rest.first().unwrap_or(first).is_sync;
-    let same_flags = rest.iter().all(|sample| sample.is_sync == usual_sync);
     let samples = track.samples.iter().map(|sample| TrunSample {
         duration: (!same_duration).then_some(sample.duration),
         size: (!same_size).then_some(sample.size),
@@ -109,7 +180,7 @@ fn track_fragment(track: &FragmentTrack<'_>) -> Result<TrafBox, MuxError> {
         tfhd_box: TfhdBox {
             track_id: track.track_id,
             base_data_offset: None,
-            sample_description_index: None,
+            sample_description_index: *description,
             default_sample_duration: same_duration.then_some(first.duration),
             default_sample_size: same_size.then_some(first.size),
             default_sample_flags: same_flags.then_some(sample_flags(usual_sync)),
@@ -119,8 +190,7 @@ fn track_fragment(track: &FragmentTrack<'_>) -> Result<TrafBox, MuxError> {
         tfdt_box: Some(TfdtBox { version: 1, base_media_decode_time }),
         trun_boxes: vec![TrunBox {
             data_offset: Some(0),
-            first_sample_flags: (same_flags && first.is_sync != usual_sync)
-                .then_some(sample_flags(first.is_sync)),
+            first_sample_flags: (same_flags && first_differs).then_some(sample_flags(first.is_sync)),
             samples: samples.collect(),
         }],
         unknown_boxes: Vec::new(),

@@ -68,15 +68,20 @@ fn append_empty_tables(out: &mut Vec<u8>) -> Result<(), MuxError> {
 }
 
 fn movie_extends(tracks: &[InitTrack<'_>]) -> MvexBox {
-    let trex_boxes = tracks.iter().map(|track| TrexBox {
-        track_id: track.track_id,
+    let trex_boxes = tracks.iter().map(|track| track_extends(track.track_id, track.config.kind));
+    MvexBox { mehd_box: None, trex_boxes: trex_boxes.collect(), unknown_boxes: Vec::new() }
+}
+
+/// What the fragments of a track mean that say nothing of their own.
+pub(super) fn track_extends(track_id: u32, kind: TrackKind) -> TrexBox {
+    TrexBox {
+        track_id,
         default_sample_description_index: 1,
         default_sample_duration: 0,
         default_sample_size: 0,
-        default_sample_flags: match track.config.kind {
+        default_sample_flags: match kind {
             TrackKind::Video => SampleFlags::empty(),
             TrackKind::Audio => sample_flags(true),
         },
-    });
-    MvexBox { mehd_box: None, trex_boxes: trex_boxes.collect(), unknown_boxes: Vec::new() }
+    }
 }

@@ -3,14 +3,19 @@
 //! `timeline` groups samples into fragments, the recorder writes the bytes: [`encode_init`] once at
 //! the start of a file, then for each fragment [`encode_fragment_head`] followed by the samples'
 //! bytes, which are never copied here. [`parse_fragment`] reads a fragment back for verification.
+//! [`FragmentedBuilder`] makes a file of stored fragments.
 //! Invariant: what [`parse_fragment`] returns is what [`encode_fragment_head`] was given.
 
+mod file;
 mod fragment;
+mod header;
 mod init;
 mod parse;
+mod subsegments;
 
 pub use self::{
-    fragment::{FragmentHead, FragmentTrack, encode_fragment_head},
+    file::{FragmentSpan, FragmentedBuilder, FragmentedMp4, FragmentedTrack, StoredAs},
+    fragment::{FragmentHead, FragmentLayout, FragmentTrack, encode_fragment_head, fragment_layout},
     init::{InitTrack, encode_init},
     parse::{ParsedFragment, ParsedTrack, parse_fragment},
 };

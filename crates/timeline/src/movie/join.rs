@@ -59,6 +59,16 @@ pub(super) struct TrackPart {
     end: i64,
 }
 
+/// What places the tracks of a file, and hides what comes before the asked range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    /// Edit lists. With [`CutMode::Keyframe`] there are none for pictures, whose composition offsets are changed
+    /// instead.
+    Edited,
+    /// Decode times alone: nothing is hidden, and no sample is changed.
+    Plain,
+}
+
 /// Whether what was published as `a` and as `b` can be one file: a player decodes pictures of changing size
 /// and records, but not of another codec, and sound only in one form.
 pub fn can_join(a: &[TrackConfig], b: &[TrackConfig]) -> bool {
@@ -112,7 +122,7 @@ fn set_back_us(segments: &[StoredSegment]) -> i64 {
 }
 
 /// Joins the pieces; `None` without any.
-pub(super) fn join(source: &MovieSource, pieces: Vec<Piece>) -> Option<Joined> {
+pub(super) fn join(source: &MovieSource, pieces: Vec<Piece>, times: Times) -> Option<Joined> {
     let mut placed: Vec<PlacedPiece> = Vec::new();
     for piece in &pieces {
         let mut next =
@@ -127,7 +137,7 @@ pub(super) fn join(source: &MovieSource, pieces: Vec<Piece>) -> Option<Joined> {
     }
     let mut tracks = Vec::new();
     for kind in [TrackKind::Video, TrackKind::Audio] {
-        tracks.extend(join_track(source, &pieces, &placed, kind));
+        tracks.extend(join_track(source, &pieces, &placed, kind, times));
     }
     (!tracks.is_empty()).then_some(Joined { pieces: placed, tracks })
 }
@@ -137,6 +147,7 @@ fn join_track(
     pieces: &[Piece],
     placed: &[PlacedPiece],
     kind: TrackKind,
+    times: Times,
 ) -> Option<JoinedTrack> {
     let mut configs: Vec<TrackConfig> = Vec::new();
     let mut parts: Vec<TrackPart> = Vec::new();
@@ -166,7 +177,8 @@ fn join_track(
     }
     let (first, last) = (*parts.first()?, *parts.last()?);
     let timescale = configs.get(first.config)?.timescale;
-    settle_shifts(source, &mut parts, timescale, kind);
+    let without_edit = source.cut == CutMode::Keyframe && kind == TrackKind::Video && times == Times::Edited;
+    settle_shifts(&mut parts, timescale, without_edit);
     bridge(&mut parts, timescale);
     let shift = parts.first()?.shift;
     // Where the track is shown from its own first tick on, its clock is exact and the movie's may be
@@ -179,7 +191,7 @@ fn join_track(
     };
     let media_time = media_start.saturating_sub(first.cut.first_dts).saturating_add(shift);
     // Without an edit list the first frame is delayed by its composition offset.
-    let empty = if source.cut == CutMode::Keyframe && kind == TrackKind::Video { 0 } else { first.at };
+    let empty = if without_edit { 0 } else { first.at };
     Some(JoinedTrack {
         configs,
         edit: Edit {
@@ -208,9 +220,8 @@ fn decode_span(first: &TrackPart, part: &TrackPart, timescale: u32) -> (i64, i64
 /// Decides by how much the composition offsets of each part grow, which makes its samples be decoded so much
 /// earlier: as little as lets every part begin after the one before. An edit cannot begin before the first
 /// decode time (`media_time`, ISO/IEC 14496-12 §8.6.6), but with negative offsets the first frame shown can.
-fn settle_shifts(source: &MovieSource, parts: &mut [TrackPart], timescale: u32, kind: TrackKind) {
+fn settle_shifts(parts: &mut [TrackPart], timescale: u32, without_edit: bool) {
     let Some(first) = parts.first().copied() else { return };
-    let without_edit = source.cut == CutMode::Keyframe && kind == TrackKind::Video;
     let mut later: Option<(i64, i64)> = None;
     for (position, part) in parts.iter_mut().enumerate().rev() {
         let delay = part.cut.shown_start_pts.saturating_sub(part.cut.first_dts);

@@ -10,7 +10,7 @@ use mediahooks_media::sample::TrackKind;
 use mediahooks_media::virtual_file::{Extent, Piece};
 use mediahooks_model::{CutMode, TimelineId, Timestamp};
 use mediahooks_testkit::ffmpeg::frame_numbers;
-use mediahooks_timeline::movie::{self, BuiltMovie, MovieSource, StoredSegment, Stretch};
+use mediahooks_timeline::movie::{self, BuiltMovie, Edits, MovieSource, StoredSegment, Stretch};
 use mediahooks_timeline::segmenter::{ClosedSegment, Output, RUN_ORIGIN_US, Segmenter, SegmenterSettings};
 use uuid::Uuid;
 
@@ -157,17 +157,31 @@ impl Broadcast {
     }
 }
 
+/// What file to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Mp4,
+    Fragmented,
+}
+
 /// Builds a file of ranges of broadcasts and writes it under `name`.
 pub fn clip(
     name: &str,
     parts: &[(&Broadcast, Option<(i64, i64)>)],
     cut: CutMode,
     hold_gaps: bool,
+    format: Format,
 ) -> (BuiltMovie, PathBuf) {
     let stretches = (1..).zip(parts).map(|(number, (broadcast, range))| broadcast.stretch(number, *range));
     let created = Timestamp::from_micros(1_700_000_000_000_000);
     let source = MovieSource { stretches: stretches.collect(), hold_gaps, cut, created };
-    let movie = movie::build(&source).unwrap();
+    let movie = match format {
+        Format::Mp4 => movie::build(&source).unwrap(),
+        Format::Fragmented => {
+            let edits = if cut == CutMode::Frame { Edits::Hiding } else { Edits::Whole };
+            movie::build_fragments(&source, edits).unwrap().movie
+        }
+    };
     let stored: Vec<Vec<u8>> = parts.iter().flat_map(|(broadcast, _)| broadcast.stored()).collect();
     let mut file = Vec::new();
     while (file.len() as u64) < movie.file.len() {
@@ -178,7 +192,7 @@ pub fn clip(
             }
         }
     }
-    let path = scratch(&format!("{name}.mp4"));
+    let path = scratch(&format!("{name} {format:?}.mp4"));
     std::fs::write(&path, file).unwrap();
     (movie, path)
 }

@@ -1,0 +1,434 @@
+//! A fragmented MP4 by reference: `ftyp`, `moov` and `sidx`, then one fragment per stored segment.
+//!
+//! Fed with the segments of a recipe, in file order. A segment that the file has as a whole stays the fragment
+//! that it is: only its number and its decode times are replaced while it is read, a few bytes at known places.
+//! What is cut or joined gets a `moof` of its own. Of a stored fragment the file keeps some 80 bytes, however many
+//! samples it has.
+//! Invariants: the same input gives the same bytes; the samples' bytes are referred to, never copied.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use shiguredo_mp4::{Mp4FileTime, boxes::Brand};
+
+use super::fragment::{FragmentLayout, FragmentTrack, SEQUENCE_NUMBER, encode_described};
+use super::header::{self, HeadTables};
+use super::subsegments::Subsegments;
+use crate::{
+    boxes::{append_file_type, overflow},
+    error::MuxError,
+    mp4::Edit,
+    sample::{SampleInfo, Ticks, TrackConfig},
+    virtual_file::{Extent, PIECE_MAX, Piece, PieceError, VirtualFile},
+};
+
+/// A track of a fragmented file.
+#[derive(Debug, Clone, Copy)]
+pub struct FragmentedTrack<'a> {
+    /// Its number in the file, as stored fragments have it.
+    pub track_id: u32,
+    /// Its codec and timescale; more than one where the configuration changes on the way. Never empty; all of one
+    /// kind and timescale.
+    pub configs: &'a [TrackConfig],
+    /// The part that is shown; absent: all of it, when its decode times say.
+    pub edit: Option<Edit>,
+}
+
+/// Samples of one track that lie one after another in a segment.
+#[derive(Debug, Clone, Copy)]
+pub struct FragmentSpan<'a> {
+    /// Index of the track in the file.
+    pub track: usize,
+    /// Which of the track's configurations decodes them.
+    pub config: usize,
+    /// Decode time of the first one on the file's clock.
+    pub base_dts: Ticks,
+    /// Offset of the first one's first byte in the segment.
+    pub offset: u64,
+    /// In decode order.
+    pub samples: &'a [SampleInfo],
+}
+
+/// A segment that becomes a fragment as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredAs<'a> {
+    /// Bytes of the segment.
+    pub len: u64,
+    /// How it was encoded.
+    pub layout: &'a FragmentLayout,
+    /// Decode times of its tracks on the file's clock, in the order in which the segment has them.
+    pub base_dts: &'a [Ticks],
+}
+
+/// Puts a fragmented file together. See the module.
+#[derive(Debug)]
+pub struct FragmentedBuilder<'a> {
+    tracks: &'a [FragmentedTrack<'a>],
+    created: Mp4FileTime,
+    /// Of each track, whether it has got samples of a configuration other than its first.
+    is_changed: Vec<bool>,
+    head: Vec<HeadTables>,
+    head_pieces: Pieces,
+    items: Vec<Body>,
+    subsegments: Subsegments,
+}
+
+impl<'a> FragmentedBuilder<'a> {
+    /// A file of `tracks`, made at `created_unix_s` (seconds since 1970-01-01 00:00 UTC). The first track is the one
+    /// that the index of subsegments counts in.
+    ///
+    /// - Errors: [`MuxError::Empty`] without tracks or for one without a configuration;
+    ///   [`MuxError::NoTimescale`].
+    pub fn new(tracks: &'a [FragmentedTrack<'a>], created_unix_s: u64) -> Result<Self, MuxError> {
+        let first = tracks.first().ok_or(MuxError::Empty { what: "a movie without tracks" })?;
+        for track in tracks {
+            let config = track.configs.first();
+            let config =
+                config.ok_or(MuxError::Empty { what: "a track of a movie without a configuration" })?;
+            if config.timescale == 0 {
+                return Err(MuxError::NoTimescale);
+            }
+        }
+        Ok(Self {
+            tracks,
+            created: Mp4FileTime::from_unix_time(Duration::from_secs(created_unix_s)),
+            is_changed: vec![false; tracks.len()],
+            head: tracks.iter().map(|_| HeadTables::default()).collect(),
+            head_pieces: Pieces::default(),
+            items: Vec::new(),
+            subsegments: Subsegments::new(
+                first.track_id,
+                first.configs.first().map_or(1, |config| config.timescale),
+            ),
+        })
+    }
+
+    /// Adds samples that the `moov` describes itself, before all fragments: what an edit list cuts through has to
+    /// be there, because FFmpeg, and Chromium with it, do not cut fragments.
+    ///
+    /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`].
+    pub fn push_head(&mut self, source: u32, spans: &[FragmentSpan<'_>]) -> Result<(), MuxError> {
+        for span in spans {
+            let sets = self.place(span)?;
+            let offset = self.head_pieces.len;
+            let added = append_media(&mut self.head_pieces, source, span, &sets);
+            if let Some(tables) = self.head.get_mut(span.track) {
+                tables.push_chunk(offset, span.config, &added);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a subsegment: the next fragment begins with a sync sample that is shown at `start`, in ticks of the
+    /// first track.
+    pub fn begin_subsegment(&mut self, start: Ticks) {
+        self.subsegments.begin(start.0);
+    }
+
+    /// Adds a stored segment as it is. Tells whether that could be done; else it has to be made.
+    pub fn push_stored(&mut self, source: u32, stored: StoredAs<'_>) -> Result<bool, MuxError> {
+        let (Ok(len), [first, rest @ ..]) = (u32::try_from(stored.len), stored.base_dts) else {
+            return Ok(false);
+        };
+        let mut places = stored.layout.decode_times.iter().filter_map(|at| u32::try_from(*at).ok());
+        let mut time = |dts: &Ticks| Some((places.next()?, u64::try_from(dts.0).ok()?));
+        let (first, second) = (time(first), rest.first().and_then(&mut time));
+        let Some(first) = first.filter(|_| rest.len() <= 1 && rest.len() == usize::from(second.is_some()))
+        else {
+            return Ok(false);
+        };
+        let sequence = self.next_sequence()?;
+        self.subsegments.add(stored.len);
+        self.items.push(Body::Stored(StoredFragment { source, len, sequence, first, second }));
+        Ok(true)
+    }
+
+    /// Makes a fragment of samples of one segment.
+    ///
+    /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`]; those of
+    ///   [`crate::cmaf::encode_fragment_head`].
+    pub fn push_made(&mut self, source: u32, spans: &[FragmentSpan<'_>]) -> Result<(), MuxError> {
+        let sequence = self.next_sequence()?;
+        let mut media = Pieces::default();
+        let mut placed = Vec::with_capacity(spans.len());
+        for span in spans {
+            let sets = self.place(span)?;
+            placed.push(append_media(&mut media, source, span, &sets));
+        }
+        let tracks = spans.iter().zip(&placed).filter_map(|(span, samples)| {
+            let track = self.tracks.get(span.track)?;
+            let fragment = FragmentTrack { track_id: track.track_id, base_dts: span.base_dts, samples };
+            let description = u32::try_from(span.config).unwrap_or(u32::MAX).saturating_add(1);
+            Some((fragment, (span.config > 0).then_some(description)))
+        });
+        let head = encode_described(sequence, &tracks.collect::<Vec<_>>())?;
+        let mut pieces = Pieces::default();
+        pieces.push(Piece::Bytes(Bytes::from(head.bytes)));
+        for (_, piece) in media.list {
+            pieces.push(piece);
+        }
+        self.subsegments.add(pieces.len);
+        self.items.push(Body::Made(pieces));
+        Ok(())
+    }
+
+    /// Whether a fragment of the track's `config`th configuration can stay what it is: none that comes after a
+    /// change can, as its key frames get their parameter sets.
+    pub fn is_plain(&self, track: usize, config: usize) -> bool {
+        config == 0 && self.is_changed.get(track) == Some(&false)
+    }
+
+    /// Writes the header of a file that is shown for `duration` ticks of [`crate::mp4::MOVIE_TIMESCALE`] and whose last
+    /// subsegment is shown until `end`, in ticks of the first track.
+    ///
+    /// - Errors: [`MuxError::Empty`] for a file without samples; [`MuxError::NoDimensions`];
+    ///   [`MuxError::Overflow`].
+    pub fn finish(self, duration: u64, end: Ticks) -> Result<FragmentedMp4, MuxError> {
+        let is_headless = self.head_pieces.list.is_empty();
+        if is_headless && self.items.is_empty() {
+            return Err(MuxError::Empty { what: "a movie without samples" });
+        }
+        let mut header = Vec::new();
+        append_file_type(&mut header, Brand::ISO6, &[Brand::ISO6, Brand::ISOM, Brand::MP41])?;
+        let places = header::append_movie(&mut header, self.tracks, &self.head, self.created, duration)?;
+        let init_len = header.len() as u64;
+        let head_len = if is_headless { 0 } else { self.head_pieces.len + 8 };
+        self.subsegments.append(&mut header, head_len, end.0)?;
+        header::fill_in(&mut header, &places, 8)?;
+        let mut items = Vec::with_capacity(self.items.len() + 1);
+        if !is_headless {
+            let mut pieces = Pieces::default();
+            let max = u64::from(u32::MAX);
+            let size = u32::try_from(head_len).map_err(|_| overflow("mdat size", head_len, max))?;
+            pieces.push(Piece::Bytes(Bytes::from([size.to_be_bytes(), *b"mdat"].concat())));
+            for (_, piece) in self.head_pieces.list {
+                pieces.push(piece);
+            }
+            items.push(Body::Made(pieces));
+        }
+        items.extend(self.items);
+        let mut len = header.len() as u64;
+        let starts = items.iter().map(|item| {
+            let start = len;
+            len += item.len();
+            start
+        });
+        let starts = starts.collect();
+        let fragments_from = usize::from(!is_headless);
+        Ok(FragmentedMp4 { header: Bytes::from(header), init_len, items, starts, fragments_from, len })
+    }
+
+    fn next_sequence(&self) -> Result<u32, MuxError> {
+        let number = self.items.len() as u64 + 1;
+        u32::try_from(number).map_err(|_| overflow("mfhd sequence_number", number, u64::from(u32::MAX)))
+    }
+
+    /// Checks where a span belongs, takes note of its configuration and tells what precedes its sync samples: the
+    /// parameter sets of its own configuration once that has changed, for players that keep to the first sample
+    /// entry.
+    fn place(&mut self, span: &FragmentSpan<'_>) -> Result<Bytes, MuxError> {
+        let tracks = self.tracks.len();
+        let Some(track) = self.tracks.get(span.track) else {
+            return Err(MuxError::NoSuchTrack { track: span.track, tracks });
+        };
+        if span.config >= track.configs.len() {
+            return Err(MuxError::NoSuchConfig { config: span.config, configs: track.configs.len() });
+        }
+        if let Some(is_changed) = self.is_changed.get_mut(span.track) {
+            *is_changed |= span.config > 0;
+        }
+        let config = track.configs.get(span.config).filter(|_| !self.is_plain(span.track, span.config));
+        Ok(config.map_or_else(Bytes::new, |config| Bytes::from(config.codec.parameter_sets())))
+    }
+}
+
+/// Appends the bytes of a span, with `sets` in front of each sync sample, and returns its samples as the file has
+/// them.
+fn append_media<'s>(
+    pieces: &mut Pieces,
+    source: u32,
+    span: &FragmentSpan<'s>,
+    sets: &Bytes,
+) -> Cow<'s, [SampleInfo]> {
+    let len_of = |samples: &[SampleInfo]| samples.iter().map(|sample| u64::from(sample.size)).sum();
+    if sets.is_empty() {
+        pieces.push(Piece::Extent(Extent { source, offset: span.offset, len: len_of(span.samples) }));
+        return Cow::Borrowed(span.samples);
+    }
+    let mut samples = Vec::with_capacity(span.samples.len());
+    let mut offset = span.offset;
+    for group in span.samples.chunk_by(|_, next| !next.is_sync) {
+        let begins = samples.len();
+        samples.extend_from_slice(group);
+        if let Some(first) = samples.get_mut(begins).filter(|first| first.is_sync) {
+            first.size = first.size.saturating_add(u32::try_from(sets.len()).unwrap_or(u32::MAX));
+            pieces.push(Piece::Bytes(sets.clone()));
+        }
+        let len = len_of(group);
+        pieces.push(Piece::Extent(Extent { source, offset, len }));
+        offset += len;
+    }
+    Cow::Owned(samples)
+}
+
+/// A fragmented MP4. See the module.
+#[derive(Debug)]
+pub struct FragmentedMp4 {
+    /// `ftyp`, `moov` and `sidx`.
+    header: Bytes,
+    init_len: u64,
+    /// What follows the header, in file order.
+    items: Vec<Body>,
+    /// For each of them, the offset in this file at which it begins.
+    starts: Vec<u64>,
+    /// The first of them that is a fragment.
+    fragments_from: usize,
+    len: u64,
+}
+
+impl FragmentedMp4 {
+    /// Bytes of `ftyp` and `moov`, with which the file begins.
+    pub fn init_len(&self) -> u64 {
+        self.init_len
+    }
+
+    /// Where each fragment lies, in file order.
+    pub fn fragments(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let places = self.starts.iter().zip(&self.items).skip(self.fragments_from);
+        places.map(|(start, item)| *start..*start + item.len())
+    }
+}
+
+impl VirtualFile for FragmentedMp4 {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn piece(&self, range: Range<u64>) -> Result<Piece, PieceError> {
+        let wanted = range.end.saturating_sub(range.start);
+        let nothing = || PieceError { reason: "the file ends before it".to_owned() };
+        if let Ok(at) = usize::try_from(range.start)
+            && at < self.header.len()
+        {
+            let end = at + usize::try_from(wanted).unwrap_or(PIECE_MAX).min(PIECE_MAX);
+            return Ok(Piece::Bytes(self.header.slice(at..end.min(self.header.len()))));
+        }
+        // The item that holds the first byte is the last one that begins at or before it.
+        let number = self.starts.partition_point(|start| *start <= range.start).checked_sub(1);
+        let number = number.ok_or_else(nothing)?;
+        let (Some(item), Some(start)) = (self.items.get(number), self.starts.get(number)) else {
+            return Err(nothing());
+        };
+        item.piece(range.start - start, wanted).ok_or_else(nothing)
+    }
+
+    fn weight(&self) -> usize {
+        let made = self.items.iter().map(|item| match item {
+            Body::Stored(_) => 0,
+            Body::Made(pieces) => pieces.weight(),
+        });
+        self.header.len() + self.items.len() * (size_of::<Body>() + size_of::<u64>()) + made.sum::<usize>()
+    }
+}
+
+/// What follows the header of a file.
+#[derive(Debug)]
+enum Body {
+    Stored(StoredFragment),
+    Made(Pieces),
+}
+
+impl Body {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Stored(stored) => u64::from(stored.len),
+            Self::Made(pieces) => pieces.len,
+        }
+    }
+
+    /// The first bytes of the `wanted` ones at `at`; `None` past the end.
+    fn piece(&self, at: u64, wanted: u64) -> Option<Piece> {
+        match self {
+            Self::Stored(stored) => stored.piece(at, wanted),
+            Self::Made(pieces) => pieces.piece(at, wanted),
+        }
+    }
+}
+
+/// A stored segment with other numbers in it.
+#[derive(Debug)]
+struct StoredFragment {
+    source: u32,
+    len: u32,
+    sequence: u32,
+    /// Offset and value of the decode time of its first track, and of its second one.
+    first: (u32, u64),
+    second: Option<(u32, u64)>,
+}
+
+impl StoredFragment {
+    fn piece(&self, at: u64, wanted: u64) -> Option<Piece> {
+        let mut end = u64::from(self.len);
+        let sequence = (SEQUENCE_NUMBER, Bytes::copy_from_slice(&self.sequence.to_be_bytes()));
+        let time =
+            |(place, value): (u32, u64)| (u64::from(place), Bytes::copy_from_slice(&value.to_be_bytes()));
+        let replaced = [Some(sequence), Some(time(self.first)), self.second.map(time)];
+        for (place, bytes) in replaced.into_iter().flatten() {
+            let place_end = place + bytes.len() as u64;
+            if (place..place_end).contains(&at) {
+                let skipped = usize::try_from(at - place).ok()?;
+                let taken = usize::try_from(wanted).unwrap_or(bytes.len()).min(bytes.len() - skipped);
+                return Some(Piece::Bytes(bytes.slice(skipped..skipped + taken)));
+            }
+            if at < place {
+                end = end.min(place);
+            }
+        }
+        let len = end.checked_sub(at)?.min(wanted);
+        (len > 0).then_some(Piece::Extent(Extent { source: self.source, offset: at, len }))
+    }
+}
+
+/// Pieces one behind the other.
+#[derive(Debug, Default)]
+struct Pieces {
+    len: u64,
+    /// Each with the offset at which it begins.
+    list: Vec<(u64, Piece)>,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Piece) {
+        if !piece.is_empty() {
+            self.list.push((self.len, piece));
+            self.len += self.list.last().map_or(0, |(_, piece)| piece.len());
+        }
+    }
+
+    fn weight(&self) -> usize {
+        let generated = |(_, piece): &(u64, Piece)| match piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Extent(_) => 0,
+        };
+        self.list.len() * size_of::<(u64, Piece)>() + self.list.iter().map(generated).sum::<usize>()
+    }
+
+    fn piece(&self, at: u64, wanted: u64) -> Option<Piece> {
+        let number = self.list.partition_point(|(start, _)| *start <= at).checked_sub(1)?;
+        let (start, piece) = self.list.get(number)?;
+        let skipped = at - start;
+        let len = piece.len().checked_sub(skipped)?.min(wanted);
+        Some(match piece {
+            Piece::Bytes(bytes) => {
+                let skipped = usize::try_from(skipped).ok()?;
+                let len = usize::try_from(len).ok()?.min(PIECE_MAX);
+                Piece::Bytes(bytes.slice(skipped..skipped + len))
+            }
+            Piece::Extent(extent) => {
+                Piece::Extent(Extent { offset: extent.offset + skipped, len, ..*extent })
+            }
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! The `moov` of a fragmented file: its tracks, the samples that precede all fragments, and `mvex`.
+
+use std::num::NonZeroU32;
+
+use shiguredo_mp4::{
+    FixedPointNumber, Mp4FileTime,
+    boxes::{
+        CttsBox, CttsEntry, ElstEntry, MehdBox, MvexBox, StscBox, StscEntry, StssBox, StszBox, SttsBox,
+        SttsEntry,
+    },
+};
+
+use super::file::FragmentedTrack;
+use super::init::track_extends;
+use crate::{
+    boxes::{TrackHeader, append, append_movie_header, append_track, container, full_box, overflow},
+    error::MuxError,
+    mp4::MOVIE_TIMESCALE,
+    sample::{SampleInfo, Ticks},
+};
+
+/// The samples of one track before all fragments: a group of pictures or two, so that plain lists do.
+#[derive(Debug, Default)]
+pub(super) struct HeadTables {
+    samples: Vec<SampleInfo>,
+    /// Of each chunk its offset in the media, its number of samples and their configuration.
+    chunks: Vec<(u64, u32, usize)>,
+}
+
+/// Where a chunk offset has to be filled in, and the chunk's offset in the media before all fragments.
+#[derive(Debug)]
+pub(super) struct ChunkPlace {
+    position: usize,
+    offset: u64,
+}
+
+impl HeadTables {
+    /// Adds a chunk that begins at `offset` in the media.
+    pub(super) fn push_chunk(&mut self, offset: u64, config: usize, samples: &[SampleInfo]) {
+        if !samples.is_empty() {
+            self.chunks.push((offset, u32::try_from(samples.len()).unwrap_or(u32::MAX), config));
+            self.samples.extend_from_slice(samples);
+        }
+    }
+
+    fn append(&self, out: &mut Vec<u8>, places: &mut Vec<ChunkPlace>) -> Result<(), MuxError> {
+        append(
+            out,
+            &SttsBox { entries: runs(self.samples.iter().map(|sample| sample.duration), stts_entry) },
+        )?;
+        if self.samples.iter().any(|sample| sample.cts_offset != 0) {
+            let version = u8::from(self.samples.iter().any(|sample| sample.cts_offset < 0));
+            let offsets = self.samples.iter().map(|sample| i64::from(sample.cts_offset));
+            append(out, &CttsBox { version, entries: runs(offsets, ctts_entry) })?;
+        }
+        if self.samples.iter().any(|sample| !sample.is_sync) {
+            let numbered = (1..).zip(&self.samples).filter(|(_, sample)| sample.is_sync);
+            let sample_numbers = numbered.filter_map(|(number, _)| NonZeroU32::new(number)).collect();
+            append(out, &StssBox { sample_numbers })?;
+        }
+        let chunks = (1..).zip(&self.chunks).filter_map(|(number, (_, samples, config))| {
+            let description = u32::try_from(*config).unwrap_or(u32::MAX).saturating_add(1);
+            Some(StscEntry {
+                first_chunk: NonZeroU32::new(number)?,
+                sample_per_chunk: *samples,
+                sample_description_index: NonZeroU32::new(description)?,
+            })
+        });
+        append(out, &StscBox { entries: chunks.collect() })?;
+        append(
+            out,
+            &StszBox::Variable { entry_sizes: self.samples.iter().map(|sample| sample.size).collect() },
+        )?;
+        full_box(out, *b"stco", 0, |out| {
+            out.extend(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX).to_be_bytes());
+            for (offset, ..) in &self.chunks {
+                places.push(ChunkPlace { position: out.len(), offset: *offset });
+                out.extend([0; 4]);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Runs of equal values as table entries.
+fn runs<T: PartialEq + Copy, E>(values: impl Iterator<Item = T>, entry: fn(u32, T) -> E) -> Vec<E> {
+    let mut runs: Vec<(u32, T)> = Vec::new();
+    for value in values {
+        match runs.last_mut() {
+            Some((count, last)) if *last == value => *count += 1,
+            _ => runs.push((1, value)),
+        }
+    }
+    runs.into_iter().map(|(count, value)| entry(count, value)).collect()
+}
+
+fn stts_entry(sample_count: u32, sample_delta: u32) -> SttsEntry {
+    SttsEntry { sample_count, sample_delta }
+}
+
+fn ctts_entry(sample_count: u32, sample_offset: i64) -> CttsEntry {
+    CttsEntry { sample_count, sample_offset }
+}
+
+/// Appends the `moov` of a file that is shown for `duration` ticks of [`MOVIE_TIMESCALE`]. The durations that belong to
+/// the `moov`'s own samples in a fragmented file (ISO/IEC 14496-12 §8.8.2) tell that of all of it: it is what players
+/// show that do not read `mehd`.
+pub(super) fn append_movie(
+    out: &mut Vec<u8>,
+    tracks: &[FragmentedTrack<'_>],
+    head: &[HeadTables],
+    created: Mp4FileTime,
+    duration: u64,
+) -> Result<Vec<ChunkPlace>, MuxError> {
+    let mut places = Vec::new();
+    container(out, *b"moov", |out| {
+        let next_track_id = tracks.iter().map(|track| track.track_id).max().unwrap_or(0).saturating_add(1);
+        append_movie_header(out, created, duration, next_track_id)?;
+        for (track, tables) in tracks.iter().zip(head) {
+            let timescale = track.configs.first().map_or(1, |config| config.timescale);
+            let media =
+                Ticks(i64::try_from(duration).unwrap_or(i64::MAX)).rescale(MOVIE_TIMESCALE, timescale);
+            let header = TrackHeader {
+                track_id: track.track_id,
+                configs: track.configs,
+                created,
+                movie_duration: duration,
+                media_duration: u64::try_from(media.0).unwrap_or(0),
+                edits: edit_list(track)?,
+            };
+            append_track(out, header, |out| tables.append(out, &mut places))?;
+        }
+        let trex_boxes = tracks.iter().filter_map(|track| {
+            let config = track.configs.first()?;
+            Some(track_extends(track.track_id, config.kind))
+        });
+        append(
+            out,
+            &MvexBox {
+                mehd_box: Some(MehdBox { fragment_duration: duration }),
+                trex_boxes: trex_boxes.collect(),
+                unknown_boxes: Vec::new(),
+            },
+        )
+    })?;
+    Ok(places)
+}
+
+/// Fills in where the chunks are of a file whose header is `header` and whose media before all fragments begins
+/// `mdat_header_len` bytes after it.
+pub(super) fn fill_in(
+    header: &mut [u8],
+    places: &[ChunkPlace],
+    mdat_header_len: u64,
+) -> Result<(), MuxError> {
+    let media_start = header.len() as u64 + mdat_header_len;
+    for place in places {
+        let offset = media_start + place.offset;
+        let max = u64::from(u32::MAX);
+        let offset = u32::try_from(offset).map_err(|_| overflow("stco chunk_offset", offset, max))?;
+        if let Some(field) = header.get_mut(place.position..place.position + 4) {
+            field.copy_from_slice(&offset.to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
+fn edit_list(track: &FragmentedTrack<'_>) -> Result<Vec<ElstEntry>, MuxError> {
+    const NORMAL_RATE: FixedPointNumber<i16, i16> = FixedPointNumber::new(1, 0);
+    const NOTHING: i64 = -1;
+    let Some(edit) = track.edit else { return Ok(Vec::new()) };
+    if edit.media_time < 0 {
+        return Err(MuxError::NegativeTime { field: "elst media_time", value: edit.media_time });
+    }
+    let entry = |edit_duration, media_time| ElstEntry { edit_duration, media_time, media_rate: NORMAL_RATE };
+    let empty = (edit.empty > 0).then(|| entry(edit.empty, NOTHING));
+    Ok(empty.into_iter().chain([entry(edit.duration, edit.media_time)]).collect())
+}

@@ -1,0 +1,163 @@
+//! Fragmented files show what the other files of the same source show.
+
+mod common;
+
+use common::player::{materialise, range, shown, whole};
+use common::{Publisher, audio_config, video_config};
+use mediahooks_media::cmaf::parse_fragment;
+use mediahooks_media::virtual_file::{Piece, VirtualFile};
+use mediahooks_model::CutMode;
+use mediahooks_timeline::movie::{BuiltFragments, Edits, MovieSource, build, build_fragments};
+use proptest::prelude::*;
+
+fn broadcast(group: i64, reorder: bool, seconds: i64) -> Publisher {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, seconds, group, reorder, true);
+    publisher.finish();
+    publisher
+}
+
+/// Offset and length of the boxes of a type at the top of a file.
+fn boxes(file: &[u8], of_type: [u8; 4]) -> Vec<(usize, usize)> {
+    let (mut at, mut found) = (0, Vec::new());
+    while at < file.len() {
+        let len = u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+        if file[at + 4..at + 8] == of_type {
+            found.push((at, len));
+        }
+        at += len;
+    }
+    assert_eq!(at, file.len(), "boxes fill the file");
+    found
+}
+
+/// Presentation times in ms and the bytes of the pictures that a player shows which honours edit lists.
+fn shown_of(built: &BuiltFragments, stored: &[Vec<u8>]) -> Vec<(i64, String)> {
+    let (moov, _, file) = materialise(&built.movie, stored);
+    let mut frames = shown(&built.movie, stored);
+    let trak = &moov.trak[0];
+    let (mut skip, mut from, mut length) = (0, 0, i64::MAX);
+    for entry in trak.edts.iter().filter_map(|edts| edts.elst.as_ref()).flat_map(|list| &list.entries) {
+        match entry.media_time {
+            None => skip = entry.segment_duration as i64,
+            Some(media_time) => (from, length) = (media_time as i64, entry.segment_duration as i64),
+        }
+    }
+    for (number, (at, _)) in (1..).zip(boxes(&file, *b"moof")) {
+        let fragment = parse_fragment(&file[at..]).unwrap();
+        assert_eq!(fragment.sequence_number, number);
+        for track in fragment.tracks.iter().filter(|track| track.track_id == trak.tkhd.track_id) {
+            let (mut dts, mut place) = (track.base_dts.0, at + track.data_offset as usize);
+            for sample in &track.samples {
+                let pts = dts + i64::from(sample.cts_offset);
+                let text = String::from_utf8_lossy(&file[place..place + sample.size as usize]).into_owned();
+                if pts >= from && pts - from < length {
+                    frames.push(((pts - from + skip) / 90, text));
+                }
+                dts += i64::from(sample.duration);
+                place += sample.size as usize;
+            }
+        }
+    }
+    frames.sort();
+    frames
+}
+
+/// How many bytes of a file come from stored segments, and in how many fragments.
+fn referred(file: &dyn VirtualFile) -> u64 {
+    let (mut at, mut bytes) = (0, 0);
+    while at < file.len() {
+        let piece = file.piece(at..file.len()).unwrap();
+        bytes += if let Piece::Extent(extent) = &piece { extent.len } else { 0 };
+        at += piece.len();
+    }
+    bytes
+}
+
+fn both(source: &MovieSource, edits: Edits) -> (mediahooks_timeline::movie::BuiltMovie, BuiltFragments) {
+    (build(source).unwrap(), build_fragments(source, edits).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn a_fragmented_clip_shows_what_the_clip_shows(
+        group in prop_oneof![Just(10i64), Just(25), Just(50), Just(125)],
+        reorder: bool,
+        from_ms in 0..6000i64,
+        len_ms in 1000..7000i64,
+        whole_groups: bool,
+    ) {
+        let publisher = broadcast(group, reorder, 8);
+        let mut source = range(publisher.source(0), from_ms, from_ms + len_ms);
+        let edits = if whole_groups { Edits::Whole } else { Edits::Hiding };
+        source.cut = if whole_groups { CutMode::Keyframe } else { CutMode::Frame };
+        let (movie, built) = both(&source, edits);
+        let stored = publisher.stored(0);
+        prop_assert_eq!(shown_of(&built, &stored), shown(&movie, &stored));
+        prop_assert_eq!(&built.movie.metadata.tracks, &movie.metadata.tracks);
+        prop_assert_eq!(built.movie.metadata.duration_ms, movie.metadata.duration_ms);
+    }
+
+    #[test]
+    fn any_range_of_it_is_the_same_bytes(at in 0.0..1.0f64, len in 1..5000u64, step in 1..700u64) {
+        let publisher = broadcast(50, true, 6);
+        let built = build_fragments(&range(publisher.source(0), 1300, 4700), Edits::Hiding).unwrap();
+        let (file, stored) = (built.movie.file.as_ref(), publisher.stored(0));
+        let all = whole(file, &stored);
+        let start = ((file.len() - 1) as f64 * at) as u64;
+        let end = (start + len).min(file.len());
+        let mut read = Vec::new();
+        while start + (read.len() as u64) < end {
+            let from = start + read.len() as u64;
+            match file.piece(from..end.min(from + step)).unwrap() {
+                Piece::Bytes(bytes) => read.extend(bytes),
+                Piece::Extent(extent) => {
+                    let source = &stored[extent.source as usize];
+                    read.extend_from_slice(&source[extent.offset as usize..][..extent.len as usize]);
+                }
+            }
+        }
+        prop_assert!(read == all[start as usize..end as usize]);
+    }
+}
+
+#[test]
+fn whole_segments_stay_the_fragments_that_they_are() {
+    let publisher = broadcast(25, true, 8);
+    let stored = publisher.stored(0);
+    let built = build_fragments(&publisher.source(0), Edits::Absent).unwrap();
+    let file = whole(built.movie.file.as_ref(), &stored);
+    assert_eq!(boxes(&file, *b"moof").len(), stored.len());
+    let segments: u64 = stored.iter().map(|segment| segment.len() as u64).sum();
+    // But for a number and two decode times.
+    assert_eq!(referred(built.movie.file.as_ref()), segments - 20 * stored.len() as u64);
+    assert_eq!(built.guide.groups.len(), stored.len());
+    assert_eq!(built.guide.end_us - built.guide.groups[0].start_us, 8_000_000);
+}
+
+#[test]
+fn groups_of_several_segments_begin_with_their_sync_sample() {
+    let publisher = broadcast(125, false, 15);
+    let built = build_fragments(&publisher.source(0), Edits::Absent).unwrap();
+    let guide = &built.guide;
+    let starts: Vec<i64> = guide.groups.iter().map(|group| group.start_us).collect();
+    assert_eq!(starts, [0, 5_000_000, 10_000_000]);
+    assert_eq!(guide.groups[0].wall, common::at(0));
+    assert_eq!(guide.groups[2].wall, common::at(10_000_000));
+    let last = guide.groups.last().unwrap();
+    assert_eq!(last.offset + last.len, built.movie.file.len());
+    for pair in guide.groups.windows(2) {
+        assert_eq!(pair[0].offset + pair[0].len, pair[1].offset);
+    }
+}
+
+#[test]
+fn a_long_file_takes_little_memory() {
+    let publisher = broadcast(25, true, 240);
+    let built = build_fragments(&publisher.source(0), Edits::Absent).unwrap();
+    let per_segment = built.movie.file.weight() / publisher.stored(0).len();
+    assert!(per_segment < 160, "{per_segment} bytes");
+}
