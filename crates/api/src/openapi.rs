@@ -82,6 +82,7 @@ pub(crate) fn open() -> OpenApiRouter<App> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(download::handler::download))
+        .route("/download/{mediaAssetId}/{fileName}", axum::routing::options(download::playlist::preflight))
 }
 
 /// What needs one unless the operator opened it.

@@ -247,7 +247,7 @@ bodies! {
         /// When to remove it; beats the account's rule.
         #[schema(value_type = Option<String>, format = DateTime)]
         expiration: Option<Timestamp>,
-        /// The file that it becomes: `mp4` or `fmp4` (fragmented). Absent: what suits its codecs.
+        /// The file that it becomes: `mp4`, `hls` (a playlist) or `fmp4` (fragmented). Absent: what suits its codecs.
         target_format: Option<String>,
         /// Where to publish it.
         media_distribution_id: Option<String>,

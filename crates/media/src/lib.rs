@@ -10,6 +10,7 @@ pub mod codec;
 pub mod colour;
 pub mod error;
 pub mod flv;
+pub mod hls;
 pub mod mp4;
 pub mod sample;
 pub mod varint;

@@ -14,6 +14,7 @@ use quick_cache::sync::Cache;
 
 use crate::error::{DownloadError, RecorderError};
 use crate::finish::{self, PreparedFile, SegmentPlace};
+use crate::hls;
 use crate::state::{Reading, Shared};
 
 /// Bytes read from disk at a time: what one download keeps in memory.
@@ -34,6 +35,8 @@ pub struct Download {
     pub content_type: &'static str,
     /// A name for who saves it.
     pub file_name: String,
+    /// Whether players are to be led through it by [`Download::playlist`].
+    pub has_playlist: bool,
     shared: Arc<Shared>,
     file: Arc<PreparedFile>,
     reading: Arc<Reading>,
@@ -99,6 +102,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
         content_type: content_type(prepared.format),
         file_name: file_name(&asset, prepared.format),
+        has_playlist: prepared.format == TargetFormat::Hls,
         shared: Arc::clone(shared),
         file: prepared,
         reading: Arc::new(reading),
@@ -126,6 +130,13 @@ fn file_name(asset: &Asset, format: TargetFormat) -> String {
 }
 
 impl Download {
+    /// The playlist (HTTP Live Streaming) of a file that is found at `uri`, relative to the playlist; none of
+    /// a file that has none.
+    pub fn playlist(&self, uri: &str) -> Option<String> {
+        let guide = self.file.guide.as_ref().filter(|_| self.has_playlist)?;
+        Some(hls::playlist(guide, uri).to_text())
+    }
+
     /// The bytes of `range`, in pieces. The caller keeps the range within [`Download::len`].
     ///
     /// Errors in the stream end it: a stored byte could not be read.

@@ -117,11 +117,7 @@ struct LoadedPart {
 pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<PreparedFile, RecorderError> {
     let loaded = load(database, &asset.recipe).await?;
     let style = style(asset);
-    compute(move || {
-        let movie = movie::build(&source(&loaded, style))?;
-        Ok(PreparedFile::new(movie, style, &loaded))
-    })
-    .await
+    compute(move || PreparedFile::build(&source(&loaded, style), None, style, &loaded)).await
 }
 
 fn style(asset: &Asset) -> Style {

@@ -14,6 +14,7 @@ mod download;
 mod error;
 mod feed;
 mod finish;
+mod hls;
 mod live;
 mod recovery;
 mod removal;

@@ -19,7 +19,7 @@ const FORBIDDEN_IN_NAME: &str = "\r\n#[]*?:\"“”<>|/{}^%`~";
 const KEY_CHARS_MAX: usize = 255;
 
 /// The formats that files are made in.
-const AVAILABLE: [TargetFormat; 2] = [TargetFormat::Mp4, TargetFormat::Fmp4];
+const AVAILABLE: [TargetFormat; 3] = [TargetFormat::Mp4, TargetFormat::Hls, TargetFormat::Fmp4];
 
 /// Reads a request that arrived at `received`.
 pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) -> Result<ClipRequest> {

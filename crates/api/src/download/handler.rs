@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use mediahooks_model::MediaAssetId;
 use mediahooks_recorder::{Download, DownloadError, RecorderError};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,6 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::conditions::{Decision, Validators, decide};
 use super::link::LinkRefused;
 use super::multipart::{Frame, content_range};
+use super::playlist::{self, EXPOSED};
 use super::range::Selection;
 use crate::App;
 use crate::clock::now;
@@ -31,7 +32,7 @@ use crate::extract::query::Query;
         ("expires" = i64, Query, description = "Unix time in seconds"),
         ("signature" = String, Query)),
     responses(
-        (status = 200, description = "The file", content_type = "video/mp4", body = [u8]),
+        (status = 200, description = "The file; of HLS its playlist, or the media that this names", content_type = "video/mp4", body = [u8]),
         (status = 206, description = "One range, or several as `multipart/byteranges`"),
         (status = 304, description = "The client has it already"),
         (status = 403, description = "The link is expired or was not made here", body = Fail),
@@ -45,10 +46,17 @@ pub(crate) async fn download(
     FirstSegment(id): FirstSegment,
     query: Query,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response> {
+    let link = uri.query().unwrap_or_default();
     let id = check_link(&app, &id, query)?;
     let file = app.recorder.open_download(id).await.map_err(refused)?;
+    if let Some((stem, _)) = playlist_name(uri.path()).filter(|_| file.has_playlist)
+        && let Some(playlist) = file.playlist(&format!("{stem}.mp4?{link}"))
+    {
+        return Ok(playlist::reply(&method, &headers, playlist, file.last_modified));
+    }
     let validators = Validators { etag: file.etag.clone(), last_modified: file.last_modified, len: file.len };
     let mut response = match decide(&method, &headers, &validators) {
         Decision::Send(selection) => send(&method, file, selection),
@@ -64,11 +72,19 @@ pub(crate) async fn download(
         (header::ETAG, validators.etag.clone()),
         (header::LAST_MODIFIED, validators.http_date()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED.to_owned()),
     ];
     for (name, value) in common {
         set(response.headers_mut(), name, &value);
     }
     Ok(response)
+}
+
+/// The name in a link to a playlist, as it is in the link, without its extension.
+fn playlist_name(path: &str) -> Option<(&str, &str)> {
+    let (stem, extension) = path.rsplit_once('/')?.1.rsplit_once('.')?;
+    extension.eq_ignore_ascii_case("m3u8").then_some((stem, extension))
 }
 
 fn check_link(app: &App, id: &str, mut query: Query) -> Result<MediaAssetId> {
@@ -164,7 +180,7 @@ fn logged(
     })
 }
 
-fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+pub(super) fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     // The values are made here, of printable ASCII.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

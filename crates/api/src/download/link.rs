@@ -107,7 +107,13 @@ fn file_name(asset: &Asset) -> String {
     // A slash, even escaped, is undone by some proxies.
     let safe = |c: char| if c.is_control() || matches!(c, '/' | '\\') { '-' } else { c };
     let stem: String = stem.chars().take(NAME_CHARS_MAX).map(safe).collect();
-    format!("{}.mp4", stem.trim_matches('.'))
+    format!("{}.{}", stem.trim_matches('.'), extension(asset))
+}
+
+/// The file's extension, after what it became.
+fn extension(asset: &Asset) -> &'static str {
+    let AssetState::Complete { metadata } = &asset.state else { return "mp4" };
+    if metadata.sizes.contains_key("hls") { "m3u8" } else { "mp4" }
 }
 
 #[cfg(test)]

@@ -4,4 +4,5 @@ pub(crate) mod conditions;
 pub(crate) mod handler;
 pub(crate) mod link;
 mod multipart;
+pub(crate) mod playlist;
 pub(crate) mod range;

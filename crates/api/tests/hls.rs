@@ -1,0 +1,113 @@
+//! HTTP Live Streaming: playlists of finished assets.
+
+mod common;
+
+use axum::body::Body;
+use common::{Bench, Reply};
+use http::Request;
+use serde_json::{Value, json};
+
+/// Path and query of an asset's link.
+fn link(asset: &Value) -> String {
+    let url = asset["download"]["downloadUrl"].as_str().unwrap_or_else(|| panic!("no link: {asset}"));
+    url.strip_prefix("https://media.example.com").unwrap().to_owned()
+}
+
+/// Asks for seconds 0.5 to 7.5 of what was published.
+async fn clip_body(bench: &Bench, more: Value) -> Value {
+    let timeline = bench.get("/api/v3/media/assets?type=timeline").await.data()[0].clone();
+    let start: mediahooks_model::Timestamp = timeline["startTime"].as_str().unwrap().parse().unwrap();
+    let (start, stop) = (start.plus_micros(500_000), start.plus_micros(7_500_000));
+    let mut body = json!({"streamName": "stage/left", "startTime": start, "stopTime": stop});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// Without an API secret, as a player asks.
+async fn ask(bench: &Bench, method: &str, link: &str, headers: &[(&str, &str)]) -> Reply {
+    let request = Request::builder().method(method).uri(link);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    bench.send(request.body(Body::empty()).unwrap()).await
+}
+
+/// Resolves an address in a playlist that was found at `link`.
+fn beside(link: &str, uri: &str) -> String {
+    let base = url::Url::parse("https://media.example.com").unwrap().join(link).unwrap();
+    base.join(uri).unwrap().as_str().strip_prefix("https://media.example.com").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_clip_as_a_playlist_over_its_media() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage/left", &[]).await;
+    publisher.send(200).await;
+    publisher.finish().await;
+    let body = clip_body(&bench, json!({"name": "A ü", "targetFormat": "hls"})).await;
+    let made = bench.call("POST", "/api/v3/media/assets", body).await.data()[0].clone();
+    assert_eq!((&made["status"], &made["targetFormat"]), (&json!("complete"), &json!("hls")));
+    assert_eq!(made["metadata"]["format"], "HLS");
+    let id = made["id"].as_str().unwrap();
+    let asset = bench.get(&format!("/api/v3/media/assets/{id}")).await.data();
+    let link = link(&asset);
+    assert!(link.contains(".m3u8?"), "{link}");
+
+    let playlist = ask(&bench, "GET", &link, &[]).await;
+    assert_eq!(playlist.status, 200);
+    assert_eq!(playlist.header("content-type"), "application/vnd.apple.mpegurl");
+    assert_eq!(playlist.header("access-control-allow-origin"), "*");
+    let text = String::from_utf8(playlist.body.to_vec()).unwrap();
+    let (_, parsed) = m3u8_rs::parse_media_playlist(text.as_bytes()).unwrap();
+    assert_eq!((parsed.version, parsed.playlist_type), (Some(7), Some(m3u8_rs::MediaPlaylistType::Vod)));
+    assert!(parsed.end_list && parsed.independent_segments);
+    assert_eq!(parsed.segments.len(), 8, "{text}");
+    let seconds: f32 = parsed.segments.iter().map(|segment| segment.duration).sum();
+    // From the key frame on.
+    assert!((seconds - 7.52).abs() < 0.05, "{text}");
+    assert!(text.contains("#EXT-X-START:TIME-OFFSET=0.5"), "{text}");
+    assert!(parsed.segments[0].program_date_time.is_some());
+
+    // The segments lie one behind the other, after what they all need.
+    let map = parsed.segments[0].map.as_ref().unwrap();
+    let mut ranges = vec![(map.uri.clone(), map.byte_range.clone().unwrap())];
+    ranges.extend(
+        parsed.segments.iter().map(|segment| (segment.uri.clone(), segment.byte_range.clone().unwrap())),
+    );
+    let mut media = Vec::new();
+    for (uri, range) in ranges {
+        let from = range.offset.unwrap();
+        let header = format!("bytes={from}-{}", from + range.length - 1);
+        let part = ask(&bench, "GET", &beside(&link, &uri), &[("range", &header)]).await;
+        assert_eq!((part.status.as_u16(), part.header("content-type")), (206, "video/mp4"));
+        assert_eq!(part.header("access-control-allow-origin"), "*");
+        media.extend(part.body);
+    }
+    let file = ask(&bench, "GET", &beside(&link, &parsed.segments[0].uri), &[]).await;
+    assert_eq!(asset["metadata"]["sizes"]["hls"], file.body.len());
+    assert_eq!(&media[4..8], b"ftyp");
+    assert!(file.body.len() >= media.len() && file.body.ends_with(&media[media.len() - 1000..]));
+
+    let etag = playlist.header("etag");
+    assert_eq!(ask(&bench, "GET", &link, &[("if-none-match", etag)]).await.status, 304);
+    let head = ask(&bench, "HEAD", &link, &[]).await;
+    assert_eq!((head.header("content-length"), head.body.len()), (text.len().to_string().as_str(), 0));
+    let preflight = ask(&bench, "OPTIONS", &link, &[("origin", "https://player.example")]).await;
+    assert_eq!(preflight.status, 204);
+    assert!(preflight.header("access-control-allow-headers").contains("Range"));
+    ask(&bench, "GET", &link.replace("signature=", "signature=0"), &[]).await.failed(403);
+}
+
+#[tokio::test]
+async fn a_fragmented_clip_is_one_file() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage/left", &[]).await;
+    publisher.send(200).await;
+    publisher.finish().await;
+    let body = clip_body(&bench, json!({"targetFormat": "fmp4"})).await;
+    let made = bench.call("POST", "/api/v3/media/assets", body).await.data()[0].clone();
+    let asset = bench.get(&format!("/api/v3/media/assets/{}", made["id"].as_str().unwrap())).await.data();
+    let file = ask(&bench, "GET", &link(&asset), &[]).await;
+    assert_eq!((file.status.as_u16(), file.header("content-type")), (200, "video/mp4"));
+    assert_eq!(asset["metadata"]["sizes"]["fmp4"], file.body.len());
+    assert_eq!(asset["metadata"]["format"], "Fragmented MPEG-4");
+    assert!(file.body.windows(4).any(|window| window == b"moof"));
+}
