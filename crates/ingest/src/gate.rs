@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use mediahooks_media::sample::{Sample, TrackConfig, TrackKind};
 
 use crate::target::PublishTarget;
@@ -66,22 +67,31 @@ pub struct PublishRefused {
 /// Takes the media of one feed.
 #[async_trait]
 pub trait FeedSink: Send {
-    /// Takes the next input. Resolves when there is room for it, which is the back-pressure on
-    /// the publisher's socket.
-    ///
-    /// May be dropped before it resolves only when [`FeedSink::finish`] follows.
+    /// Takes the next input, and answers whether there is room for another one. Without room, wait for
+    /// [`FeedSink::ready`] first: that is the back-pressure on the publisher's socket.
     ///
     /// # Errors
     /// [`FeedEnded`] when the feed was ended from our side (stopped, replaced, storage failed);
     /// its message is sent to the encoder.
-    async fn push(&mut self, input: FeedInput) -> Result<(), FeedEnded>;
+    fn push(&mut self, input: FeedInput) -> Result<Room, FeedEnded>;
 
-    /// Resolves when the feed must end although the publisher still sends. Cancel-safe: it is
-    /// dropped and called again between inputs.
-    async fn stopped(&mut self) -> FeedEnded;
+    /// Resolves when there is room, or when the feed was ended. Cancel-safe.
+    async fn ready(&mut self);
+
+    /// Resolves when the feed must end although the publisher still sends.
+    fn stopped(&self) -> BoxFuture<'static, FeedEnded>;
 
     /// The feed is over. Called exactly once, also after an error, with the reason.
     async fn finish(self: Box<Self>, end: PublishEnd);
+}
+
+/// Whether a sink takes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It does.
+    Left,
+    /// Not at the moment; see [`FeedSink::ready`].
+    None,
 }
 
 /// One thing a publisher sent.

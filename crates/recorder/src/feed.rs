@@ -1,6 +1,7 @@
 //! One live feed: a sink for its publisher and a task that stores what arrives.
 
 mod assets;
+mod intake;
 mod sink;
 mod store;
 mod task;
@@ -10,13 +11,13 @@ use std::sync::Arc;
 use mediahooks_database::{Change, Feed};
 use mediahooks_ingest::gate::{FeedSink, PublishRefused};
 use mediahooks_model::TimelineId;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::admission::{refused, unavailable};
 use crate::state::Shared;
 use crate::time::FeedClock;
 
+use intake::Intake;
 use sink::Sink;
 use task::FeedTask;
 
@@ -36,9 +37,6 @@ pub(crate) struct NewFeed {
     pub keeps_audio: bool,
 }
 
-/// Inputs that may wait for the disk; then the publisher's socket waits too. A few seconds of media.
-const INPUTS_WAITING_MAX: usize = 512;
-
 /// Enters a feed, tells that it started and begins to take its media.
 pub(crate) async fn start(shared: Arc<Shared>, new: NewFeed) -> Result<Box<dyn FeedSink>, PublishRefused> {
     let timeline = TimelineId(Uuid::new_v4());
@@ -54,9 +52,8 @@ pub(crate) async fn start(shared: Arc<Shared>, new: NewFeed) -> Result<Box<dyn F
         return Err(unavailable(&error.into()));
     }
     shared.live.replace(&entry.rivals);
-    let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
-    let (stop, clock) = (entry.stop.clone(), new.clock.clone());
-    let task = FeedTask::new(shared, new, timeline, entry.received);
-    let done = tokio::spawn(task.run(receiver, entry.flush));
-    Ok(Box::new(Sink::new(clock, inputs, stop, done)))
+    let intake = Arc::new(Intake::new(new.clone(), entry.received));
+    let task = FeedTask::new(shared, new, timeline, Arc::clone(&intake));
+    let done = tokio::spawn(task.run(entry.flush));
+    Ok(Box::new(Sink::new(intake, entry.stop, done)))
 }

@@ -207,7 +207,8 @@ impl Simulated {
                     FlvEvent::Ignored { kind, reason } => FeedInput::Ignored { kind, reason },
                     FlvEvent::EndOfSequence(_) => continue,
                 };
-                self.sink.push(input).await?;
+                self.sink.push(input)?;
+                self.sink.ready().await;
             }
         }
         Ok(())

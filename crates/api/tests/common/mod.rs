@@ -162,7 +162,7 @@ impl Publisher {
             let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
             let codec = CodecConfig::h264(hex::decode(avcc).unwrap().into()).unwrap();
             let track = TrackConfig::new(90_000, codec);
-            self.sink.push(FeedInput::Config(track)).await.unwrap();
+            self.sink.push(FeedInput::Config(track)).unwrap();
         }
         for _ in 0..count {
             let sample = Sample {
@@ -171,7 +171,8 @@ impl Publisher {
                 is_sync: self.pictures % 25 == 0,
                 data: Bytes::from(format!("<picture {}>", self.pictures)),
             };
-            self.sink.push(FeedInput::Sample { kind: TrackKind::Video, sample }).await.unwrap();
+            self.sink.push(FeedInput::Sample { kind: TrackKind::Video, sample }).unwrap();
+            self.sink.ready().await;
             self.pictures += 1;
         }
     }

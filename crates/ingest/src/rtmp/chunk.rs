@@ -1,7 +1,8 @@
 //! RTMP messages to chunks and back (Adobe RTMP 1.0 §5.3).
 //!
 //! [`ChunkReader`] is fed by the session with whatever bytes have arrived; it consumes them at
-//! once and holds only unfinished messages. What always holds: [`ChunkReader::held_bytes`] never
+//! once and holds only unfinished messages. A large message that arrived in one piece is not copied, it
+//! keeps the buffer that it lies in. What always holds: [`ChunkReader::held_bytes`] never
 //! passes the limit, and memory follows the bytes received, not the lengths announced.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -12,6 +13,9 @@ pub const CHUNK_SIZE_DEFAULT: usize = 128;
 pub const CHUNK_SIZE_MAX: usize = 0xFF_FFFF;
 /// Chunk streams one peer may use. Encoders use three to six.
 pub const CHUNK_STREAMS_MAX: usize = 16;
+
+/// Messages smaller than this are copied: they must not keep a whole buffer alive.
+const SHARED_BYTES_MIN: usize = 4096;
 
 /// In a 24-bit timestamp field: the time is in the extended timestamp field (§5.3.1.3).
 const EXTENDED: u32 = 0xFF_FFFF;
@@ -149,7 +153,10 @@ impl ChunkReader {
             let open = match self.open {
                 Some(open) => open,
                 None => match self.begin_chunk(input)? {
-                    Some(open) => open,
+                    Some(open) => match self.take_whole(open, input) {
+                        Some(message) => return Ok(Some(message)),
+                        None => open,
+                    },
                     None => return Ok(None),
                 },
             };
@@ -194,6 +201,21 @@ impl ChunkReader {
         Ok(self.streams.len() - 1)
     }
 
+    /// A message of some size whose only chunk has arrived whole, as a slice of `input`.
+    fn take_whole(&mut self, open: OpenChunk, input: &mut BytesMut) -> Option<Message> {
+        let stream = self.streams.get_mut(open.stream)?;
+        let is_whole = open.missing == stream.length && input.len() >= stream.length;
+        if !is_whole
+            || stream.length < SHARED_BYTES_MIN
+            || self.held_bytes + stream.length > self.held_bytes_max
+        {
+            return None;
+        }
+        stream.in_message = false;
+        let payload = input.split_to(stream.length).freeze();
+        Some(stream.message(payload))
+    }
+
     fn fill(&mut self, open: OpenChunk, input: &mut BytesMut) -> Result<OpenChunk, ChunkError> {
         let count = open.missing.min(input.len());
         if self.held_bytes + count > self.held_bytes_max {
@@ -215,17 +237,21 @@ impl ChunkReader {
         stream.in_message = false;
         let payload = std::mem::take(&mut stream.payload).freeze();
         self.held_bytes -= payload.len();
-        Some(Message {
-            chunk_stream: stream.id,
-            type_id: stream.type_id,
-            stream_id: stream.stream_id,
-            timestamp: stream.timestamp,
-            payload,
-        })
+        Some(stream.message(payload))
     }
 }
 
 impl ChunkStream {
+    fn message(&self, payload: Bytes) -> Message {
+        Message {
+            chunk_stream: self.id,
+            type_id: self.type_id,
+            stream_id: self.stream_id,
+            timestamp: self.timestamp,
+            payload,
+        }
+    }
+
     fn apply(&mut self, header: &ChunkHeader) -> Result<(), ChunkError> {
         if header.format < 3 && self.in_message {
             return Err(ChunkError::Interrupted(self.id));

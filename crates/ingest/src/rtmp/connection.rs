@@ -3,18 +3,19 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 use super::RtmpSettings;
 use super::feed::Feed;
-use super::session::{INPUT_BYTES_MAX, Session, SessionError, SessionEvent};
-use crate::gate::{FeedEnded, Protocol, PublishEnd, PublishGate, PublishRefused, PublishRequest};
+use super::session::{Session, SessionError, SessionEvent};
+use crate::gate::{FeedEnded, Protocol, PublishEnd, PublishGate, PublishRefused, PublishRequest, Room};
 use crate::target::PublishTarget;
 
 /// How long a peer has to take an error before the connection is closed on it.
@@ -39,8 +40,11 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let session = Session::new(&shared.settings, rand::random());
+    let start = Instant::now();
+    let timer = Timer { at: session.deadline(), sleep: Box::pin(sleep_until(start + session.deadline())) };
+    let shutdown = Box::pin(shared.shutdown.clone().cancelled_owned());
     let mut connection =
-        Connection { stream, remote, shared, session, start: Instant::now(), publishing: None };
+        Connection { stream, remote, shared, session, start, timer, shutdown, publishing: None };
     let end = connection.run().await;
     connection.close(end).await;
 }
@@ -51,7 +55,16 @@ struct Connection<S> {
     shared: Shared,
     session: Session,
     start: Instant,
+    timer: Timer,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     publishing: Option<Publishing>,
+}
+
+/// Wakes the connection at or before the session's deadline, which moves with every byte: setting it anew each
+/// time would cost more than a needless awakening every idle timeout.
+struct Timer {
+    at: Duration,
+    sleep: Pin<Box<Sleep>>,
 }
 
 struct Publishing {
@@ -83,46 +96,52 @@ impl From<io::Error> for ConnectionEnd {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     async fn run(&mut self) -> ConnectionEnd {
-        let mut buffer = vec![0; INPUT_BYTES_MAX];
         loop {
-            if let Err(end) = self.step(&mut buffer).await {
+            if let Err(end) = self.step().await {
                 return end;
             }
         }
     }
 
     /// Reads once and deals with all that follows from it.
-    async fn step(&mut self, buffer: &mut [u8]) -> Result<(), ConnectionEnd> {
-        let length = self.read(buffer).await?;
-        self.session.push(buffer.get(..length).unwrap_or_default(), self.start.elapsed());
+    async fn step(&mut self) -> Result<(), ConnectionEnd> {
+        let length = self.read().await?;
+        self.session.received(length, self.start.elapsed());
         while let Some(event) = self.session.poll(self.start.elapsed())? {
             self.on_event(event).await?;
         }
         self.send_output().await
     }
 
-    /// Fills the front of `buffer`; answers with how many bytes, none when a deadline was not due.
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ConnectionEnd> {
-        let length = self.session.input_bytes_max();
-        let buffer = buffer.get_mut(..length).unwrap_or_default();
-        let deadline = self.start + self.session.deadline();
+    /// Reads into the session; answers with how many bytes, none when a deadline was not due.
+    async fn read(&mut self) -> Result<usize, ConnectionEnd> {
+        let deadline = self.session.deadline();
+        if deadline < self.timer.at {
+            self.timer.set(self.start, deadline);
+        }
+        // A publisher that has always sent something is still told that the server stops.
+        if self.shared.shutdown.is_cancelled() {
+            return Err(ConnectionEnd::ShuttingDown);
+        }
         let stopped = async {
             match &mut self.publishing {
                 Some(publishing) => publishing.feed.stopped().await,
                 None => pending().await,
             }
         };
+        let mut input = self.session.input();
         tokio::select! {
             // The clock comes last: after a wait for the disk the publisher has sent, but was not heard.
             biased;
-            () = self.shared.shutdown.cancelled() => Err(ConnectionEnd::ShuttingDown),
-            ended = stopped => Err(ConnectionEnd::Stopped(ended)),
-            read = self.stream.read(buffer) => match read? {
+            read = self.stream.read_buf(&mut input) => match read? {
                 0 => Err(ConnectionEnd::Disconnected),
                 length => Ok(length),
             },
-            () = sleep_until(deadline) => {
+            () = &mut self.shutdown => Err(ConnectionEnd::ShuttingDown),
+            ended = stopped => Err(ConnectionEnd::Stopped(ended)),
+            () = &mut self.timer.sleep => {
                 self.session.check_deadline(self.start.elapsed())?;
+                self.timer.set(self.start, self.session.deadline());
                 Ok(0)
             }
         }
@@ -133,11 +152,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             SessionEvent::PublishRequested { target, encoder } => self.open(target, encoder).await,
             SessionEvent::Tag { tag_type, timestamp_ms, body } => {
                 let Some(publishing) = &mut self.publishing else { return Ok(()) };
+                let pushed = publishing.feed.push_tag(tag_type, timestamp_ms, body);
+                if pushed.map_err(ConnectionEnd::Stopped)? == Room::Left {
+                    return Ok(());
+                }
                 tokio::select! {
-                    pushed = publishing.feed.push_tag(tag_type, timestamp_ms, body) => {
-                        pushed.map_err(ConnectionEnd::Stopped)
-                    }
-                    () = self.shared.shutdown.cancelled() => Err(ConnectionEnd::ShuttingDown),
+                    () = publishing.feed.ready() => Ok(()),
+                    () = &mut self.shutdown => Err(ConnectionEnd::ShuttingDown),
                 }
             }
             SessionEvent::Unpublished => {
@@ -235,6 +256,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
             _ => tracing::debug!(remote = %self.remote, "connection closed"),
         }
+    }
+}
+
+impl Timer {
+    fn set(&mut self, start: Instant, at: Duration) {
+        self.at = at;
+        self.sleep.as_mut().reset(start + at);
     }
 }
 

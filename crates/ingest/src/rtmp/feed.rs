@@ -1,11 +1,12 @@
 //! A sink in use: carries tags into it and makes sure that it is finished exactly once.
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use mediahooks_media::flv::{FlvDemuxer, FlvEvent, TAG_VIDEO};
 use mediahooks_media::sample::TrackKind;
 use tokio_util::task::TaskTracker;
 
-use crate::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd};
+use crate::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd, Room};
 
 /// The sink of the stream that a connection publishes.
 ///
@@ -13,23 +14,25 @@ use crate::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd};
 /// its own on `tasks`.
 pub(super) struct Feed {
     sink: Option<Box<dyn FeedSink>>,
+    stopped: BoxFuture<'static, FeedEnded>,
     demuxer: FlvDemuxer,
     tasks: TaskTracker,
 }
 
 impl Feed {
     pub(super) fn new(sink: Box<dyn FeedSink>, tasks: TaskTracker) -> Feed {
-        Feed { sink: Some(sink), demuxer: FlvDemuxer::new(), tasks }
+        Feed { stopped: sink.stopped(), sink: Some(sink), demuxer: FlvDemuxer::new(), tasks }
     }
 
-    /// Takes the tag apart and hands everything in it to the sink.
-    pub(super) async fn push_tag(
+    /// Takes the tag apart and hands everything in it to the sink. Without room, wait for [`Feed::ready`].
+    pub(super) fn push_tag(
         &mut self,
         tag_type: u8,
         timestamp_ms: u32,
         body: Bytes,
-    ) -> Result<(), FeedEnded> {
-        let Some(sink) = &mut self.sink else { return Ok(()) };
+    ) -> Result<Room, FeedEnded> {
+        let mut room = Room::Left;
+        let Some(sink) = &mut self.sink else { return Ok(room) };
         let events = self.demuxer.push(tag_type, timestamp_ms, body).unwrap_or_else(|error| {
             let kind = if tag_type == TAG_VIDEO { TrackKind::Video } else { TrackKind::Audio };
             tracing::debug!(%error, ?kind, timestamp_ms, "malformed tag");
@@ -43,17 +46,21 @@ impl Feed {
                 // The end of a track is the end of its samples; the other track may go on.
                 FlvEvent::EndOfSequence(_) => continue,
             };
-            sink.push(input).await?;
+            room = sink.push(input)?;
         }
-        Ok(())
+        Ok(room)
     }
 
-    /// As [`FeedSink::stopped`].
-    pub(super) async fn stopped(&mut self) -> FeedEnded {
-        match &mut self.sink {
-            Some(sink) => sink.stopped().await,
-            None => std::future::pending().await,
+    /// As [`FeedSink::ready`].
+    pub(super) async fn ready(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            sink.ready().await;
         }
+    }
+
+    /// As [`FeedSink::stopped`]; not to be awaited again once it has resolved.
+    pub(super) fn stopped(&mut self) -> &mut BoxFuture<'static, FeedEnded> {
+        &mut self.stopped
     }
 
     /// Finishes the sink. Runs to its end even when this future is dropped.

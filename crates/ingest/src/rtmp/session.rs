@@ -1,7 +1,7 @@
 //! One RTMP connection from the server's side, without a socket: bytes and the time go in, events
 //! and bytes to send come out.
 //!
-//! Fed by [`super::handle`]: [`Session::push`] with what was read, then [`Session::poll`]
+//! Fed by [`super::handle`]: [`Session::input`] is read into, then [`Session::received`] and [`Session::poll`]
 //! until it has no more events, [`Session::take_output`] to the peer, and
 //! [`Session::check_deadline`] when [`Session::deadline`] has come. Time is the [`Duration`] since
 //! the connection was accepted. What always holds: memory stays within [`RtmpSettings`] whatever
@@ -9,7 +9,8 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::buf::Limit;
+use bytes::{BufMut, Bytes, BytesMut};
 use mediahooks_media::flv::amf0::{AmfError, Value};
 
 use super::acknowledge::Acknowledger;
@@ -24,8 +25,10 @@ use crate::target::{PublishTarget, TargetError, is_publish_app, parse_publish_ta
 const WINDOW_BYTES: u32 = 2_500_000;
 /// Chunk size of what we send: every answer fits into one chunk.
 const OUTPUT_CHUNK_SIZE: u32 = 4096;
-/// Bytes taken at once.
-pub(super) const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes taken at once, and so what a publisher's input buffer is made for.
+const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Another input buffer is begun when the last one has less room than this.
+const INPUT_BYTES_MIN: usize = 16 * 1024;
 /// The message stream id given to every `createStream`: a connection publishes one stream.
 const STREAM_ID: u32 = 1;
 
@@ -141,8 +144,18 @@ impl Session {
         }
     }
 
-    /// How many bytes the next [`Session::push`] may bring, at least one.
-    pub fn input_bytes_max(&self) -> usize {
+    /// Where to put the next bytes from the peer, at least one; [`Session::received`] follows. Poll until `None`
+    /// before the next call, so that the bytes kept are those of one call and a chunk header.
+    pub fn input(&mut self) -> Limit<&mut BytesMut> {
+        let most = self.input_bytes_max();
+        let room = self.input.capacity() - self.input.len();
+        if room < most.min(INPUT_BYTES_MIN) {
+            self.input.reserve(most);
+        }
+        (&mut self.input).limit(most)
+    }
+
+    fn input_bytes_max(&self) -> usize {
         match self.phase {
             Phase::Publishing { .. } => INPUT_BYTES_MAX,
             _ => {
@@ -152,15 +165,13 @@ impl Session {
         }
     }
 
-    /// Takes bytes from the peer, at most [`Session::input_bytes_max`]. Poll until `None` before the
-    /// next call, so that the bytes kept are those of one call and a chunk header.
-    pub fn push(&mut self, bytes: &[u8], now: Duration) {
-        if bytes.is_empty() {
+    /// Takes note that `length` bytes were put into [`Session::input`].
+    pub fn received(&mut self, length: usize, now: Duration) {
+        if length == 0 {
             return;
         }
         self.last_input = now;
-        self.input.extend_from_slice(bytes);
-        let sequence = self.acknowledger.received(bytes.len());
+        let sequence = self.acknowledger.received(length);
         if let Some(sequence) = sequence.filter(|_| self.reads_acknowledgements()) {
             self.send(&message::control(type_id::ACKNOWLEDGEMENT, sequence));
         }

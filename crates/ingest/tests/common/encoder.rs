@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use mediahooks_ingest::rtmp::RtmpSettings;
 use mediahooks_ingest::rtmp::chunk::{ChunkReader, ChunkWriter, Message};
 use mediahooks_ingest::rtmp::handshake::ClientHandshake;
@@ -112,8 +112,10 @@ impl Peer {
     pub fn send(&mut self, mut bytes: &[u8]) -> Result<Vec<SessionEvent>, SessionError> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
-            let (now, rest) = bytes.split_at(bytes.len().min(self.session.input_bytes_max()));
-            self.session.push(now, self.now);
+            let mut input = self.session.input();
+            let (now, rest) = bytes.split_at(bytes.len().min(input.remaining_mut()));
+            input.put_slice(now);
+            self.session.received(now.len(), self.now);
             self.held_bytes_max = self.held_bytes_max.max(self.session.held_bytes());
             while let Some(event) = self.session.poll(self.now)? {
                 events.push(event);

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use mediahooks_ingest::gate::{
-    FeedEnded, FeedInput, FeedSink, PublishEnd, PublishGate, PublishRefused, PublishRequest,
+    FeedEnded, FeedInput, FeedSink, PublishEnd, PublishGate, PublishRefused, PublishRequest, Room,
 };
 use mediahooks_ingest::rtmp::{RtmpSettings, serve};
 use mediahooks_media::sample::{Sample, TrackConfig, TrackKind};
@@ -102,20 +104,26 @@ impl PublishGate for CollectingGate {
 
 #[async_trait]
 impl FeedSink for CollectingSink {
-    async fn push(&mut self, input: FeedInput) -> Result<(), FeedEnded> {
+    fn push(&mut self, input: FeedInput) -> Result<Room, FeedEnded> {
         assert!(!self.panics_on_push, "as the test wants it");
         if let Some(log) = &mut self.log {
             log.inputs.push(input);
         }
-        Ok(())
+        Ok(Room::Left)
     }
 
-    async fn stopped(&mut self) -> FeedEnded {
-        let ended = self.stop.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-        match ended {
-            Some(ended) => ended,
-            None => std::future::pending().await,
+    async fn ready(&mut self) {}
+
+    fn stopped(&self) -> BoxFuture<'static, FeedEnded> {
+        let mut stop = self.stop.clone();
+        async move {
+            let ended = stop.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+            match ended {
+                Some(ended) => ended,
+                None => std::future::pending().await,
+            }
         }
+        .boxed()
     }
 
     async fn finish(mut self: Box<Self>, end: PublishEnd) {

@@ -1,51 +1,31 @@
 //! The end of a feed that its publisher's connection holds.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use mediahooks_ingest::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd};
-use mediahooks_model::Timestamp;
-use tokio::sync::{mpsc, watch};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use mediahooks_ingest::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd, Room};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::time::FeedClock;
+use super::intake::Intake;
 
-/// What a connection hands to the feed's task.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// Media, with its arrival.
-    Media(FeedInput, Timestamp),
-    /// The wall clock was set by so many microseconds before what follows arrived.
-    ClockSet(i64),
-    /// Nothing more comes.
-    End(PublishEnd),
-}
-
-/// Stamps arrivals and passes them on. Dropping it ends the feed.
-#[derive(Debug)]
+/// Passes media on. Dropping it ends the feed.
 pub(super) struct Sink {
-    clock: FeedClock,
-    inputs: mpsc::Sender<Input>,
+    intake: Arc<Intake>,
     stop: watch::Receiver<Option<FeedEnded>>,
-    done: JoinHandle<()>,
+    /// The feed's task; absent once it is awaited.
+    done: Option<JoinHandle<()>>,
 }
 
 impl Sink {
     pub(super) fn new(
-        clock: FeedClock,
-        inputs: mpsc::Sender<Input>,
+        intake: Arc<Intake>,
         stop: watch::Receiver<Option<FeedEnded>>,
         done: JoinHandle<()>,
     ) -> Self {
-        Self { clock, inputs, stop, done }
-    }
-
-    async fn send(&mut self, input: Input) -> Result<(), FeedEnded> {
-        let taken = tokio::select! {
-            // Also while the disk keeps everybody waiting.
-            biased;
-            Ok(_) = self.stop.wait_for(Option::is_some) => false,
-            sent = self.inputs.send(input) => sent.is_ok(),
-        };
-        if taken { Ok(()) } else { Err(self.why_ended()) }
+        Self { intake, stop, done: Some(done) }
     }
 
     fn why_ended(&self) -> FeedEnded {
@@ -58,28 +38,48 @@ impl Sink {
 
 #[async_trait]
 impl FeedSink for Sink {
-    async fn push(&mut self, input: FeedInput) -> Result<(), FeedEnded> {
-        if let Some(by_us) = self.clock.follow() {
-            self.send(Input::ClockSet(by_us)).await?;
+    fn push(&mut self, input: FeedInput) -> Result<Room, FeedEnded> {
+        if self.stop.borrow().is_some() {
+            return Err(self.why_ended());
         }
-        let arrival = self.clock.now();
-        self.send(Input::Media(input, arrival)).await
+        self.intake.push(input).map_err(|_| self.why_ended())
     }
 
-    async fn stopped(&mut self) -> FeedEnded {
-        if self.stop.wait_for(Option::is_some).await.is_err() {
+    async fn ready(&mut self) {
+        tokio::select! {
+            // Also while the disk keeps everybody waiting.
+            biased;
+            Ok(_) = self.stop.wait_for(Option::is_some) => {}
+            () = self.intake.room() => {}
+        }
+    }
+
+    fn stopped(&self) -> BoxFuture<'static, FeedEnded> {
+        let mut stop = self.stop.clone();
+        async move {
+            if let Ok(stopped) = stop.wait_for(Option::is_some).await
+                && let Some(ended) = &*stopped
+            {
+                return ended.clone();
+            }
             // The task is gone; `push` will say so. Until then nothing stops the feed from our side.
-            std::future::pending::<()>().await;
+            std::future::pending().await
         }
-        self.why_ended()
+        .boxed()
     }
 
-    async fn finish(self: Box<Self>, end: PublishEnd) {
-        // Either way the task ends: told, or because the channel closes.
-        let _ = self.inputs.send(Input::End(end)).await;
-        drop(self.inputs);
-        if let Err(error) = self.done.await {
+    async fn finish(mut self: Box<Self>, end: PublishEnd) {
+        self.intake.end(end);
+        if let Some(done) = self.done.take()
+            && let Err(error) = done.await
+        {
             tracing::error!(%error, "the task of a feed failed");
         }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.intake.end(PublishEnd::Disconnected);
     }
 }

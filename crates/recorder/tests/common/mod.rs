@@ -255,7 +255,7 @@ impl Publisher {
     }
 
     async fn track(&mut self, config: TrackConfig) {
-        self.sink.push(FeedInput::Config(config)).await.unwrap();
+        self.sink.push(FeedInput::Config(config)).unwrap();
     }
 
     /// Sends `count` pictures of 40 ms, every 25th a sync sample, and the sound that goes with them,
@@ -280,7 +280,8 @@ impl Publisher {
     }
 
     async fn sample(&mut self, kind: TrackKind, sample: Sample) {
-        self.sink.push(FeedInput::Sample { kind, sample }).await.unwrap();
+        self.sink.push(FeedInput::Sample { kind, sample }).unwrap();
+        self.sink.ready().await;
     }
 
     pub async fn finish(self) {

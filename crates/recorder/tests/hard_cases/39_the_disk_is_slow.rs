@@ -32,12 +32,12 @@ async fn the_publisher_waits_and_nothing_is_dropped() {
         }
         publisher
     });
-    eventually(async || (files.waiting() > 0 && taken.load(Ordering::Relaxed) > 500).then_some(())).await;
+    eventually(async || (files.waiting() > 0 && taken.load(Ordering::Relaxed) > 250).then_some(())).await;
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
     let taken = taken.load(Ordering::Relaxed);
-    assert!(taken < 700, "{taken} tags were taken while the disk took nothing");
+    assert!(taken < 500, "{taken} tags were taken while the disk took nothing");
     files.release();
     let publisher = sent.await.unwrap();
     stage.end(publisher).await;
