@@ -16,7 +16,7 @@ async fn a_live_feed_is_ended_and_its_recording_completed_with_what_was_stored()
         let timelines = bench.assets(AssetType::Timeline).await;
         let recipe = timelines.first()?.recipe.first()?.clone();
         let stored = bench.database.segments(recipe.timeline, 0, None).await.unwrap();
-        (stored.len() == 4).then_some(())
+        (stored.len() == 8).then_some(())
     })
     .await;
     let path = {
@@ -35,7 +35,7 @@ async fn a_live_feed_is_ended_and_its_recording_completed_with_what_was_stored()
     assert_eq!(pictures_in(&bench.file(recordings[0].id).await), (0..100).collect::<Vec<_>>());
     let report = check(&bench.database, &bench.storage, |_, _| {}).await.unwrap();
     assert_eq!((report.problems, report.notes), (Vec::<String>::new(), Vec::new()));
-    assert_eq!((report.segments, report.files), (4, 1));
+    assert_eq!((report.segments, report.files), (8, 1));
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@ pub const RUN_ORIGIN_US: i64 = 10_000_000;
 /// How samples are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmenterSettings {
-    /// The media that a crash may cost: no segment stays open for longer, in microseconds. Groups of
-    /// pictures that are longer are stored in equal pieces.
+    /// A segment is closed when it holds this much, in microseconds; groups of pictures that are longer are stored
+    /// in equal pieces. Together with writing it and the frames that come meanwhile it is the media that a crash
+    /// may cost.
     pub piece_us: i64,
     /// A segment is closed before it holds more than this many bytes.
     pub bytes_max: usize,
@@ -36,7 +37,7 @@ pub struct SegmenterSettings {
 
 impl Default for SegmenterSettings {
     fn default() -> Self {
-        Self { piece_us: 1_000_000, bytes_max: 8 << 20, jump_us: 10_000_000, back_us: 1_000_000 }
+        Self { piece_us: 800_000, bytes_max: 8 << 20, jump_us: 10_000_000, back_us: 1_000_000 }
     }
 }
 
@@ -193,7 +194,7 @@ impl Segmenter {
         if let Some(len_us) = run.gap_before(kind, sample.dts) {
             out.push(Output::Gap { kind, len_us });
         }
-        if run.closes_before(kind, &sample, &self.settings) {
+        if run.closes_before(kind, &sample, arrival, &self.settings) {
             self.close(out, Some((kind, sample.dts)))?;
         }
         if let Some(run) = &mut self.run {

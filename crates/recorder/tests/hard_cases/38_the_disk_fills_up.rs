@@ -117,7 +117,7 @@ async fn a_write_that_fails_half_way_ends_the_feed_and_harms_nothing() {
             let pictures = recording.pictures();
             assert_eq!(pictures, (0..pictures.len() as u32).collect::<Vec<_>>(), "no hole");
         }
-        assert_eq!(recordings.is_empty(), room < 12_000, "{room}");
+        assert_eq!(recordings.is_empty(), room < 8_000, "{room}");
         let report = check(&stage.bench.database, &stage.bench.storage, |_, _| {}).await.unwrap();
         assert_eq!((report.problems, report.notes), (vec![], vec![]), "{room}");
         // The encoder comes back, and there is room.

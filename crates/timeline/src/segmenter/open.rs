@@ -11,6 +11,10 @@ use crate::index::{SegmentIndex, TrackSpan};
 /// A group of pictures shorter than this shares a segment with the next one, in microseconds.
 const SHORTEST_US: i64 = 300_000;
 
+/// How much longer than its piece a segment may stay open for a group of pictures that comes a little late, or for
+/// a track that lags, in microseconds.
+const GRACE_US: i64 = 50_000;
+
 /// Samples of a track that are further apart than this, and than three times the step before, have a gap
 /// between them, in microseconds.
 const GAP_US: i64 = 1_000_000;
@@ -241,6 +245,7 @@ impl OpenRun {
         &self,
         kind: TrackKind,
         sample: &Sample,
+        arrival: Timestamp,
         settings: &SegmenterSettings,
     ) -> bool {
         let Some((first_us, last_us)) = self.span_us() else { return false };
@@ -249,8 +254,12 @@ impl OpenRun {
         if self.bytes + sample.data.len() > settings.bytes_max {
             return true;
         }
-        // Neither a silent video track nor one that lags may hold the segment open.
-        if last_us.max(dts_us) - first_us >= settings.piece_us + settings.piece_us / 2 {
+        // Neither a silent video track nor one that lags may hold the segment open. Of a broadcast in real time the
+        // arrivals tell, whatever lies between the tracks.
+        let open_us = self.opened.map_or(0, |opened| arrival.micros_since(opened));
+        if open_us >= settings.piece_us + GRACE_US
+            || last_us.max(dts_us) - first_us >= settings.piece_us + settings.piece_us / 2
+        {
             return true;
         }
         if kind == TrackKind::Audio && self.has_track(TrackKind::Video) {
@@ -259,10 +268,11 @@ impl OpenRun {
         let Some(own_first) = track.samples.first() else { return false };
         let span_us = dts_us - own_first.dts.to_micros(track.config.timescale);
         if kind == TrackKind::Video && sample.is_sync {
-            return span_us >= SHORTEST_US;
+            // The rest of a group that was cut is a segment, however short: the next ones begin with the groups.
+            return span_us >= SHORTEST_US || !self.starts_with_sync();
         }
         // A group that fitted is given a little longer to be followed by the next sync sample.
-        span_us >= if self.group_fits { self.piece_us + 100_000 } else { self.piece_us }
+        span_us >= if self.group_fits { self.piece_us + GRACE_US } else { self.piece_us }
     }
 
     /// Appends a sample that [`OpenRun::place`] has brought onto the run's clock.
