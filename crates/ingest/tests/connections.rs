@@ -15,6 +15,7 @@ use mediahooks_ingest::rtmp::publisher::{PublishError, Publisher};
 use mediahooks_ingest::rtmp::{RtmpSettings, Shared, handle};
 use mediahooks_media::flv::amf0::Value;
 use mediahooks_media::sample::TrackKind;
+use mediahooks_testkit::synthetic::{Source, Tag, aggregate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 
@@ -69,6 +70,57 @@ async fn our_publisher_delivers_its_tags() {
     let samples = feed.samples(TrackKind::Audio);
     assert_eq!(samples.len(), 2000);
     assert!(samples[0].dts.0 > 0xFFFF_0000 && samples.windows(2).all(|pair| pair[0].dts < pair[1].dts));
+    server.stop().await;
+}
+
+/// Several tags in one message are those tags, whatever clock their own times are on.
+#[tokio::test]
+async fn aggregate_messages_are_the_tags_in_them() {
+    let mut server = Server::start().await;
+    let mut source = Source { picture_bytes: 5000, first_stamp_ms: 0xFFFF_FE00, ..Source::default() };
+    let mut tags = source.headers();
+    tags.extend(source.seconds(2));
+    let mut feeds = Vec::new();
+    for (together, first_stamp_ms) in [(1, 0), (7, 0), (20, 0xFFFF_FFF0)] {
+        let mut publisher = Publisher::connect(&server.url("a/b")).await.unwrap();
+        for some in tags.chunks(together) {
+            let message = if together == 1 { some[0].clone() } else { aggregate(some, first_stamp_ms) };
+            publisher.send_tag(message.tag_type, message.timestamp_ms, &message.body).await.unwrap();
+        }
+        publisher.finish().await.unwrap();
+        feeds.push(server.next_feed().await);
+    }
+    let (plain, aggregated) = feeds.split_first().unwrap();
+    assert!(plain.samples(TrackKind::Video).len() == 50 && plain.samples(TrackKind::Audio).len() == 94);
+    for feed in aggregated {
+        for kind in [TrackKind::Video, TrackKind::Audio] {
+            assert_eq!(feed.samples(kind), plain.samples(kind));
+            assert_eq!(feed.configs(kind), plain.configs(kind));
+        }
+        assert!(feed.ignored().is_empty());
+    }
+    server.stop().await;
+}
+
+/// What is whole in a message that is not, is kept; commands and aggregates inside one are nothing.
+#[tokio::test]
+async fn an_aggregate_message_that_is_cut_off_costs_only_its_end() {
+    let mut server = Server::start().await;
+    let mut source = Source::default();
+    let mut tags = source.headers();
+    tags.extend(source.millis(400));
+    let odd = |tag_type| Tag { tag_type, ..tags[2].clone() };
+    let strange = aggregate(&[odd(type_id::COMMAND_AMF0), aggregate(&tags, 0), tags[3].clone()], 0);
+    let whole = aggregate(&tags, 0);
+    let mut publisher = Publisher::connect(&server.url("a/b")).await.unwrap();
+    publisher.send_tag(22, 0, &whole.body[..whole.body.len() - 10]).await.unwrap();
+    publisher.send_tag(22, 0, &strange.body).await.unwrap();
+    publisher.send_tag(22, 0, &[]).await.unwrap();
+    publisher.finish().await.unwrap();
+    let feed = server.next_feed().await;
+    let samples = feed.samples(TrackKind::Video).len() + feed.samples(TrackKind::Audio).len();
+    assert_eq!(samples, tags.len() - 2 - 1 + 1);
+    assert_eq!(feed.ignored(), ["aggregate cut off"]);
     server.stop().await;
 }
 

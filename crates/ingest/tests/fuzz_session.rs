@@ -103,7 +103,7 @@ fn run(bytes: &[u8], rng: &mut StdRng) -> Result<(), SessionError> {
                     SessionEvent::Tag { tag_type, timestamp_ms, body } => {
                         let _ = demuxer.push(tag_type, timestamp_ms, body);
                     }
-                    SessionEvent::Unpublished => {}
+                    SessionEvent::Unpublished | SessionEvent::CutOff => {}
                 }
             }
         });

@@ -78,6 +78,24 @@ pub fn in_order(mut tags: Vec<Tag>) -> Vec<Tag> {
     tags
 }
 
+/// An RTMP message that carries several tags, as some relays send them (Adobe RTMP 1.0 §7.1.6). The tags' own
+/// times begin at `first_stamp_ms`; the message has that of the first one.
+pub fn aggregate(tags: &[Tag], first_stamp_ms: u32) -> Tag {
+    let first = tags.first().expect("at least one tag");
+    let mut body = Vec::new();
+    for tag in tags {
+        let length = u32::try_from(tag.body.len()).expect("it is small");
+        let own_ms = tag.timestamp_ms.wrapping_sub(first.timestamp_ms).wrapping_add(first_stamp_ms);
+        let [t3, t2, t1, t0] = own_ms.to_be_bytes();
+        body.push(tag.tag_type);
+        body.extend(&length.to_be_bytes()[1..]);
+        body.extend([t2, t1, t0, t3, 0, 0, 0]);
+        body.extend(&tag.body);
+        body.extend((length + 11).to_be_bytes());
+    }
+    Tag { tag_type: 22, body: body.into(), ..first.clone() }
+}
+
 /// What `broadcast` is when the real encoder `program` makes it: encoded once and kept below the target
 /// directory as `name`. Sent in real time.
 pub fn recorded(name: &str, program: &Path, broadcast: &Broadcast) -> Vec<Tag> {

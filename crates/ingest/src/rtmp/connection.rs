@@ -161,6 +161,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                     () = &mut self.shutdown => Err(ConnectionEnd::ShuttingDown),
                 }
             }
+            SessionEvent::CutOff => match &mut self.publishing {
+                Some(publishing) => {
+                    publishing.feed.ignore("aggregate cut off").map_err(ConnectionEnd::Stopped)
+                }
+                None => Ok(()),
+            },
             SessionEvent::Unpublished => {
                 self.finish(PublishEnd::Unpublished).await;
                 Ok(())

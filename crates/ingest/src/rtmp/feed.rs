@@ -51,6 +51,12 @@ impl Feed {
         Ok(room)
     }
 
+    /// Counts something that cannot be kept and may have been of any track.
+    pub(super) fn ignore(&mut self, reason: &'static str) -> Result<(), FeedEnded> {
+        let input = FeedInput::Ignored { kind: TrackKind::Video, reason };
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.push(input).map(drop))
+    }
+
     /// As [`FeedSink::ready`].
     pub(super) async fn ready(&mut self) {
         if let Some(sink) = &mut self.sink {

@@ -29,6 +29,8 @@ pub mod type_id {
     pub const DATA_AMF0: u8 = 18;
     /// Command in AMF0.
     pub const COMMAND_AMF0: u8 = 20;
+    /// Aggregate: the bodies of several FLV tags, with their headers.
+    pub const AGGREGATE: u8 = 22;
 }
 
 /// User Control events (§7.1.7).

@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::buf::Limit;
 use bytes::{BufMut, Bytes, BytesMut};
 use mediahooks_media::flv::amf0::{AmfError, Value};
+use mediahooks_media::flv::file::FlvTag;
+use mediahooks_media::flv::{Aggregate, CutOff};
 
 use super::acknowledge::Acknowledger;
 use super::capabilities;
@@ -52,6 +54,8 @@ pub enum SessionEvent {
         /// Body of the tag.
         body: Bytes,
     },
+    /// A message of the granted stream that ends inside a tag. What was whole in it has come out.
+    CutOff,
     /// It has ended the granted stream.
     Unpublished,
 }
@@ -101,6 +105,8 @@ pub struct Session {
     reader: ChunkReader,
     writer: ChunkWriter,
     acknowledger: Acknowledger,
+    /// What is left of an aggregate message.
+    aggregate: Option<Aggregate>,
     connect: Option<Connect>,
     /// When the session last began to wait for a publish request.
     idle_since: Duration,
@@ -138,6 +144,7 @@ impl Session {
             reader: ChunkReader::new(settings.unauthorised_bytes_max),
             writer: ChunkWriter::default(),
             acknowledger: Acknowledger::new(WINDOW_BYTES),
+            aggregate: None,
             connect: None,
             idle_since: Duration::ZERO,
             last_input: Duration::ZERO,
@@ -200,6 +207,9 @@ impl Session {
                 }
                 Phase::Deciding { .. } | Phase::Closed => return Ok(None),
                 Phase::Idle | Phase::Publishing { .. } => {
+                    if let Some(event) = self.next_of_aggregate() {
+                        return Ok(Some(event));
+                    }
                     let Some(message) = self.reader.read(&mut self.input)? else {
                         return self.check_held_bytes().map(|()| None);
                     };
@@ -297,11 +307,33 @@ impl Session {
                     body: message.payload,
                 }));
             }
+            type_id::AGGREGATE if matches!(self.phase, Phase::Publishing { .. }) => {
+                self.aggregate = Some(Aggregate::new(message.timestamp, message.payload));
+                return Ok(self.next_of_aggregate());
+            }
             // Acknowledgements and peer bandwidth ask nothing of a server that hardly sends; other
             // types (shared objects, AMF3 data) are not part of publishing.
             _ => {}
         }
         Ok(None)
+    }
+
+    /// The next tag of an aggregate message. Only media counts in one: its messages are of the granted stream,
+    /// whatever they say.
+    fn next_of_aggregate(&mut self) -> Option<SessionEvent> {
+        let is_media =
+            |tag_type: u8| matches!(tag_type, type_id::AUDIO | type_id::VIDEO | type_id::DATA_AMF0);
+        for tag in self.aggregate.as_mut()? {
+            match tag {
+                Ok(FlvTag { tag_type, timestamp_ms, body }) if is_media(tag_type) => {
+                    return Some(SessionEvent::Tag { tag_type, timestamp_ms, body });
+                }
+                Ok(_) => {}
+                Err(CutOff) => return Some(SessionEvent::CutOff),
+            }
+        }
+        self.aggregate = None;
+        None
     }
 
     fn on_user_control(&mut self, message: &Message) {

@@ -9,7 +9,7 @@ const SIGNATURE: &[u8] = b"FLV\x01";
 const HEADER_LENGTH_MIN: usize = 9;
 const TAG_HEADER_LENGTH: usize = 11;
 /// The size of the previous tag, before each tag.
-const BACK_POINTER_LENGTH: usize = 4;
+pub(super) const BACK_POINTER_LENGTH: usize = 4;
 
 /// One tag of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,21 +56,26 @@ impl FlvFile {
     }
 
     fn read_tag(&mut self) -> Option<FlvTag> {
-        let header: [u8; TAG_HEADER_LENGTH] =
-            *self.rest.get(BACK_POINTER_LENGTH..)?.first_chunk::<TAG_HEADER_LENGTH>()?;
-        let [tag_type, s2, s1, s0, t2, t1, t0, t3, ..] = header;
-        let size = usize::try_from(u32::from_be_bytes([0, s2, s1, s0])).ok()?;
-        let start = BACK_POINTER_LENGTH + TAG_HEADER_LENGTH;
-        if self.rest.len() < start + size {
-            return None;
-        }
-        self.rest.advance(start);
-        Some(FlvTag {
-            tag_type: tag_type & 0x1F,
-            timestamp_ms: u32::from_be_bytes([t3, t2, t1, t0]),
-            body: self.rest.split_to(size),
-        })
+        let mut rest = self.rest.slice(BACK_POINTER_LENGTH.min(self.rest.len())..);
+        let tag = take_tag(&mut rest)?;
+        self.rest = rest;
+        Some(tag)
     }
+}
+
+/// Takes a tag, header and body, off the front; nothing when it is not all there.
+pub(super) fn take_tag(rest: &mut Bytes) -> Option<FlvTag> {
+    let [tag_type, s2, s1, s0, t2, t1, t0, t3, ..] = *rest.first_chunk::<TAG_HEADER_LENGTH>()?;
+    let size = usize::try_from(u32::from_be_bytes([0, s2, s1, s0])).ok()?;
+    if rest.len() < TAG_HEADER_LENGTH + size {
+        return None;
+    }
+    rest.advance(TAG_HEADER_LENGTH);
+    Some(FlvTag {
+        tag_type: tag_type & 0x1F,
+        timestamp_ms: u32::from_be_bytes([t3, t2, t1, t0]),
+        body: rest.split_to(size),
+    })
 }
 
 impl Iterator for FlvFile {

@@ -1,9 +1,10 @@
 //! FLV tags, which are also the media messages of RTMP, to tracks and samples.
 //!
-//! Pure. Fed tag by tag by `ingest`; [`mod@file`] reads tags from a `.flv` file. Legacy tags and
+//! Pure. Fed tag by tag by `ingest`; [`Aggregate`] takes a message of many tags apart, [`mod@file`] a `.flv` file. Legacy tags and
 //! Enhanced RTMP (v1 and v2) come out alike. What always holds: a sample follows the configuration
 //! it was encoded with, an unchanged configuration is told once, and no byte string panics.
 
+mod aggregate;
 pub mod amf0;
 mod audio;
 mod clock;
@@ -16,6 +17,7 @@ mod video;
 #[cfg(test)]
 mod tests;
 
+pub use aggregate::{Aggregate, CutOff};
 pub use demuxer::FlvDemuxer;
 
 use crate::error::CodecError;
