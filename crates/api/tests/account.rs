@@ -56,7 +56,7 @@ async fn rules_are_set_reset_and_left_alone() {
 #[tokio::test]
 async fn streams_are_stopped() {
     let bench = Bench::new().await;
-    let mut publisher = bench.publish("stage", &[]).await;
+    let publisher = bench.publish("stage", &[]).await;
     let stop = async |id: &str| bench.call("POST", "/api/stream/stop", json!({"streamId": id})).await;
     assert_eq!(stop("dkxfvY/nobody").await.data(), json!({"stoppingLevel": "None"}));
     stop("other/stage").await.failed(400);
@@ -70,7 +70,7 @@ async fn streams_are_stopped() {
         json!({"stoppingLevel": "None"})
     );
 
-    let mut publisher = bench.publish("stage", &[]).await;
+    let publisher = bench.publish("stage", &[]).await;
     let body = json!({"tokenId": publisher.token, "updatePriority": -5});
     let reply = bench.call("POST", "/api/stream/reprioritize", body).await.data();
     assert_eq!(reply, json!({"stoppingLevel": "Token"}));

@@ -195,7 +195,7 @@ fn cut_all(source: &MovieSource, tables: &mut [Tables]) -> Result<Vec<Piece>, In
     let mut pieces = Vec::new();
     for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
         let held = source.cut == CutMode::Frame && hold::hold(stretch, tables);
-        let cut = cut::cut(stretch, tables, held, source.cut);
+        let cut = cut::cut(stretch, tables, held, number == 0, source.cut);
         tables.check()?;
         pieces.extend(cut.map(|(cuts, shown)| Piece { stretch: number, cuts, shown, held }));
     }

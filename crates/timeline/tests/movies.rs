@@ -2,9 +2,13 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::player::{materialise, range, shown};
 use common::{Publisher, audio_config, video_config};
-use mediahooks_timeline::movie::{MovieError, build};
+use mediahooks_media::codec::CodecConfig;
+use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
+use mediahooks_model::CutMode;
+use mediahooks_timeline::movie::{MovieError, MovieSource, build};
 use proptest::prelude::*;
 
 fn broadcast(group: i64, reorder: bool) -> Publisher {
@@ -140,4 +144,43 @@ proptest! {
             Err(_) => prop_assert!(expected.is_empty()),
         }
     }
+}
+
+/// What an Opus encoder puts in front is hidden where its sound begins, and what follows keeps its time.
+#[test]
+fn the_pre_skip_of_opus_is_not_heard() {
+    const PRE_SKIP: i64 = 312;
+    let mut head = b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0".to_vec();
+    head[10..12].copy_from_slice(&(PRE_SKIP as u16).to_le_bytes());
+    let opus = TrackConfig::new(48_000, CodecConfig::opus_from_id_header(&head).unwrap());
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(opus);
+    for tick in 0..400 {
+        if tick % 2 == 0 {
+            publisher.picture(tick * 20, 0, tick % 50 == 0, tick * 20);
+        }
+        // 20 ms in one frame.
+        let data = Bytes::from(format!("\x7csound {tick}"));
+        let sample = Sample { dts: Ticks(tick * 960), cts_offset: 0, is_sync: true, data };
+        publisher.push(TrackKind::Audio, sample, tick * 20);
+    }
+    publisher.finish();
+    let edits = |source| {
+        let movie = build(source).unwrap();
+        let (moov, ..) = materialise(&movie, &publisher.stored(0));
+        let list = moov.trak[1].edts.clone().and_then(|edts| edts.elst).map_or(vec![], |elst| elst.entries);
+        let ms = |ticks: u64| ticks * 1000 / u64::from(moov.mvhd.timescale);
+        let shown: Vec<_> = list.iter().map(|edit| (edit.media_time, ms(edit.segment_duration))).collect();
+        (shown, movie.metadata.duration_ms)
+    };
+    // Nothing for 6.5 ms, as the picture is there from 0 on; then what follows the 312 ticks.
+    let whole = edits(publisher.source(0));
+    assert_eq!(whole, (vec![(None, 6), (Some(PRE_SKIP as u64), 7993)], Some(8000)));
+    let from_start = edits(range(publisher.source(0), 0, 4000)).0;
+    assert_eq!(from_start, [(None, 6), (Some(PRE_SKIP as u64), 3993)]);
+    // In the middle there is none; a decoder gets 80 ms to settle.
+    assert_eq!(edits(range(publisher.source(0), 4000, 6000)).0, [(Some(80 * 48), 2000)]);
+    let at_sync = MovieSource { cut: CutMode::Keyframe, ..publisher.source(0) };
+    assert!(edits(at_sync).0.iter().all(|(media_time, _)| media_time.is_none_or(|time| time == 0)));
 }

@@ -29,7 +29,7 @@ async fn all_of_it_is_finished_and_told() {
     let clip = stage.bench.recorder.create_clips(stage.clip_request(1_000, 20_000)).await.unwrap().remove(0);
     assert_eq!(clip.state.status(), AssetStatus::Processing);
     assert_eq!(stage.bench.recorder.stop_feeds(&StopScope::All, "the server is stopping"), 20);
-    for mut publisher in publishers {
+    for publisher in publishers {
         assert_eq!(publisher.sink.stopped().await.code, "stopped");
         stage.end(publisher).await;
     }

@@ -11,6 +11,7 @@ use mediahooks_model::CutMode;
 
 use super::table::{Row, Span, Tables, TrackTable};
 use super::{MOVIE_TIMESCALE, Shown, Stretch, video_track};
+use crate::segmenter::RUN_ORIGIN_US;
 
 /// A track whose first frame in the range comes later than this after its start, in microseconds,
 /// does not decide where the file begins (and likewise at its end): it was silent there.
@@ -97,11 +98,13 @@ pub(super) fn from_movie(ticks: i64, timescale: u32) -> i64 {
 }
 
 /// Decides for all tracks; `None` when nothing would be shown. `held`: whether [`super::hold`] has
-/// moved the picture into the range that is on screen all through it.
+/// moved the picture into the range that is on screen all through it. `opens`: whether the file begins with this
+/// stretch.
 pub(super) fn cut(
     stretch: &Stretch,
     tables: &Tables,
     held: bool,
+    opens: bool,
     mode: CutMode,
 ) -> Option<(Vec<TrackCut>, Shown)> {
     let video = video_track(&stretch.tracks).and_then(|track| {
@@ -114,7 +117,7 @@ pub(super) fn cut(
     let audio = |shown| {
         let all = (0..stretch.tracks.len()).map(|track| TrackTable { stretch, tables, track });
         let sounds = all.filter(|table| Some(table.track) != video_track(&stretch.tracks));
-        sounds.filter_map(|table| cut_audio(table, shown, mode)).collect::<Vec<_>>()
+        sounds.filter_map(|table| cut_audio(table, shown, opens, mode)).collect::<Vec<_>>()
     };
     // Cut sound to the asked range first: it decides where the file begins only where there is no
     // picture near.
@@ -324,9 +327,11 @@ fn opening(table: TrackTable<'_>, first_pts: i64) -> Option<Row> {
 
 /// Finds the sound that is heard in `shown`, and what a decoder needs before it to be settled, if that can
 /// be hidden.
-fn cut_audio(table: TrackTable<'_>, shown: Shown, mode: CutMode) -> Option<TrackCut> {
+fn cut_audio(table: TrackTable<'_>, shown: Shown, opens: bool, mode: CutMode) -> Option<TrackCut> {
     let timescale = table.timescale();
     let start = if shown.start == i64::MIN { i64::MIN } else { from_movie(shown.start, timescale) };
+    // What an encoder puts in front of its sound can only be hidden by an edit list, of which there is one.
+    let start = if opens && mode == CutMode::Frame { start.max(primed_until(table)) } else { start };
     let end = if shown.end == i64::MAX { i64::MAX } else { from_movie(shown.end, timescale) };
     let heard = move |row: &Row| row.end() > start && row.pts < end;
     let may = move |span: &Span| span.end() > start && span.pts_min() < end;
@@ -355,6 +360,22 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, mode: CutMode) -> Option<Track
         last_dts: last.dts,
         shown_start_pts: first.pts.max(start),
         shown_end_pts: last.end().min(end),
+    })
+}
+
+/// Up to when a track only has what its encoder put in front of the sound, where the record tells: the pre-skip of
+/// Opus (RFC 7845 §4.2), at the beginning of a run.
+fn primed_until(table: TrackTable<'_>) -> i64 {
+    let tracks = &table.stretch.tracks;
+    let CodecConfig::Opus(opus) = &tracks[table.track].codec else { return i64::MIN };
+    // The run's own first sample is at the origin of its clock; later segments have none so early.
+    let begins_run = tracks.iter().zip(&table.tables.tracks).any(|(track, spans)| {
+        let first = spans.first().filter(|span| span.segment == 0);
+        first.is_some_and(|span| Ticks(span.base_dts()).to_micros(track.timescale) <= RUN_ORIGIN_US)
+    });
+    let first = table.rows_where(0, |_| true).next().filter(|_| begins_run);
+    first.map_or(i64::MIN, |row| {
+        row.pts.saturating_add(Ticks(opus.pre_skip().into()).rescale(48_000, table.timescale()).0)
     })
 }
 
