@@ -126,7 +126,7 @@ proptest! {
 
 #[test]
 fn whole_segments_stay_the_fragments_that_they_are() {
-    let publisher = broadcast(25, true, 8);
+    let publisher = broadcast(20, true, 8);
     let stored = publisher.stored(0);
     let built = build_fragments(&publisher.source(0), Edits::Absent).unwrap();
     let file = whole(built.movie.file.as_ref(), &stored);

@@ -166,8 +166,8 @@ fn the_pre_skip_of_opus_is_not_heard() {
         publisher.push(TrackKind::Audio, sample, tick * 20);
     }
     publisher.finish();
-    let edits = |source| {
-        let movie = build(source).unwrap();
+    let edits = |source: MovieSource| {
+        let movie = build(&source).unwrap();
         let (moov, ..) = materialise(&movie, &publisher.stored(0));
         let list = moov.trak[1].edts.clone().and_then(|edts| edts.elst).map_or(vec![], |elst| elst.entries);
         let ms = |ticks: u64| ticks * 1000 / u64::from(moov.mvhd.timescale);
