@@ -3,6 +3,7 @@
 
 mod idle;
 mod peers;
+mod stand_in;
 
 use std::convert::Infallible;
 use std::io;
@@ -13,7 +14,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::routing::future::RouteFuture;
 use axum::{Extension, Router};
+use http::{Request, Version};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -22,11 +25,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::util::MapFuture;
+use tower::util::{MapFuture, MapRequest};
 
 use crate::events::Stopping;
 use idle::{IdleTimeout, Requests};
 use peers::Peers;
+use stand_in::RangeStream;
+
+pub(crate) use stand_in::StandIns;
 
 /// Connections at a time; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 1024;
@@ -106,6 +112,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
+        // Stand-ins for stored bytes are to reach the socket as they are.
+        .writev(true)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_headers(HEADERS_MAX)
@@ -129,7 +137,15 @@ async fn connection(
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let requests = Arc::new(Requests::default());
+    let stand_ins = StandIns::default();
+    let stream = RangeStream::new(stream, stand_ins.clone());
     let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX, Arc::clone(&requests)));
+    let router = MapRequest::new(router, move |mut request: Request<Incoming>| {
+        if request.version() < Version::HTTP_2 {
+            request.extensions_mut().insert(stand_ins.clone());
+        }
+        request
+    });
     let service = TowerToHyperService::new(MapFuture::new(router, move |reply: RouteFuture<Infallible>| {
         let open = requests.open();
         async move {

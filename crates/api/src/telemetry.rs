@@ -30,6 +30,9 @@ const KEPT_MIN: Duration = Duration::from_secs(1);
 /// Nor before so many times as long as counting them took has passed.
 const KEPT_TIMES: u32 = 100;
 
+/// Bytes of files on their way to clients.
+pub(crate) const DOWNLOADED: &str = "mediahooks_download_bytes_total";
+
 /// Says what this crate's metrics mean; call it once, after the recorder is installed.
 pub fn describe_metrics() {
     describe_counter!(
@@ -41,6 +44,11 @@ pub fn describe_metrics() {
         "mediahooks_http_request_duration_seconds",
         Unit::Seconds,
         "From the head of a request to the head of its answer, by route."
+    );
+    describe_counter!(
+        DOWNLOADED,
+        Unit::Bytes,
+        "Bytes of files that were sent, by way: kernel (from its page cache to the socket) or memory (read first)."
     );
     describe_gauge!(
         "mediahooks_deliveries",

@@ -1,6 +1,8 @@
 //! Reads the files of assets: a header built from the index, and ranges of segments.
 
+use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use futures::Stream;
 use mediahooks_database::Asset;
 use mediahooks_media::virtual_file::{Extent, Piece};
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, TargetFormat, TimelineId, Timestamp};
-use mediahooks_storage::ChunkReader;
+use mediahooks_storage::{ChunkReader, StoredRange};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -19,6 +21,9 @@ use crate::state::{Reading, Shared};
 
 /// Bytes read from disk at a time: what one download keeps in memory.
 const READ_MAX: u64 = 256 << 10;
+
+/// Bytes that the kernel is given to send at a time; they take no memory.
+const SEND_MAX: u64 = 1 << 20;
 
 /// Bytes of headers kept for the next request of the same file.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -40,6 +45,64 @@ pub struct Download {
     shared: Arc<Shared>,
     file: Arc<PreparedFile>,
     reading: Arc<Reading>,
+}
+
+/// A part of a file on its way to a client.
+pub enum DownloadPiece {
+    /// The bytes.
+    Bytes(Bytes),
+    /// Bytes that need not be read here.
+    Stored(StoredPiece),
+}
+
+/// Stored bytes that the kernel can send to a socket from its page cache. While this exists, they are not
+/// freed.
+pub struct StoredPiece {
+    range: StoredRange,
+    hold: Hold,
+}
+
+/// While this exists, the bytes of a download are not freed.
+///
+/// What the kernel has taken from its page cache is on its way as that very page: freeing the bytes then may
+/// fill it with zeros, before the client or a repeat after a loss has it. So a hold is let go of only once the
+/// client has shown that it has them, or is cut off.
+#[derive(Clone)]
+pub struct Hold(Arc<Reading>);
+
+impl PartialEq for Hold {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl StoredPiece {
+    /// Bytes; at least one.
+    pub fn len(&self) -> u64 {
+        self.range.len()
+    }
+
+    /// Never.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Keeps the bytes from being freed for longer than this piece does.
+    pub fn hold(&self) -> Hold {
+        self.hold.clone()
+    }
+
+    /// See [`StoredRange::send`].
+    pub fn send(&self, socket: impl AsFd, skip: u64, max: u64) -> io::Result<usize> {
+        self.range.send(socket, skip, max)
+    }
+
+    /// Reads them after all.
+    ///
+    /// Errors: [`RecorderError`] when they cannot be read.
+    pub async fn read(&self) -> Result<Bytes, RecorderError> {
+        Ok(self.range.read().await?)
+    }
 }
 
 /// The headers of files that were asked for lately.
@@ -144,16 +207,29 @@ impl Download {
         &self,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static + use<> {
-        let body = Body {
+        futures::stream::try_unfold(self.body(range), |mut body| async move {
+            Ok(body.next_read().await?.map(|bytes| (bytes, body)))
+        })
+    }
+
+    /// As [`Download::read`], for a socket that the kernel can send to: what is in the page cache is not read.
+    pub fn pieces(
+        &self,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<DownloadPiece, RecorderError>> + Send + 'static + use<> {
+        futures::stream::try_unfold(self.body(range), |mut body| async move {
+            Ok(body.next_piece().await?.map(|piece| (piece, body)))
+        })
+    }
+
+    fn body(&self, range: Range<u64>) -> Body {
+        Body {
             shared: Arc::clone(&self.shared),
             file: Arc::clone(&self.file),
-            _reading: Arc::clone(&self.reading),
+            reading: Arc::clone(&self.reading),
             range,
             open: None,
-        };
-        futures::stream::try_unfold(body, |mut body| async move {
-            Ok(body.next().await?.map(|bytes| (bytes, body)))
-        })
+        }
     }
 }
 
@@ -161,26 +237,51 @@ impl Download {
 struct Body {
     shared: Arc<Shared>,
     file: Arc<PreparedFile>,
-    _reading: Arc<Reading>,
+    reading: Arc<Reading>,
     range: Range<u64>,
     open: Option<(TimelineId, u32, ChunkReader)>,
 }
 
 impl Body {
-    async fn next(&mut self) -> Result<Option<Bytes>, RecorderError> {
+    /// What comes next; the caller takes a part of it away with [`Body::took`].
+    fn peek(&self) -> Result<Option<Piece>, RecorderError> {
         if self.range.is_empty() {
             return Ok(None);
         }
-        let bytes = match self.file.movie.file.piece(self.range.clone())? {
-            Piece::Bytes(bytes) => bytes,
-            Piece::Extent(extent) => self.read(extent).await?,
+        Ok(Some(self.file.movie.file.piece(self.range.clone())?))
+    }
+
+    fn took(&mut self, len: u64) {
+        self.range.start += len;
+    }
+
+    async fn next_read(&mut self) -> Result<Option<Bytes>, RecorderError> {
+        let bytes = match self.peek()? {
+            None => return Ok(None),
+            Some(Piece::Bytes(bytes)) => bytes,
+            Some(Piece::Extent(extent)) => {
+                let (reader, start) = self.locate(extent).await?;
+                reader.read(start, extent.len.min(READ_MAX) as usize).await?
+            }
         };
-        self.range.start += bytes.len() as u64;
+        self.took(bytes.len() as u64);
         Ok(Some(bytes))
     }
 
-    /// Reads the beginning of an extent.
-    async fn read(&mut self, extent: Extent) -> Result<Bytes, RecorderError> {
+    async fn next_piece(&mut self) -> Result<Option<DownloadPiece>, RecorderError> {
+        if let Some(Piece::Extent(extent)) = self.peek()? {
+            let (reader, start) = self.locate(extent).await?;
+            if let Some(range) = reader.cached(start, extent.len.min(SEND_MAX)) {
+                self.took(range.len());
+                let hold = Hold(Arc::clone(&self.reading));
+                return Ok(Some(DownloadPiece::Stored(StoredPiece { range, hold })));
+            }
+        }
+        Ok(self.next_read().await?.map(DownloadPiece::Bytes))
+    }
+
+    /// The open file that holds an extent, and where in it.
+    async fn locate(&mut self, extent: Extent) -> Result<(ChunkReader, u64), RecorderError> {
         let place = self.file.places.get(extent.source as usize).ok_or(RecorderError::SegmentsMissing)?;
         let (timeline, chunk, start) = (place.timeline, place.chunk, place.offset + extent.offset);
         let reader = match &self.open {
@@ -188,6 +289,6 @@ impl Body {
             _ => self.shared.storage.open_chunk(timeline, chunk).await?,
         };
         self.open = Some((timeline, chunk, reader.clone()));
-        Ok(reader.read(start, extent.len.min(READ_MAX) as usize).await?)
+        Ok((reader, start))
     }
 }

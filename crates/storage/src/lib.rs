@@ -19,7 +19,7 @@ use mediahooks_model::TimelineId;
 
 pub use disk::{ChunkFile, DiskStorage};
 pub use files::{Files, Space, SystemFiles};
-pub use reader::ChunkReader;
+pub use reader::{ChunkReader, StoredRange};
 pub use writer::{Appended, ChunkWriter};
 
 /// What can go wrong with stored bytes.

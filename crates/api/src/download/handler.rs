@@ -1,15 +1,17 @@
 //! Answers download links. Needs no API secret: the link is the credential.
 
-use std::sync::Arc;
+use std::ops::Range;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use mediahooks_model::MediaAssetId;
-use mediahooks_recorder::{Download, DownloadError, RecorderError};
+use mediahooks_recorder::{Download, DownloadError, DownloadPiece, RecorderError};
+use metrics::counter;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::conditions::{Decision, Validators, decide};
@@ -23,6 +25,8 @@ use crate::envelope::Fail;
 use crate::errors::{ApiError, Result};
 use crate::extract::path::FirstSegment;
 use crate::extract::query::Query;
+use crate::serve::StandIns;
+use crate::telemetry::DOWNLOADED;
 
 /// Sends the file of a complete recording or clip, or ranges of it.
 #[utoipa::path(get, path = "/download/{mediaAssetId}/{fileName}", tag = "Downloads", security(),
@@ -48,6 +52,7 @@ pub(crate) async fn download(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    stand_ins: Option<Extension<StandIns>>,
 ) -> Result<Response> {
     let link = uri.query().unwrap_or_default();
     let id = check_link(&app, &id, query)?;
@@ -57,7 +62,8 @@ pub(crate) async fn download(
     {
         return Ok(playlist::reply(&method, &headers, playlist, file.last_modified));
     }
-    let validators = Validators { etag: file.etag.clone(), last_modified: file.last_modified, len: file.len };
+    let file = Sender { file, stand_ins: stand_ins.map(|Extension(stand_ins)| stand_ins) };
+    let validators = validators(&file.file);
     let mut response = match decide(&method, &headers, &validators) {
         Decision::Send(selection) => send(&method, file, selection),
         Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
@@ -115,19 +121,58 @@ fn refused(error: DownloadError) -> ApiError {
     }
 }
 
+fn validators(file: &Download) -> Validators {
+    Validators { etag: file.etag.clone(), last_modified: file.last_modified, len: file.len }
+}
+
+/// A file and the way its bytes go.
+struct Sender {
+    file: Download,
+    /// Of a connection whose bytes the kernel can send.
+    stand_ins: Option<StandIns>,
+}
+
+impl Sender {
+    fn read(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, RecorderError>> {
+        let Some(stand_ins) = self.stand_ins.clone() else {
+            return self.file.read(range).inspect_ok(read_first).boxed();
+        };
+        let pieces = self.file.pieces(range);
+        pieces.then(move |piece| bytes_of(piece, stand_ins.clone())).boxed()
+    }
+}
+
+async fn bytes_of(
+    piece: Result<DownloadPiece, RecorderError>,
+    stand_ins: StandIns,
+) -> Result<Bytes, RecorderError> {
+    match piece? {
+        DownloadPiece::Bytes(bytes) => Ok(bytes).inspect(read_first),
+        DownloadPiece::Stored(piece) => match stand_ins.stand_in(piece) {
+            Ok(stand_in) => Ok(stand_in),
+            Err(piece) => piece.read().await.inspect(read_first),
+        },
+    }
+}
+
+/// Counts bytes that come from memory; the kernel's are counted when it takes them.
+fn read_first(bytes: &Bytes) {
+    counter!(DOWNLOADED, "way" => "memory").increment(bytes.len() as u64);
+}
+
 /// Sends a selection of the file.
-fn send(method: &Method, file: Download, selection: Selection) -> Response {
-    let disposition = content_disposition(&file.file_name);
-    let len = file.len;
+fn send(method: &Method, sender: Sender, selection: Selection) -> Response {
+    let disposition = content_disposition(&sender.file.file_name);
+    let len = sender.file.len;
     let mut response = match selection {
-        Selection::Whole => body(method, file, StatusCode::OK, 0..len),
+        Selection::Whole => body(method, &sender, StatusCode::OK, 0..len),
         Selection::One(range) => {
             let content_range = content_range(&range, len);
-            let mut response = body(method, file, StatusCode::PARTIAL_CONTENT, range);
+            let mut response = body(method, &sender, StatusCode::PARTIAL_CONTENT, range);
             set(response.headers_mut(), header::CONTENT_RANGE, &content_range);
             response
         }
-        Selection::Several(ranges) => several(file, ranges),
+        Selection::Several(ranges) => several(sender, ranges),
         Selection::Unsatisfiable => {
             let message = format!("None of the ranges lies within the {len} bytes of the file");
             let mut response =
@@ -140,23 +185,21 @@ fn send(method: &Method, file: Download, selection: Selection) -> Response {
     response
 }
 
-fn body(method: &Method, file: Download, status: StatusCode, range: std::ops::Range<u64>) -> Response {
+fn body(method: &Method, sender: &Sender, status: StatusCode, range: Range<u64>) -> Response {
     let len = range.end.saturating_sub(range.start);
-    let content_type = file.content_type;
     let body =
-        if method == Method::HEAD { Body::empty() } else { Body::from_stream(logged(file.read(range))) };
-    framed(status, content_type, len, body)
+        if method == Method::HEAD { Body::empty() } else { Body::from_stream(logged(sender.read(range))) };
+    framed(status, sender.file.content_type, len, body)
 }
 
-fn several(file: Download, ranges: Vec<std::ops::Range<u64>>) -> Response {
+fn several(sender: Sender, ranges: Vec<Range<u64>>) -> Response {
     let boundary = hex::encode(rand::random::<[u8; 16]>());
-    let frame = Frame::new(boundary, file.content_type, ranges, file.len);
+    let frame = Frame::new(boundary, sender.file.content_type, ranges, sender.file.len);
     let (content_type, len) = (frame.content_type(), frame.len());
     let (parts, tail) = frame.into_parts();
-    let file = Arc::new(file);
     let parts = stream::iter(parts).flat_map(move |(head, range)| {
         let head = stream::once(async move { Ok(Bytes::from(head)) });
-        head.chain(file.read(range)).boxed()
+        head.chain(sender.read(range)).boxed()
     });
     let tail = stream::once(async move { Ok(Bytes::from(tail)) });
     framed(StatusCode::PARTIAL_CONTENT, &content_type, len, Body::from_stream(logged(parts.chain(tail))))

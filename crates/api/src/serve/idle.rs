@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::stand_in::RangeStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// Counts the requests of one connection.
@@ -47,7 +47,7 @@ impl Drop for OpenRequest {
 /// A stream that fails once no request began or ended for a while and, if one is in flight, nothing
 /// was read or written either.
 pub(crate) struct IdleTimeout {
-    stream: TcpStream,
+    stream: RangeStream,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
     requests: Arc<Requests>,
@@ -56,7 +56,7 @@ pub(crate) struct IdleTimeout {
 
 impl IdleTimeout {
     /// Watches `stream`, which carries `requests`.
-    pub(crate) fn new(stream: TcpStream, patience: Duration, requests: Arc<Requests>) -> Self {
+    pub(crate) fn new(stream: RangeStream, patience: Duration, requests: Arc<Requests>) -> Self {
         let deadline = Box::pin(tokio::time::sleep(patience));
         Self { stream, patience, deadline, counts_seen: requests.counts(), requests }
     }

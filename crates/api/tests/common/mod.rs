@@ -158,6 +158,11 @@ pub struct Publisher {
 impl Publisher {
     /// Sends `count` pictures of 40 ms, every 25th a sync sample, as fast as they are taken.
     pub async fn send(&mut self, count: i64) {
+        self.send_large(count, 0).await;
+    }
+
+    /// As [`Publisher::send`], each picture of at least `bytes`, which differ.
+    pub async fn send_large(&mut self, count: i64, bytes: usize) {
         if self.pictures == 0 {
             let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
             let codec = CodecConfig::h264(hex::decode(avcc).unwrap().into()).unwrap();
@@ -165,11 +170,15 @@ impl Publisher {
             self.sink.push(FeedInput::Config(track)).unwrap();
         }
         for _ in 0..count {
+            let mut data = format!("<picture {}>", self.pictures);
+            while data.len() < bytes {
+                data.push_str(&format!("{} of picture {};", data.len(), self.pictures));
+            }
             let sample = Sample {
                 dts: Ticks(self.pictures * 3600),
                 cts_offset: 0,
                 is_sync: self.pictures % 25 == 0,
-                data: Bytes::from(format!("<picture {}>", self.pictures)),
+                data: data.into(),
             };
             self.sink.push(FeedInput::Sample { kind: TrackKind::Video, sample }).unwrap();
             self.sink.ready().await;

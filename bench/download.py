@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""How fast files are downloaded, beside nginx serving the same bytes as a plain file, in one run. Prints figures; asserts nothing.
+
+    cargo build --release -p mediahooks
+    bench/download.py --megabytes 1000 --rounds 5
+
+Records --megabytes of media of --mbits, asks for its file once to have the same bytes on the disk as one object, and starts nginx (Debian's,
+`sendfile on`) on that, with one worker and with as many as there are cores. Then both are asked in turns, everything in the page cache:
+
+  whole     the file by one client, and by four at once: curl, which copies every byte into its memory, and a client that has the kernel
+            discard them (`MSG_TRUNC`), so that the server is the limit
+  ranges    10,000 requests of 64 KiB anywhere in it, over one kept connection
+
+Of each: MB/s (of 10^6 bytes; median of the rounds), CPU seconds of the server's processes per GB, and the ratio of the speeds.
+"""
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SECRET = "bench-secret-of-the-download"
+RANGE = 64 << 10
+
+NGINX = """
+daemon off; worker_processes {workers}; pid {directory}/nginx.pid; error_log {directory}/error.log;
+events {{ worker_connections 64; }}
+http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
+client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+server {{ listen 127.0.0.1:{port}; root {files}; }} }}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port, path="/"):
+    for _ in range(400):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", path)
+            connection.getresponse().read()
+            return
+        except OSError:
+            time.sleep(0.025)
+    raise SystemExit(f"nothing answers at port {port}")
+
+
+class Server:
+    """A server process, its address of the file, and what it costs."""
+
+    def __init__(self, name, process, url):
+        self.name, self.process, self.url = name, process, urllib.parse.urlsplit(url)
+        self.full_url = url
+
+    def pids(self):
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [self.process.pid, *map(int, children.split())]
+
+    def cpu_s(self):
+        total = 0
+        for pid in self.pids():
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def request(self, header=""):
+        path = self.url.path + ("?" + self.url.query if self.url.query else "")
+        return f"GET {path} HTTP/1.1\r\nhost: {self.url.netloc}\r\n{header}\r\n".encode()
+
+    def connect(self):
+        sock = socket.create_connection((self.url.hostname, self.url.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def head(sock, buffer):
+    """Reads a response's head; returns its length and how many bytes of the body came with it."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        read = sock.recv_into(buffer, 4096)
+        if read == 0:
+            raise SystemExit(f"cut off in the head: {got}")
+        got += buffer[:read]
+    text, rest = bytes(got).split(b"\r\n\r\n", 1)
+    if not text.startswith((b"HTTP/1.1 200", b"HTTP/1.1 206")):
+        raise SystemExit(text.decode())
+    lines = dict(line.lower().split(b": ", 1) for line in text.split(b"\r\n")[1:])
+    return int(lines[b"content-length"]), len(rest)
+
+
+def discard(server):
+    buffer = memoryview(bytearray(4 << 20))
+    with server.connect() as sock:
+        sock.sendall(server.request())
+        length, got = head(sock, buffer)
+        while got < length:
+            read = sock.recv_into(buffer, len(buffer), socket.MSG_TRUNC)
+            if read == 0:
+                raise SystemExit("cut off in the body")
+            got += read
+    return length
+
+
+def curl(server):
+    shown = subprocess.run(
+        ["curl", "-sS", "--fail", "-o", "/dev/null", "-w", "%{size_download}", server.full_url], check=True, capture_output=True, text=True
+    )
+    return int(shown.stdout)
+
+
+def ranges(server, count, length):
+    dice, buffer = random.Random(7), memoryview(bytearray(1 << 20))
+    with server.connect() as sock:
+        for _ in range(count):
+            start = dice.randrange(length - RANGE)
+            sock.sendall(server.request(f"range: bytes={start}-{start + RANGE - 1}\r\n"))
+            wanted, got = head(sock, buffer)
+            while got < wanted:
+                got += sock.recv_into(buffer, len(buffer))
+    return count * RANGE
+
+
+def at_once(fetch, server, clients):
+    lengths = []
+    threads = [threading.Thread(target=lambda: lengths.append(fetch(server))) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(lengths) != clients:
+        raise SystemExit("a download failed")
+    return sum(lengths)
+
+
+def compare(name, servers, rounds, run):
+    """Runs `run` on each of the servers in turns, and shows their medians. The last one is the one compared."""
+    found = {server.name: [] for server in servers}
+    for server in servers:
+        run(server)
+    for _ in range(rounds):
+        for server in servers:
+            cpu, begun = server.cpu_s(), time.perf_counter()
+            count = run(server)
+            wall = time.perf_counter() - begun
+            found[server.name].append((count / wall / 1e6, (server.cpu_s() - cpu) / count * 1e9))
+    row = {}
+    for server in servers:
+        speeds, costs = zip(*found[server.name])
+        row[server.name] = (statistics.median(speeds), statistics.mean(costs))
+    ours, theirs = row["mediahooks"][0], [value[0] for key, value in row.items() if key != "mediahooks"]
+    shown = "  ".join(f"{key} {speed:7.0f} MB/s {cost:5.2f} CPU s/GB" for key, (speed, cost) in row.items())
+    print(f"{name:<34} {shown}   ratio {' '.join(f'{ours / other:.2f}' for other in theirs)}", flush=True)
+
+
+def start_mediahooks(options, directory):
+    http_port, rtmp_port = free_port(), free_port()
+    environment = {**os.environ, "MEDIAHOOKS_API_SECRET": SECRET, "MEDIAHOOKS_LOG": "warn"}
+    command = [options.binary, "serve", "--data", f"{directory}/data", "--http", f"127.0.0.1:{http_port}", "--rtmp", f"127.0.0.1:{rtmp_port}"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    wait_for(http_port, "/readyz")
+    return process, http_port, rtmp_port
+
+
+def call(port, method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    payload = None if body is None else json.dumps(body)
+    connection.request(method, path, payload, {"authorization": f"Bearer {SECRET}", "content-type": "application/json"})
+    reply = json.loads(connection.getresponse().read())
+    if reply["status"] != "success":
+        raise SystemExit(f"{method} {path}: {reply}")
+    return reply["data"]
+
+
+def record(options, directory, http_port, rtmp_port):
+    """Publishes a broadcast of some megabytes as fast as it is taken, and returns its recording."""
+    stream = {"label": "bench", "streams": [{"streamName": "bench"}], "record": True}
+    token = call(http_port, "POST", "/api/publish_token", stream)["token"]
+    piece, seconds = f"{directory}/piece.flv", 20
+    encode = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30,noise=alls=60:allf=t", "-f", "lavfi", "-i", "sine=r=48000"]
+    encode += ["-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "60", "-b:v", f"{options.mbits}M"]
+    encode += ["-maxrate", f"{options.mbits}M", "-bufsize", f"{options.mbits}M", "-c:a", "aac", piece]
+    subprocess.run(encode, check=True, stdin=subprocess.DEVNULL)
+    loops = max(0, options.megabytes * 1_000_000 // os.path.getsize(piece) - 1)
+    url = f"rtmp://127.0.0.1:{rtmp_port}/v2/pub/bench?token={token}"
+    publish = ["ffmpeg", "-v", "error", "-stream_loop", str(loops), "-i", piece, "-c", "copy", "-f", "flv", url]
+    subprocess.run(publish, check=True, stdin=subprocess.DEVNULL)
+    for _ in range(600):
+        found = call(http_port, "GET", "/api/v3/media/assets?type=recording")
+        if found and found[0]["status"] == "complete":
+            return call(http_port, "GET", f"/api/v3/media/assets/{found[0]['id']}")
+        time.sleep(0.1)
+    raise SystemExit("the recording does not complete")
+
+
+def start_nginx(directory, workers):
+    port, own = free_port(), f"{directory}/nginx-{workers}"
+    os.makedirs(own)
+    pathlib.Path(f"{own}/nginx.conf").write_text(NGINX.format(workers=workers, directory=own, port=port, files=f"{directory}/files"))
+    process = subprocess.Popen(["nginx", "-p", own, "-c", f"{own}/nginx.conf", "-e", f"{own}/error.log"])
+    wait_for(port)
+    return Server(f"nginx({workers})", process, f"http://127.0.0.1:{port}/file.mp4")
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--megabytes", type=int, default=1000)
+    options.add_argument("--mbits", type=int, default=8)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--ranges", type=int, default=10_000)
+    options.add_argument("--binary", default=ROOT / "target/release/mediahooks")
+    options.add_argument("--directory", help="where the media lies; a temporary directory")
+    options = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        os.chmod(directory, 0o755)
+        servers = []
+        process, http_port, rtmp_port = start_mediahooks(options, directory)
+        try:
+            asset = record(options, directory, http_port, rtmp_port)
+            ours = Server("mediahooks", process, asset["download"]["downloadUrl"])
+            os.makedirs(f"{directory}/files")
+            file = f"{directory}/files/file.mp4"
+            subprocess.run(["curl", "-sS", "--fail", "-o", file, ours.full_url], check=True)
+            length = os.path.getsize(file)
+            print(f"{length / 1e6:.0f} MB, {asset['metadata']['durationMs'] / 1000:.0f} s, sha256 {digest(file)[:16]}", flush=True)
+            servers = [ours, start_nginx(directory, 1), start_nginx(directory, "auto")]
+            for clients in (1, 4):
+                compare(f"whole, curl, {clients} at once", servers, options.rounds, lambda server: at_once(curl, server, clients))
+                compare(f"whole, discarding, {clients} at once", servers, options.rounds, lambda server: at_once(discard, server, clients))
+            compare(f"{options.ranges} ranges of 64 KiB", servers, 1, lambda server: ranges(server, options.ranges, length))
+        finally:
+            for server in servers[1:]:
+                server.stop()
+            process.terminate()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()

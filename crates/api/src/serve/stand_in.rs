@@ -1,0 +1,194 @@
+//! Lets the kernel send stored bytes, while the HTTP library believes that it writes them.
+//!
+//! The library frames, counts and paces what it is given, but can only be given memory. So a body yields a
+//! *stand-in* for a stored range: a slice of an address space that nobody ever reads or writes. When the slice
+//! arrives at the socket, its address tells which bytes of which file are meant, and `sendfile` takes its
+//! place. However much of it the library has written, the rest of the slice names the rest of the range.
+//!
+//! Only for HTTP/1.1 without TLS: HTTP/2 copies and frames what it is given. Invariant: a range is kept, and with
+//! it whatever it holds, until its stand-in is dropped; a slice of the address space without a range fails the
+//! connection and is never sent.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use mediahooks_recorder::StoredPiece;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::telemetry::DOWNLOADED;
+
+/// Addresses for the stand-ins of one connection. The library holds at most some sixteen at a time.
+const SPACE_LEN: usize = 64 << 20;
+
+/// Zeroed pages that are never touched take no memory. All connections share the addresses: each looks only
+/// its own ranges up.
+static SPACE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; SPACE_LEN]);
+
+/// The stand-ins of one connection that are still to be written.
+#[derive(Clone, Default)]
+pub(crate) struct StandIns(Arc<Mutex<Live>>);
+
+#[derive(Default)]
+struct Live {
+    /// Where in the space the next one begins.
+    next: usize,
+    /// In the order in which they were made.
+    ranges: VecDeque<(Range<usize>, Arc<StoredPiece>)>,
+}
+
+/// What the library holds in place of a range.
+struct StandIn {
+    range: Range<usize>,
+    of: StandIns,
+}
+
+impl AsRef<[u8]> for StandIn {
+    fn as_ref(&self) -> &[u8] {
+        &SPACE[self.range.clone()]
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.of.lock().ranges.retain(|(range, _)| *range != self.range);
+    }
+}
+
+impl StandIns {
+    /// Bytes to put into a body of this connection in place of `piece`. The piece comes back when there are no
+    /// addresses for it.
+    pub(crate) fn stand_in(&self, piece: StoredPiece) -> Result<Bytes, StoredPiece> {
+        let Some(len) = usize::try_from(piece.len()).ok().filter(|len| (1..=SPACE_LEN).contains(len)) else {
+            return Err(piece);
+        };
+        let mut live = self.lock();
+        let begin = if live.next + len > SPACE_LEN { 0 } else { live.next };
+        let range = begin..begin + len;
+        if live.ranges.iter().any(|(other, _)| other.start < range.end && range.start < other.end) {
+            return Err(piece);
+        }
+        live.next = range.end;
+        live.ranges.push_back((range.clone(), Arc::new(piece)));
+        Ok(Bytes::from_owner(StandIn { range, of: self.clone() }))
+    }
+
+    /// The range that `slice` stands for, and how much of it was written already.
+    ///
+    /// Errors: it lies in the space and stands for nothing.
+    fn find(&self, slice: &[u8]) -> io::Result<Option<(Arc<StoredPiece>, usize)>> {
+        let Some(at) = position(slice) else { return Ok(None) };
+        let live = self.lock();
+        let found = live.ranges.iter().find(|(range, _)| range.contains(&at));
+        match found {
+            Some((range, piece)) if at + slice.len() <= range.end => {
+                Ok(Some((Arc::clone(piece), at - range.start)))
+            }
+            _ => Err(io::Error::other("a stored range was to be sent that nobody holds any more")),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Live> {
+        // Whole after every statement that touches it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where in the space a slice lies.
+fn position(slice: &[u8]) -> Option<usize> {
+    let (begin, space) = (slice.as_ptr().addr(), SPACE.as_ptr().addr());
+    begin.checked_sub(space).filter(|at| *at < SPACE_LEN && !slice.is_empty())
+}
+
+/// A socket that sends stored ranges where it is given their stand-ins.
+pub(crate) struct RangeStream {
+    stream: TcpStream,
+    stand_ins: StandIns,
+}
+
+impl RangeStream {
+    /// Sends what is made with `stand_ins`.
+    pub(crate) fn new(stream: TcpStream, stand_ins: StandIns) -> Self {
+        Self { stream, stand_ins }
+    }
+
+    /// Has the kernel send what `slice` stands for.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &StoredPiece,
+        skip: usize,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            let sent =
+                self.stream.try_io(Interest::WRITABLE, || piece.send(&self.stream, skip as u64, len as u64));
+            match sent {
+                // What the last one was told is out of date; the next look registers.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    // The others are the client's hanging up.
+                    if error.kind() == io::ErrorKind::UnexpectedEof {
+                        tracing::error!(error = crate::observe::chain(&error), "a download was cut short");
+                    }
+                    return Poll::Ready(Err(error));
+                }
+                Ok(sent) => {
+                    metrics::counter!(DOWNLOADED, "way" => "kernel").increment(sent as u64);
+                    return Poll::Ready(Ok(sent));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for RangeStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for RangeStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.stand_ins.find(bytes)? {
+            Some((piece, skip)) => self.poll_send(cx, &piece, skip, bytes.len()),
+            None => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let plain = slices.iter().take_while(|slice| position(slice).is_none()).count();
+        match slices.first() {
+            Some(first) if plain == 0 => self.poll_write(cx, first),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..plain]),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // Without it the library would copy what it is given.
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
