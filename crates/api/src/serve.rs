@@ -80,7 +80,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
                     tracing::debug!(%peer, max = CONNECTIONS_PER_PEER_MAX, "refused one more connection of a client");
                     continue;
                 };
-                let connection = connection(stream, peer, router.clone(), graceful.watcher());
+                let connection =
+                    connection(stream, peer, router.clone(), shutdown.clone(), graceful.watcher());
                 connections.spawn(async move {
                     connection.await;
                     drop((place, permit));
@@ -130,6 +131,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
+    stopping: CancellationToken,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     // Replies are written whole; waiting for more to send only delays them.
@@ -138,10 +140,11 @@ async fn connection(
     }
     let requests = Arc::new(Requests::default());
     let stand_ins = StandIns::default();
-    let stream = RangeStream::new(stream, stand_ins.clone());
+    let stream = RangeStream::new(stream, stand_ins.clone(), stopping);
     let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX, Arc::clone(&requests)));
     let router = MapRequest::new(router, move |mut request: Request<Incoming>| {
         if request.version() < Version::HTTP_2 {
+            stand_ins.next_request();
             request.extensions_mut().insert(stand_ins.clone());
         }
         request

@@ -185,6 +185,7 @@ async fn what_is_deleted_while_it_is_sent_arrives_whole() {
     }
     client.read_to_end(&mut reply).await.unwrap();
     assert!(reply.ends_with(&served.file), "{} of {} bytes", reply.len(), served.file.len());
+    drop(client);
     let media = served.bench.directory.path().join("media");
     let storage = mediahooks_storage::DiskStorage::open(media).unwrap();
     while !storage.chunk_files().await.unwrap().is_empty() {
@@ -193,6 +194,48 @@ async fn what_is_deleted_while_it_is_sent_arrives_whole() {
     sweeping.cancel();
     sweeper.await.unwrap();
     assert!(served.bench.get(&format!("/api/v3/media/assets/{}", served.id)).await.status != 500);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn what_the_kernel_took_is_not_freed_before_the_client_has_it() {
+    let served = Served::new().await;
+    let mut other = served.bench.publish("other", &[]).await;
+    other.send(80).await;
+    other.finish().await;
+    let sweeping = CancellationToken::new();
+    let sweeper = tokio::spawn(served.bench.recorder.clone().run_sweeper(sweeping.clone()));
+    let mut client = served.connect().await;
+    let (first, end) = (5_000_001, 5_100_000);
+    let request =
+        format!("GET {} HTTP/1.1\r\nhost: x\r\nrange: bytes={first}-{}\r\n\r\n", served.link, end - 1);
+    client.stream.write_all(request.as_bytes()).await.unwrap();
+    // All of it is in the sockets' buffers once its end is; nothing is taken from there.
+    let mut seen = vec![0; 120_000];
+    while !seen.windows(100).any(|bytes| *bytes == served.file[end - 100..end]) {
+        client.stream.peek(&mut seen).await.unwrap();
+    }
+    for kind in ["timeline", "recording"] {
+        served.bench.raw("DELETE", &format!("/api/v3/media/assets/all/{kind}"), "").await.data();
+    }
+    let storage = mediahooks_storage::DiskStorage::open(served.bench.directory.path().join("media")).unwrap();
+    let freed = async |left: usize| {
+        while storage.chunk_files().await.unwrap().len() > left {
+            tokio::task::yield_now().await;
+        }
+    };
+    let chunks = storage.chunk_files().await.unwrap().len();
+    freed(chunks - 1).await;
+    let mut reply = vec![0; 100_000];
+    client.stream.read_exact(&mut reply).await.unwrap();
+    while !reply.ends_with(&served.file[end - 100..end]) {
+        assert_ne!(client.stream.read_buf(&mut reply).await.unwrap(), 0, "ended before");
+    }
+    assert!(reply.ends_with(&served.file[first..end]), "it arrived changed");
+    drop(client);
+    freed(0).await;
+    sweeping.cancel();
+    sweeper.await.unwrap();
     served.end().await;
 }
 

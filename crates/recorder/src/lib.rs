@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use clip::{ClipRequest, Idempotency};
 pub use counted::describe_metrics;
 pub use disk::{DiskLevel, DiskLimits, Room};
-pub use download::{Download, DownloadPiece, StoredPiece};
+pub use download::{Download, DownloadPiece, Hold, StoredPiece};
 pub use error::{ClipError, DeleteRefused, DownloadError, RecorderError};
 pub use live::StopScope;
 pub use time::{Clock, SystemClock};

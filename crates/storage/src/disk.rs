@@ -277,6 +277,6 @@ fn chunk_number(name: &str) -> Option<u32> {
 }
 
 /// Makes the names in a directory durable: a file whose name is lost is lost.
-fn sync_directory(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn sync_directory(path: &Path) -> Result<(), StorageError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(StorageError::io("sync", path))
 }

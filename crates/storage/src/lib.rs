@@ -9,6 +9,7 @@
 //! with the wrong database loses everything: [`DiskStorage::identity`] tells whom it belongs to.
 
 mod disk;
+mod export;
 mod files;
 mod reader;
 mod writer;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use mediahooks_model::TimelineId;
 
 pub use disk::{ChunkFile, DiskStorage};
+pub use export::{ExportDirectory, ExportWriter, ExportedObject};
 pub use files::{Files, Space, SystemFiles};
 pub use reader::{ChunkReader, StoredRange};
 pub use writer::{Appended, ChunkWriter};

@@ -47,16 +47,27 @@ impl ChunkReader {
         }
         let reader = self.clone();
         blocking(move || {
-            let end = offset + len as u64;
             // Advice may be refused; then it is read when it is asked for.
-            let _ = fadvise(&reader.file, end, READ_AHEAD, Advice::WillNeed);
-            match reader.file.read_exact_at(&mut buffer[cached..], offset + cached as u64) {
-                Ok(()) => Ok(buffer.into()),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(reader.too_short(end)),
-                Err(error) => Err(StorageError::io("read", reader.path.as_ref())(error)),
-            }
+            let _ = fadvise(&reader.file, offset + len as u64, READ_AHEAD, Advice::WillNeed);
+            reader.read_blocking(&mut buffer[cached..], offset + cached as u64)?;
+            Ok(buffer.into())
         })
         .await
+    }
+
+    /// Fills `buffer` from `offset`, where it may block.
+    pub(crate) fn read_blocking(&self, buffer: &mut [u8], offset: u64) -> Result<(), StorageError> {
+        match self.file.read_exact_at(buffer, offset) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.too_short(offset + buffer.len() as u64))
+            }
+            Err(error) => Err(StorageError::io("read", self.path.as_ref())(error)),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// `len` bytes from `offset` as a range that can be sent without waiting for the disk: the page cache has
@@ -102,7 +113,8 @@ impl StoredRange {
     }
 
     /// Has the kernel send what follows the first `skip` bytes to a socket, at most `max` bytes, from the page
-    /// cache and without a copy here. Returns how many it took.
+    /// cache and without a copy here. Returns how many it took. They are on their way as pages of the file: what
+    /// is freed or cut off before they have arrived may arrive as zeros.
     ///
     /// Errors: what the operating system says, [`io::ErrorKind::WouldBlock`] of a socket that takes none now
     /// included; [`io::ErrorKind::UnexpectedEof`] when the file ends before.

@@ -113,3 +113,28 @@ fn a_full_disk_is_told_apart() {
     let source = std::fs::write("/dev/full", b"x").unwrap_err();
     assert!(StorageError::Io { action: "write", path: "/dev/full".into(), source }.is_full());
 }
+
+#[tokio::test]
+async fn the_kernel_sends_a_range_to_a_socket() {
+    use std::io::Read;
+    let (_directory, storage) = storage();
+    let mut writer = storage.create_chunk(timeline(), 0, b"init".to_vec()).await.unwrap();
+    writer.append(vec![Bytes::from_static(b"some media")]).await.unwrap();
+    let reader = storage.open_chunk(timeline(), 0).await.unwrap();
+    assert!(reader.cached(4, 0).is_none() && reader.cached(4, 11).is_none(), "it ends before");
+    // Not every file system says what is in the page cache.
+    let Some(range) = reader.cached(4, 10) else { return };
+    assert_eq!(range.read().await.unwrap(), "some media");
+    let (mut read, write) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_eq!(range.send(&write, 5, 3).unwrap(), 3);
+    assert_eq!(range.send(&write, 8, 100).unwrap(), 2);
+    assert_eq!(range.send(&write, 10, 100).unwrap(), 0);
+    drop(write);
+    let mut sent = String::new();
+    read.read_to_string(&mut sent).unwrap();
+    assert_eq!(sent, "media");
+
+    storage.cut_back(timeline(), 0, 4).await.unwrap();
+    let (_read, write) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_eq!(range.send(&write, 0, 1).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+}

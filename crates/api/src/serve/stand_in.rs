@@ -5,9 +5,9 @@
 //! arrives at the socket, its address tells which bytes of which file are meant, and `sendfile` takes its
 //! place. However much of it the library has written, the rest of the slice names the rest of the range.
 //!
-//! Only for HTTP/1.1 without TLS: HTTP/2 copies and frames what it is given. Invariant: a range is kept, and with
-//! it whatever it holds, until its stand-in is dropped; a slice of the address space without a range fails the
-//! connection and is never sent.
+//! Only for HTTP/1.1 without TLS: HTTP/2 copies and frames what it is given. Invariants: a slice of the address
+//! space without a range fails the connection and is never sent; what the kernel took is held until the client has
+//! it ([`Hold`]): it asked twice more on the same connection, or has closed its side, or is cut off.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -15,11 +15,14 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use mediahooks_recorder::StoredPiece;
+use mediahooks_recorder::{Hold, StoredPiece};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::DOWNLOADED;
 
@@ -30,7 +33,14 @@ const SPACE_LEN: usize = 64 << 20;
 /// its own ranges up.
 static SPACE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; SPACE_LEN]);
 
-/// The stand-ins of one connection that are still to be written.
+/// How long a client whose connection ends may take to fetch what is on its way: 4 MiB, the most that the kernel
+/// takes for a socket, at 35 kB/s.
+const FETCH_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// The same while the server stops.
+const FETCH_TIME_STOPPING: Duration = Duration::from_secs(1);
+
+/// The stand-ins of one connection that are still to be written, and what it holds.
 #[derive(Clone, Default)]
 pub(crate) struct StandIns(Arc<Mutex<Live>>);
 
@@ -40,6 +50,10 @@ struct Live {
     next: usize,
     /// In the order in which they were made.
     ranges: VecDeque<(Range<usize>, Arc<StoredPiece>)>,
+    /// How many requests came.
+    requests: u64,
+    /// What the kernel may still be sending, with the request that it was sent for.
+    sent: Vec<(u64, Hold)>,
 }
 
 /// What the library holds in place of a range.
@@ -61,6 +75,25 @@ impl Drop for StandIn {
 }
 
 impl StandIns {
+    /// Another request came: whoever sent it has the answers to those before the last one. Of the last one it
+    /// need not have, if it asks without waiting.
+    pub(crate) fn next_request(&self) {
+        let mut live = self.lock();
+        live.requests += 1;
+        let current = live.requests;
+        live.sent.retain(|(request, _)| request + 2 > current);
+    }
+
+    /// Whether the client may not have all that was sent.
+    fn holds(&self) -> bool {
+        !self.lock().sent.is_empty()
+    }
+
+    /// Nothing is on its way any more.
+    fn let_go(&self) {
+        self.lock().sent.clear();
+    }
+
     /// Bytes to put into a body of this connection in place of `piece`. The piece comes back when there are no
     /// addresses for it.
     pub(crate) fn stand_in(&self, piece: StoredPiece) -> Result<Bytes, StoredPiece> {
@@ -74,6 +107,10 @@ impl StandIns {
             return Err(piece);
         }
         live.next = range.end;
+        let held = (live.requests, piece.hold());
+        if !live.sent.contains(&held) {
+            live.sent.push(held);
+        }
         live.ranges.push_back((range.clone(), Arc::new(piece)));
         Ok(Bytes::from_owner(StandIn { range, of: self.clone() }))
     }
@@ -109,12 +146,15 @@ fn position(slice: &[u8]) -> Option<usize> {
 pub(crate) struct RangeStream {
     stream: TcpStream,
     stand_ins: StandIns,
+    stopping: CancellationToken,
+    /// Since its end was announced to the client.
+    fetching: Option<Pin<Box<Sleep>>>,
 }
 
 impl RangeStream {
-    /// Sends what is made with `stand_ins`.
-    pub(crate) fn new(stream: TcpStream, stand_ins: StandIns) -> Self {
-        Self { stream, stand_ins }
+    /// Sends what is made with `stand_ins`. `stopping`: of the server.
+    pub(crate) fn new(stream: TcpStream, stand_ins: StandIns, stopping: CancellationToken) -> Self {
+        Self { stream, stand_ins, stopping, fetching: None }
     }
 
     /// Has the kernel send what `slice` stands for.
@@ -189,6 +229,42 @@ impl AsyncWrite for RangeStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.fetching.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if !self.stand_ins.holds() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_fetched(cx)
+    }
+}
+
+impl RangeStream {
+    /// Waits until the client has closed its side, which it does when it has everything.
+    fn poll_fetched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let patience = if self.stopping.is_cancelled() { FETCH_TIME_STOPPING } else { FETCH_TIME_MAX };
+        let fetching = self.fetching.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        if fetching.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let mut ignored = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut ignored);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                self.stand_ins.let_go();
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl Drop for RangeStream {
+    fn drop(&mut self) {
+        if self.stand_ins.holds() {
+            // What is on its way is not to arrive changed: it is dropped, and the client told that it was cut
+            // off. Fails when the connection is gone already.
+            let _ = self.stream.set_zero_linger();
+        }
     }
 }
