@@ -4,6 +4,7 @@
 mod common;
 
 use common::Bench;
+use mediahooks_storage::DiskStorage;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,6 +48,19 @@ impl Served {
 
     async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
+    }
+
+    fn storage(&self) -> DiskStorage {
+        DiskStorage::open(self.bench.directory.path().join("media")).unwrap()
+    }
+
+    /// Returns once at most so many chunk files are left.
+    async fn freed_but(&self, left: usize) {
+        let storage = self.storage();
+        // One that goes while they are looked at is an error.
+        while !storage.chunk_files().await.is_ok_and(|files| files.len() <= left) {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn end(self) {
@@ -131,7 +145,7 @@ async fn the_same_bytes_whole_in_ranges_and_again_on_one_connection() {
 
 /// Whether the file system that the media lies on says which bytes are in the page cache.
 async fn file_system_tells(served: &Served) -> bool {
-    let storage = mediahooks_storage::DiskStorage::open(served.bench.directory.path().join("media")).unwrap();
+    let storage = served.storage();
     let chunk = storage.chunk_files().await.unwrap()[0].clone();
     let reader = storage.open_chunk(chunk.timeline, chunk.chunk).await.unwrap();
     reader.cached(0, 100).is_some()
@@ -186,11 +200,7 @@ async fn what_is_deleted_while_it_is_sent_arrives_whole() {
     client.read_to_end(&mut reply).await.unwrap();
     assert!(reply.ends_with(&served.file), "{} of {} bytes", reply.len(), served.file.len());
     drop(client);
-    let media = served.bench.directory.path().join("media");
-    let storage = mediahooks_storage::DiskStorage::open(media).unwrap();
-    while !storage.chunk_files().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    served.freed_but(0).await;
     sweeping.cancel();
     sweeper.await.unwrap();
     assert!(served.bench.get(&format!("/api/v3/media/assets/{}", served.id)).await.status != 500);
@@ -215,17 +225,12 @@ async fn what_the_kernel_took_is_not_freed_before_the_client_has_it() {
     while !seen.windows(100).any(|bytes| *bytes == served.file[end - 100..end]) {
         client.stream.peek(&mut seen).await.unwrap();
     }
+    let chunks = served.storage().chunk_files().await.unwrap().len();
     for kind in ["timeline", "recording"] {
         served.bench.raw("DELETE", &format!("/api/v3/media/assets/all/{kind}"), "").await.data();
     }
-    let storage = mediahooks_storage::DiskStorage::open(served.bench.directory.path().join("media")).unwrap();
-    let freed = async |left: usize| {
-        while storage.chunk_files().await.unwrap().len() > left {
-            tokio::task::yield_now().await;
-        }
-    };
-    let chunks = storage.chunk_files().await.unwrap().len();
-    freed(chunks - 1).await;
+    // The other one's go.
+    served.freed_but(chunks - 1).await;
     let mut reply = vec![0; 100_000];
     client.stream.read_exact(&mut reply).await.unwrap();
     while !reply.ends_with(&served.file[end - 100..end]) {
@@ -233,7 +238,7 @@ async fn what_the_kernel_took_is_not_freed_before_the_client_has_it() {
     }
     assert!(reply.ends_with(&served.file[first..end]), "it arrived changed");
     drop(client);
-    freed(0).await;
+    served.freed_but(0).await;
     sweeping.cancel();
     sweeper.await.unwrap();
     served.end().await;
@@ -251,10 +256,7 @@ async fn a_client_that_hangs_up_lets_go_of_the_file() {
         served.bench.raw("DELETE", &format!("/api/v3/media/assets/all/{kind}"), "").await.data();
     }
     drop(client);
-    let storage = mediahooks_storage::DiskStorage::open(served.bench.directory.path().join("media")).unwrap();
-    while !storage.chunk_files().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    served.freed_but(0).await;
     sweeping.cancel();
     sweeper.await.unwrap();
     served.end().await;
@@ -263,7 +265,7 @@ async fn a_client_that_hangs_up_lets_go_of_the_file() {
 #[tokio::test]
 async fn a_file_that_was_cut_from_outside_cuts_the_connection() {
     let served = Served::new().await;
-    let storage = mediahooks_storage::DiskStorage::open(served.bench.directory.path().join("media")).unwrap();
+    let storage = served.storage();
     let chunk = storage.chunk_files().await.unwrap()[0].clone();
     storage.cut_back(chunk.timeline, chunk.chunk, chunk.len / 2).await.unwrap();
     let mut client = TcpStream::connect(served.address).await.unwrap();
