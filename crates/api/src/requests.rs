@@ -106,6 +106,8 @@ bodies! {
         is_feed_hooks: Option<bool>,
         /// Whether it wants `media`; default false, as all that follow.
         is_media_hooks: Option<bool>,
+        /// Whether it wants `storage`. Ours.
+        is_storage_hooks: Option<bool>,
         /// Whether it wants the legacy `recordings`.
         is_recording_hooks: Option<bool>,
         /// Whether it wants `thumbnail`.
@@ -144,6 +146,8 @@ bodies! {
         is_feed_hooks: Option<bool>,
         /// Whether it wants `media`.
         is_media_hooks: Option<bool>,
+        /// Whether it wants `storage`. Ours.
+        is_storage_hooks: Option<bool>,
         /// Whether it wants the legacy `recordings`.
         is_recording_hooks: Option<bool>,
         /// Whether it wants `thumbnail`.

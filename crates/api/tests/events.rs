@@ -275,3 +275,33 @@ async fn streams_are_bounded_and_end_with_the_server() {
     tokio::io::AsyncReadExt::read_to_string(&mut waiting_client, &mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") || answer.is_empty(), "{answer}");
 }
+
+#[tokio::test]
+async fn the_room_on_the_disk_is_of_no_stream() {
+    let bench = Bench::new().await;
+    happen(&bench, &["media", "storage"]).await;
+    let events = bench.get("/api/events?types=storage").await.data()["data"].clone();
+    assert_eq!(events.as_array().unwrap().len(), 1);
+    let event = &events[0];
+    assert_eq!(
+        (&event["event"], &event["body"]["data"]["action"]),
+        (&json!("storage.low"), &json!("freeingTimelines"))
+    );
+    assert!(event.get("streamName").is_none(), "{event}");
+    assert_eq!(
+        bench.get("/api/events?streamName=test-stream").await.data()["data"].as_array().unwrap().len(),
+        1
+    );
+
+    let body = json!({"url": "https://a.example/", "isFeedHooks": false, "events": ["storage.low"]});
+    let message = bench.call("POST", "/api/webhooks", body.clone()).await;
+    assert!(message.json().to_string().contains("isStorageHooks"), "{}", message.json());
+    let mut body = body;
+    body["isStorageHooks"] = true.into();
+    let webhook = bench.call("POST", "/api/webhooks", body).await.data();
+    assert_eq!((&webhook["isStorageHooks"], &webhook["events"]), (&json!(true), &json!(["storage.low"])));
+    let id = &webhook["id"];
+    happen(&bench, &["storage", "media"]).await;
+    let owed = bench.get(&format!("/api/webhooks/{id}/deliveries")).await.data();
+    assert_eq!(owed["data"].as_array().unwrap().len(), 1, "{owed}");
+}

@@ -72,6 +72,7 @@ async fn a_webhook_its_change_and_its_test() {
         url: Some("https://a.example/".into()),
         is_feed_hooks: Some(true),
         is_media_hooks: Some(true),
+        is_storage_hooks: Some(true),
         is_recording_hooks: Some(true),
         is_thumbnail_hooks: Some(true),
         is_transcoder_hooks: Some(true),

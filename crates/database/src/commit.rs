@@ -3,8 +3,8 @@
 //! What always holds: a state, its event and the deliveries of that event are one transaction, and
 //! the events of one subject carry strictly rising times and are numbered 1, 2, 3 without a hole.
 
-use mediahooks_model::event::{FeedFacts, event_time, feed_event};
-use mediahooks_model::{FeedEvent, FeedId, Timestamp};
+use mediahooks_model::event::{FeedFacts, StorageFacts, StorageRoom, event_time, feed_event, storage_event};
+use mediahooks_model::{EventKind, FeedEvent, FeedId, StorageEvent, Timestamp};
 use rusqlite::params;
 
 use crate::account::account;
@@ -44,6 +44,23 @@ fn apply_all(tx: &Writing<'_>, changes: Vec<Change>, now: Timestamp) -> Result<V
     Ok(touched)
 }
 
+impl Database {
+    /// What was told last of the room for media; `Recovered` before anything was.
+    ///
+    /// Errors: [`DatabaseError`].
+    pub async fn storage_told(&self) -> Result<StorageEvent> {
+        self.read(|tx| {
+            let told: String =
+                tx.prepare_cached("SELECT event FROM storage_told")?.query_row([], |row| row.get(0))?;
+            match EventKind::parse(&format!("storage.{told}")) {
+                Some(EventKind::Storage(event)) => Ok(event),
+                _ => Err(DatabaseError::corrupt(format!("what was told of the storage is `{told}`"))),
+            }
+        })
+        .await
+    }
+}
+
 fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asset>> {
     match change {
         Change::StartFeed(feed) => start_feed(tx, &feed, now)?,
@@ -56,6 +73,7 @@ fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asse
         Change::KeepReply(reply) => keep_reply(tx, &reply)?,
         Change::OpenClipRequest(open) => clip_requests::open(tx, &open)?,
         Change::CloseClipRequest(id) => clip_requests::close(tx, id)?,
+        Change::TellStorage(event, room) => tell_storage(tx, event, room, now)?,
         Change::Emit(event) => outbox::record(tx, &event, now)?,
         Change::EmitTo(webhook, event) => outbox::record_for(tx, &event, webhook, now)?,
     }
@@ -119,6 +137,21 @@ fn tell_feed(
         seq,
     };
     outbox::record(tx, &feed_event(outbox::new_id(now), kind, time, &facts), now)
+}
+
+fn tell_storage(tx: &Writing<'_>, event: StorageEvent, room: StorageRoom, now: Timestamp) -> Result<()> {
+    let name = EventKind::Storage(event).event_name();
+    let (told, Sql(count), last): (String, Sql<u64>, Option<Sql<Timestamp>>) = tx
+        .prepare_cached("SELECT event, event_count, last_event_us FROM storage_told")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if told == name {
+        return Ok(());
+    }
+    let (time, seq) = (event_time(now, last.map(|last| last.0)), count + 1);
+    tx.prepare_cached("UPDATE storage_told SET event = ?1, event_count = ?2, last_event_us = ?3")?
+        .execute(params![name, Sql(seq), Sql(time)])?;
+    let facts = StorageFacts { account: &account(tx)?, room, seq };
+    outbox::record(tx, &storage_event(outbox::new_id(now), event, time, &facts), now)
 }
 
 fn open_timeline(tx: &Writing<'_>, timeline: &Timeline) -> Result<()> {

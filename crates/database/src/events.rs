@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::sql::Sql;
 use crate::{
     Database, DatabaseError, EventCursor, EventFilter, EventGap, EventPage, EventStart, Result, StoredEvent,
-    webhooks,
+    outbox, webhooks,
 };
 
 /// Rows looked at in one read, however few the filter lets through.
@@ -127,8 +127,8 @@ fn passes(row: &Row<'_>, kind: EventKind, filter: &EventFilter, webhook: Option<
         return Ok(false);
     }
     let Some(webhook) = webhook else { return Ok(true) };
-    let (Sql(stream), token): (_, Option<Sql<_>>) = (row.get(4)?, row.get(5)?);
-    Ok(webhook.wants(kind, &stream, token.map(|token| token.0)))
+    let (stream, token): (_, Option<Sql<_>>) = (outbox::stream_name(row, 4)?, row.get(5)?);
+    Ok(webhook.wants(kind, stream.as_ref(), token.map(|token| token.0)))
 }
 
 fn kind(row: &Row<'_>) -> Result<EventKind> {
@@ -142,7 +142,7 @@ fn stored(row: &Row<'_>, kind: EventKind) -> Result<StoredEvent> {
         id: row.get::<_, Sql<_>>(1)?.0,
         kind,
         subject: row.get(3)?,
-        stream_name: row.get::<_, Sql<_>>(4)?.0,
+        stream_name: outbox::stream_name(row, 4)?,
         token: row.get::<_, Option<Sql<_>>>(5)?.map(|token| token.0),
         timestamp: row.get::<_, Sql<_>>(6)?.0,
         body: row.get(7)?,

@@ -1,7 +1,7 @@
 //! The transactional outbox: an event and what is owed for it, in the transaction of its cause.
 
-use mediahooks_model::{Event, EventId, Timestamp, WebhookId};
-use rusqlite::params;
+use mediahooks_model::{Event, EventId, StreamName, Timestamp, WebhookId};
+use rusqlite::{Row, params};
 use uuid::{NoContext, Uuid};
 
 use crate::sql::Sql;
@@ -26,8 +26,12 @@ pub(crate) const BEHIND: &str = "SELECT 1 FROM delivery WHERE webhook = ?1 AND s
 /// soon as the schedule begins, or waits when an earlier one of the same webhook and subject is not settled.
 pub(crate) fn record(tx: &Writing<'_>, event: &Event, now: Timestamp) -> Result<()> {
     let seq = store(tx, event)?;
-    for webhook in tx.webhooks_of(&event.stream_name)?.iter() {
-        if webhook.wants(event.kind, &event.stream_name, event.token) {
+    let webhooks = match &event.stream_name {
+        Some(stream) => tx.webhooks_of(stream)?,
+        None => tx.webhooks()?,
+    };
+    for webhook in webhooks.iter() {
+        if webhook.wants(event.kind, event.stream_name.as_ref(), event.token) {
             owe(tx, webhook.id, seq, &event.subject, now)?;
         }
     }
@@ -50,7 +54,8 @@ fn store(tx: &Writing<'_>, event: &Event) -> Result<i64> {
         Sql(event.id),
         event.kind.to_string(),
         event.subject,
-        Sql(event.stream_name.clone()),
+        // The column takes no NULL; no stream has an empty name.
+        event.stream_name.as_ref().map_or("", StreamName::as_str),
         event.token.map(Sql),
         Sql(event.timestamp),
         event.body,
@@ -79,6 +84,15 @@ pub(crate) fn owe(
         tx.queue().look(webhook, tx.first_attempt(now));
     }
     Ok(())
+}
+
+/// The stream of an event, as [`record`] stores it.
+pub(crate) fn stream_name(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<StreamName>> {
+    if row.get_ref(column)?.as_str()?.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(row.get::<_, Sql<_>>(column)?.0))
+    }
 }
 
 /// A new event's id. Ids made later sort after it, to the millisecond of `now`.

@@ -9,7 +9,7 @@
 use mediahooks_model::{DeliveryId, EventKind, ReplayId, Timestamp, WebhookId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use crate::outbox::{number, owe};
+use crate::outbox::{number, owe, stream_name};
 use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
@@ -270,8 +270,8 @@ fn look(tx: &Connection, id: ReplayId) -> Result<Option<(Place, Found)>> {
         let is_wanted = if asked.failed_only {
             tx.prepare_cached(GIVEN_UP)?.query_row(params![seq, Sql(asked.webhook)], |row| row.get(0))?
         } else {
-            let (Sql(stream), token): (_, Option<Sql<_>>) = (row.get(3)?, row.get(4)?);
-            webhook.wants(kind, &stream, token.map(|token| token.0))
+            let (stream, token): (_, Option<Sql<_>>) = (stream_name(row, 3)?, row.get(4)?);
+            webhook.wants(kind, stream.as_ref(), token.map(|token| token.0))
         };
         if is_wanted && (asked.kinds.is_empty() || asked.kinds.contains(&kind)) {
             found.matching.push((seq, row.get(5)?));

@@ -34,6 +34,31 @@ pub enum FeedEvent {
     Ended,
 }
 
+/// What became of the room for media. Ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StorageEvent {
+    /// There is little: old timelines are freed before their time.
+    Low,
+    /// There is less than the reserve: new publishers are refused.
+    Refusing,
+    /// There is next to none: live publishers are ended.
+    Full,
+    /// There is enough again.
+    Recovered,
+}
+
+impl StorageEvent {
+    /// What the server does about it, as the body says it.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Low => "freeingTimelines",
+            Self::Refusing => "refusingPublishers",
+            Self::Full => "endingPublishers",
+            Self::Recovered => "none",
+        }
+    }
+}
+
 /// Every kind of event, across the types that a webhook can subscribe to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
@@ -41,6 +66,8 @@ pub enum EventKind {
     Media(MediaEvent),
     /// `feeds.*`
     Feeds(FeedEvent),
+    /// `storage.*`
+    Storage(StorageEvent),
     /// Legacy `recordings.completed`; sent by the test call only.
     Recordings,
     /// `transcoder.ACTIVE`; sent by the test call only.
@@ -51,13 +78,17 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 9] = [
+    pub const ALL: [EventKind; 13] = [
         Self::Media(MediaEvent::Processing),
         Self::Media(MediaEvent::Completed),
         Self::Media(MediaEvent::Errored),
         Self::Media(MediaEvent::Deleted),
         Self::Feeds(FeedEvent::Started),
         Self::Feeds(FeedEvent::Ended),
+        Self::Storage(StorageEvent::Low),
+        Self::Storage(StorageEvent::Refusing),
+        Self::Storage(StorageEvent::Full),
+        Self::Storage(StorageEvent::Recovered),
         Self::Recordings,
         Self::Transcoder,
         Self::ViewerConnection,
@@ -68,6 +99,7 @@ impl EventKind {
         match self {
             Self::Media(_) => "media",
             Self::Feeds(_) => "feeds",
+            Self::Storage(_) => "storage",
             Self::Recordings => "recordings",
             Self::Transcoder => "transcoder",
             Self::ViewerConnection => "viewerConnection",
@@ -83,6 +115,10 @@ impl EventKind {
             Self::Media(MediaEvent::Deleted) => "deleted",
             Self::Feeds(FeedEvent::Started) => "started",
             Self::Feeds(FeedEvent::Ended) => "ended",
+            Self::Storage(StorageEvent::Low) => "low",
+            Self::Storage(StorageEvent::Refusing) => "refusing",
+            Self::Storage(StorageEvent::Full) => "full",
+            Self::Storage(StorageEvent::Recovered) => "recovered",
             Self::Recordings => "completed",
             Self::Transcoder => "ACTIVE",
             Self::ViewerConnection => "FirstViewerConnection",
@@ -128,10 +164,11 @@ pub struct Event {
     pub id: EventId,
     /// What happened.
     pub kind: EventKind,
-    /// Whom it happened to: the asset's or the feed's id. Events of one subject are delivered in order.
+    /// Whom it happened to: the asset's or the feed's id, or `storage`. Events of one subject are delivered in
+    /// order.
     pub subject: String,
-    /// The stream concerned; webhook filters look at it.
-    pub stream_name: StreamName,
+    /// The stream concerned, if any; webhook filters look at it.
+    pub stream_name: Option<StreamName>,
     /// The token it was published with, if any; webhooks can be limited to some.
     pub token: Option<TokenId>,
     /// When it happened, in whole milliseconds; strictly rising per subject.
@@ -234,7 +271,8 @@ pub fn media_event(id: EventId, event: MediaEvent, timestamp: Timestamp, facts: 
         error: facts.error.filter(|_| event == MediaEvent::Errored),
         seq: facts.seq,
     };
-    let subject = Subject { id: facts.asset.to_string(), stream_name: facts.stream_name, token: facts.token };
+    let subject =
+        Subject { id: facts.asset.to_string(), stream_name: Some(facts.stream_name), token: facts.token };
     build(id, EventKind::Media(event), subject, timestamp, data)
 }
 
@@ -299,8 +337,57 @@ pub fn feed_event(id: EventId, event: FeedEvent, timestamp: Timestamp, facts: &F
         simulcast_id: facts.simulcast_id,
         seq: facts.seq,
     };
-    let subject = Subject { id: facts.feed.to_string(), stream_name: facts.stream_name, token: facts.token };
+    let subject =
+        Subject { id: facts.feed.to_string(), stream_name: Some(facts.stream_name), token: facts.token };
     build(id, EventKind::Feeds(event), subject, timestamp, data)
+}
+
+/// The facts of a storage event.
+#[derive(Debug, Clone)]
+pub struct StorageFacts<'a> {
+    /// The account.
+    pub account: &'a AccountId,
+    /// The room that it is about.
+    pub room: StorageRoom,
+    /// Which of these events this is; 1 is the first.
+    pub seq: u64,
+}
+
+/// The room for media on its disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageRoom {
+    /// What is free.
+    pub free_bytes: u64,
+    /// The whole disk.
+    pub total_bytes: u64,
+    /// With less than this, timelines are freed before their time.
+    pub low_bytes: u64,
+    /// With less than this, new publishers are refused; with less than a quarter of it, all are ended.
+    pub reserve_bytes: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StorageData<'a> {
+    account_id: &'a AccountId,
+    action: &'static str,
+    #[serde(flatten)]
+    room: StorageRoom,
+    seq: u64,
+}
+
+/// The event of a change of the room for media, with its body. It is of no stream.
+pub fn storage_event(
+    id: EventId,
+    event: StorageEvent,
+    timestamp: Timestamp,
+    facts: &StorageFacts<'_>,
+) -> Event {
+    let data =
+        StorageData { account_id: facts.account, action: event.action(), room: facts.room, seq: facts.seq };
+    let subject = Subject { id: "storage".into(), stream_name: None, token: None };
+    build(id, EventKind::Storage(event), subject, timestamp, data)
 }
 
 /// An event of any kind with the `data` given: for test calls. Its subject is the event itself, so
@@ -312,13 +399,19 @@ pub fn test_event(
     timestamp: Timestamp,
     data: serde_json::Value,
 ) -> Event {
-    build(id, kind, Subject { id: id.to_string(), stream_name, token: None }, timestamp, data)
+    build(
+        id,
+        kind,
+        Subject { id: id.to_string(), stream_name: Some(stream_name), token: None },
+        timestamp,
+        data,
+    )
 }
 
 /// Whom an event happened to.
 struct Subject<'a> {
     id: String,
-    stream_name: &'a StreamName,
+    stream_name: Option<&'a StreamName>,
     token: Option<TokenId>,
 }
 
@@ -368,7 +461,7 @@ fn build<T: Serialize>(
         id,
         kind,
         subject: subject.id,
-        stream_name: subject.stream_name.clone(),
+        stream_name: subject.stream_name.cloned(),
         token: subject.token,
         timestamp,
         body,

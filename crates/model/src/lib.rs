@@ -18,7 +18,7 @@ pub mod webhook;
 
 pub use asset::{AssetInput, AssetState, AssetStatus, AssetType, Refused, Step};
 pub use clip::{CutMode, GapMode, TargetFormat};
-pub use event::{Event, EventKind, FeedEvent, MediaEvent};
+pub use event::{Event, EventKind, FeedEvent, MediaEvent, StorageEvent};
 pub use ids::{
     AccountId, ClipRequestId, DeliveryId, EventId, FeedId, MediaAssetId, ReplayId, StreamName, TimelineId,
     TokenId, WebhookId,

@@ -19,6 +19,9 @@ pub struct Subscriptions {
     /// `media`.
     #[serde(default)]
     pub is_media_hooks: bool,
+    /// `storage`. Ours.
+    #[serde(default)]
+    pub is_storage_hooks: bool,
     /// Legacy `recordings`.
     #[serde(default)]
     pub is_recording_hooks: bool,
@@ -39,6 +42,7 @@ impl Subscriptions {
         match kind {
             EventKind::Media(_) => self.is_media_hooks,
             EventKind::Feeds(_) => self.is_feed_hooks,
+            EventKind::Storage(_) => self.is_storage_hooks,
             EventKind::Recordings => self.is_recording_hooks,
             EventKind::Transcoder => self.is_transcoder_hooks,
             EventKind::ViewerConnection => self.is_viewer_connection_hooks,
@@ -200,12 +204,16 @@ impl Webhook {
     }
 
     /// Whether this webhook is owed an event of `kind` about `stream`, published with `token`: it has to
-    /// subscribe to the type, and each of `events`, `filter` and `token_ids` that is set has to agree.
-    pub fn wants(&self, kind: EventKind, stream: &StreamName, token: Option<TokenId>) -> bool {
+    /// subscribe to the type, and each of `events`, `filter` and `token_ids` that is set has to agree. The last two
+    /// choose among streams and hold back nothing that is of none.
+    pub fn wants(&self, kind: EventKind, stream: Option<&StreamName>, token: Option<TokenId>) -> bool {
+        let is_of_mine = |stream| {
+            (self.token_ids.is_empty() || token.is_some_and(|token| self.token_ids.contains(&token)))
+                && self.filter.as_ref().is_none_or(|filter| filter.passes(stream))
+        };
         self.subscriptions.include(kind)
             && (self.events.is_empty() || self.events.contains(&kind))
-            && (self.token_ids.is_empty() || token.is_some_and(|token| self.token_ids.contains(&token)))
-            && self.filter.as_ref().is_none_or(|filter| filter.passes(stream))
+            && stream.is_none_or(is_of_mine)
     }
 
     /// The secrets that sign a request made at `now`, the newest first.
@@ -218,7 +226,7 @@ impl Webhook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{FeedEvent, MediaEvent};
+    use crate::event::{FeedEvent, MediaEvent, StorageEvent};
 
     const COMPLETED: EventKind = EventKind::Media(MediaEvent::Completed);
     const ERRORED: EventKind = EventKind::Media(MediaEvent::Errored);
@@ -230,7 +238,7 @@ mod tests {
     }
 
     fn check(webhook: &Webhook, kind: EventKind, stream: &str, token: Option<i64>, expected: bool) {
-        let wanted = webhook.wants(kind, &stream.parse().unwrap(), token.map(TokenId));
+        let wanted = webhook.wants(kind, Some(&stream.parse().unwrap()), token.map(TokenId));
         assert_eq!(wanted, expected, "{kind} of {stream} published with {token:?}");
     }
 
@@ -256,6 +264,21 @@ mod tests {
         check(&of_tokens, COMPLETED, "a", Some(5), true);
         check(&of_tokens, COMPLETED, "a", Some(4), false);
         check(&of_tokens, COMPLETED, "a", None, false);
+    }
+
+    #[test]
+    fn what_is_of_no_stream_is_not_held_back_by_choices_among_streams() {
+        let low = EventKind::Storage(StorageEvent::Low);
+        let subscriptions = Subscriptions { is_storage_hooks: true, ..Subscriptions::default() };
+        let narrow = Webhook {
+            filter: Some(StreamFilter::new("^stage$").unwrap()),
+            token_ids: vec![TokenId(3)],
+            subscriptions,
+            ..webhook()
+        };
+        assert!(narrow.wants(low, None, None));
+        assert!(!Webhook { events: vec![COMPLETED], ..narrow }.wants(low, None, None));
+        assert!(!webhook().wants(low, None, None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use dedupe::{EventKey, Handling, Inbox, SeenIds, Start};
 pub use download::{AttemptError, Download, DownloadError, DownloadPolicy, Downloaded, Progress};
 pub use event::{
     AssetType, Event, EventError, FeedEvent, FeedEventKind, MediaEvent, MediaEventKind, Metadata, Millis,
-    Payload, Thumbnail, Track,
+    Payload, StorageEvent, StorageEventKind, Thumbnail, Track,
 };
 #[cfg(feature = "axum")]
 pub use extract::{Rejection, VerifiedEvent};

@@ -7,7 +7,10 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use mediahooks_database::Change;
 use mediahooks_ingest::gate::PublishRefused;
+use mediahooks_model::StorageEvent;
+use mediahooks_model::event::StorageRoom;
 use mediahooks_storage::Space;
 
 use crate::admission::refused;
@@ -44,6 +47,13 @@ pub struct DiskLimits {
     pub reserve: Room,
 }
 
+impl DiskLimits {
+    /// The reserve of a disk, in bytes.
+    pub(crate) fn reserve_bytes(self, space: Space) -> u64 {
+        self.reserve.bytes(space.total_bytes)
+    }
+}
+
 impl Default for DiskLimits {
     fn default() -> Self {
         Self { low: Room::Bytes(2 << 30), reserve: Room::Bytes(512 << 20) }
@@ -67,7 +77,7 @@ impl DiskLevel {
     const ALL: [Self; 4] = [Self::Ample, Self::Low, Self::Refusing, Self::Full];
 
     fn of(space: Space, limits: DiskLimits) -> Self {
-        let reserve = limits.reserve.bytes(space.total_bytes);
+        let reserve = limits.reserve_bytes(space);
         match space.free_bytes {
             free if free < reserve / 4 => Self::Full,
             free if free < reserve => Self::Refusing,
@@ -77,10 +87,42 @@ impl DiskLevel {
     }
 }
 
-/// The level as it was seen last.
+/// How long there has to be more room before webhooks are told of it, and an eighth more than the limit: freeing
+/// a timeline and filling its room again is no news.
+const CALM: Duration = Duration::from_secs(60);
+
+/// What webhooks were told, and what they are to be told next.
+#[derive(Debug)]
+struct Told {
+    level: DiskLevel,
+    /// Since when there is clearly more room than they know, on the steady clock.
+    better_since: Option<Duration>,
+}
+
+impl Told {
+    /// The level to tell now, if any: less room at once, more of it once it has lasted.
+    fn due(&mut self, space: Space, limits: DiskLimits, now: Duration) -> Option<DiskLevel> {
+        let seen = DiskLevel::of(space, limits);
+        let clear =
+            DiskLevel::of(Space { free_bytes: space.free_bytes - space.free_bytes / 9, ..space }, limits);
+        if seen > self.level {
+            return Some(seen);
+        }
+        if clear >= self.level {
+            self.better_since = None;
+            return None;
+        }
+        let since = *self.better_since.get_or_insert(now);
+        (now.saturating_sub(since) >= CALM).then_some(clear)
+    }
+}
+
+/// The level as it was seen last, and as it was told.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     level: AtomicU8,
+    /// Absent until the first look. Locked by the sweeper alone.
+    told: tokio::sync::Mutex<Option<Told>>,
 }
 
 impl Disk {
@@ -129,7 +171,49 @@ pub(crate) async fn look(shared: &Shared) -> Result<(), RecorderError> {
     if level == DiskLevel::Full {
         shared.live.end_all("disk_full", "The server's disk is full; make room there and connect again");
     }
+    tell_webhooks(shared, space).await
+}
+
+/// Tells webhooks what has changed since they were told last, over restarts too. What cannot be written is tried
+/// again by the next look.
+async fn tell_webhooks(shared: &Shared, space: Space) -> Result<(), RecorderError> {
+    let mut told = shared.disk.told.lock().await;
+    let told = match &mut *told {
+        Some(told) => told,
+        none => {
+            let level = level_of(shared.database.storage_told().await?);
+            none.insert(Told { level, better_since: None })
+        }
+    };
+    let limits = shared.disk_limits;
+    let Some(level) = told.due(space, limits, shared.clock.steady()) else { return Ok(()) };
+    let room = StorageRoom {
+        free_bytes: space.free_bytes,
+        total_bytes: space.total_bytes,
+        low_bytes: limits.low.bytes(space.total_bytes),
+        reserve_bytes: limits.reserve_bytes(space),
+    };
+    shared.database.commit(vec![Change::TellStorage(event_of(level), room)], shared.now()).await?;
+    *told = Told { level, better_since: None };
     Ok(())
+}
+
+fn event_of(level: DiskLevel) -> StorageEvent {
+    match level {
+        DiskLevel::Ample => StorageEvent::Recovered,
+        DiskLevel::Low => StorageEvent::Low,
+        DiskLevel::Refusing => StorageEvent::Refusing,
+        DiskLevel::Full => StorageEvent::Full,
+    }
+}
+
+fn level_of(event: StorageEvent) -> DiskLevel {
+    match event {
+        StorageEvent::Recovered => DiskLevel::Ample,
+        StorageEvent::Low => DiskLevel::Low,
+        StorageEvent::Refusing => DiskLevel::Refusing,
+        StorageEvent::Full => DiskLevel::Full,
+    }
 }
 
 fn tell(level: DiskLevel, space: Space) {
@@ -176,5 +260,38 @@ mod tests {
         let levels = [100, 99, 40, 39, 10, 9, 0].map(level);
         use DiskLevel::{Ample, Full, Low, Refusing};
         assert_eq!(levels, [Ample, Low, Low, Refusing, Refusing, Full, Full]);
+    }
+
+    /// What is told of room that is so much at so many seconds.
+    #[track_caller]
+    fn check(room: &[(u64, u64)], expected: &[(u64, DiskLevel)]) {
+        let limits = DiskLimits { low: Room::Bytes(800), reserve: Room::Bytes(400) };
+        let mut told = Told { level: DiskLevel::Ample, better_since: None };
+        let mut seen = Vec::new();
+        for (at, free_bytes) in room {
+            let space = Space { total_bytes: 10_000, free_bytes: *free_bytes };
+            if let Some(level) = told.due(space, limits, Duration::from_secs(*at)) {
+                told = Told { level, better_since: None };
+                seen.push((*at, level));
+            }
+        }
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn less_room_is_told_at_once_and_more_of_it_once_it_lasts() {
+        use DiskLevel::{Ample, Full, Low, Refusing};
+        check(&[(0, 900), (1, 800)], &[]);
+        check(&[(0, 799), (1, 399), (2, 99), (3, 0)], &[(0, Low), (1, Refusing), (2, Full)]);
+        check(&[(0, 50), (1, 950), (60, 950), (61, 950), (200, 950)], &[(0, Full), (61, Ample)]);
+        check(&[(0, 50), (1, 500), (61, 500), (62, 950), (122, 950)], &[(0, Full), (61, Low), (122, Ample)]);
+    }
+
+    #[test]
+    fn room_that_comes_and_goes_is_told_once() {
+        let seesaw: Vec<_> = (0..1000).map(|at| (at, if at % 40 < 20 { 790 } else { 2000 })).collect();
+        check(&seesaw, &[(0, DiskLevel::Low)]);
+        // Just above the limit is not clearly enough.
+        check(&[(0, 799), (1, 810), (500, 899)], &[(0, DiskLevel::Low)]);
     }
 }

@@ -24,10 +24,11 @@ pub struct EventView {
     pub id: String,
     /// `type.event`.
     pub event: String,
-    /// The asset or feed it happened to.
+    /// The asset or feed it happened to, or `storage`.
     pub subject: String,
-    /// The stream concerned.
-    pub stream_name: String,
+    /// The stream concerned, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_name: Option<String>,
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     pub timestamp: Timestamp,
@@ -55,7 +56,7 @@ impl EventView {
             id,
             event: event.kind.to_string(),
             subject: event.subject,
-            stream_name: event.stream_name.to_string(),
+            stream_name: event.stream_name.map(|name| name.to_string()),
             timestamp: event.timestamp,
             body,
         })

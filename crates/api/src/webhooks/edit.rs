@@ -99,8 +99,9 @@ fn read(body: &mut Members) -> Edit {
 }
 
 fn read_subscriptions(body: &mut Members) -> Vec<(Flag, bool)> {
-    let flags: [(&str, Flag); 5] = [
+    let flags: [(&str, Flag); 6] = [
         ("isMediaHooks", |wants| &mut wants.is_media_hooks),
+        ("isStorageHooks", |wants| &mut wants.is_storage_hooks),
         ("isRecordingHooks", |wants| &mut wants.is_recording_hooks),
         ("isThumbnailHooks", |wants| &mut wants.is_thumbnail_hooks),
         ("isTranscoderHooks", |wants| &mut wants.is_transcoder_hooks),
@@ -218,6 +219,7 @@ fn flag_of(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Media(_) => "isMediaHooks",
         EventKind::Feeds(_) => "isFeedHooks",
+        EventKind::Storage(_) => "isStorageHooks",
         EventKind::Recordings => "isRecordingHooks",
         EventKind::Transcoder => "isTranscoderHooks",
         EventKind::ViewerConnection => "isViewerConnectionHooks",

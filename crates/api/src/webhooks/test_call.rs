@@ -3,10 +3,10 @@
 
 use axum::extract::State;
 use mediahooks_database::{Change, DatabaseError};
-use mediahooks_model::event::{self, FeedFacts, MediaFacts};
+use mediahooks_model::event::{self, FeedFacts, MediaFacts, StorageFacts, StorageRoom};
 use mediahooks_model::{
-    AssetType, Event, EventId, EventKind, FeedEvent, FeedId, MediaAssetId, MediaEvent, Metadata, StreamName,
-    Timestamp, TokenId, TrackMetadata, WebhookId,
+    AssetType, Event, EventId, EventKind, FeedEvent, FeedId, MediaAssetId, MediaEvent, Metadata,
+    StorageEvent, StreamName, Timestamp, TokenId, TrackMetadata, WebhookId,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ struct TestCall {
     webhook: Option<WebhookId>,
 }
 
-/// Sends a test event: `Media`, `Feeds`, `Recordings`, `Transcoder` or `ViewerConnection`.
+/// Sends a test event: `Media`, `Feeds`, `Storage`, `Recordings`, `Transcoder` or `ViewerConnection`.
 #[utoipa::path(post, path = "/api/webhooks/test/{webhookType}", tag = "Webhooks",
     params(
         ("webhookType" = String, Path),
@@ -87,6 +87,7 @@ fn build(app: &App, webhook_type: &str, call: &TestCall) -> Result<Event> {
     let event = match webhook_type.to_ascii_lowercase().as_str() {
         "media" => media(app, id, stream, now),
         "feeds" => feeds(app, id, stream, now),
+        "storage" => storage(app, id, now),
         "recordings" => event::test_event(id, EventKind::Recordings, stream, now, recording(stream, now)),
         "transcoder" => {
             let data = transcoder(&call.transcoder_name, now);
@@ -143,6 +144,15 @@ fn feeds(app: &App, id: EventId, stream_name: &StreamName, now: Timestamp) -> Ev
         seq: 1,
     };
     event::feed_event(id, FeedEvent::Started, now, &facts)
+}
+
+fn storage(app: &App, id: EventId, now: Timestamp) -> Event {
+    const GIB: u64 = 1 << 30;
+    let room =
+        StorageRoom { free_bytes: GIB, total_bytes: 100 * GIB, low_bytes: 2 * GIB, reserve_bytes: GIB / 2 };
+    let facts = StorageFacts { account: &app.config.account, room, seq: 1 };
+    // Nothing real waits behind it.
+    Event { subject: id.to_string(), ..event::storage_event(id, StorageEvent::Low, now, &facts) }
 }
 
 fn recording(stream_name: &StreamName, now: Timestamp) -> serde_json::Value {

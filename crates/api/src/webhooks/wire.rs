@@ -24,6 +24,8 @@ pub struct WebhookView {
     pub is_feed_hooks: bool,
     /// Whether it wants `media`.
     pub is_media_hooks: bool,
+    /// Whether it wants `storage`. Ours.
+    pub is_storage_hooks: bool,
     /// Whether it wants the legacy `recordings`.
     pub is_recording_hooks: bool,
     /// Whether it wants `thumbnail`.
@@ -79,6 +81,7 @@ impl WebhookView {
             previous_secret_expires_on: previous.filter(|until| now < *until),
             is_feed_hooks: wants.is_feed_hooks,
             is_media_hooks: wants.is_media_hooks,
+            is_storage_hooks: wants.is_storage_hooks,
             is_recording_hooks: wants.is_recording_hooks,
             is_thumbnail_hooks: wants.is_thumbnail_hooks,
             is_transcoder_hooks: wants.is_transcoder_hooks,

@@ -39,3 +39,14 @@ CREATE TABLE segment_tail (
 
 -- Segments below this one are in pages or removed, whatever a slot says; the others are in the tail.
 ALTER TABLE timeline ADD COLUMN paged_below BIGINT NOT NULL DEFAULT 0;
+
+-- The room for media ------------------------------------------------------------------------------
+
+-- What was told last of it: one row.
+CREATE TABLE storage_told (
+    one               SMALLINT PRIMARY KEY CHECK (one = 1),
+    event             TEXT NOT NULL,     -- low, refusing, full or recovered; the next one differs
+    event_count       BIGINT NOT NULL,
+    last_event_us     BIGINT             -- time of the newest event; the next one's is later
+);
+INSERT INTO storage_told (one, event, event_count) VALUES (1, 'recovered', 0);

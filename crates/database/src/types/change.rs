@@ -1,6 +1,9 @@
 //! What can be committed.
 
-use mediahooks_model::{AssetInput, ClipRequestId, Event, FeedId, MediaAssetId, Timestamp, WebhookId};
+use mediahooks_model::event::StorageRoom;
+use mediahooks_model::{
+    AssetInput, ClipRequestId, Event, FeedId, MediaAssetId, StorageEvent, Timestamp, WebhookId,
+};
 
 use super::asset::{Asset, RecipePart};
 use super::media::{Feed, Run, Segment, Timeline};
@@ -35,6 +38,8 @@ pub enum Change {
     OpenClipRequest(OpenClipRequest),
     /// It will make no more. Nothing happens if it was not open.
     CloseClipRequest(ClipRequestId),
+    /// The room for media has changed: stores its event. Nothing happens if the last one said the same.
+    TellStorage(StorageEvent, StorageRoom),
     /// An event without a subject in the database: a test.
     Emit(Event),
     /// The same for one webhook, whatever it subscribes to. Fails the commit with

@@ -18,8 +18,8 @@ pub struct StoredEvent {
     pub kind: EventKind,
     /// Whom it happened to.
     pub subject: String,
-    /// The stream concerned.
-    pub stream_name: StreamName,
+    /// The stream concerned, if any.
+    pub stream_name: Option<StreamName>,
     /// What its subject was published with.
     pub token: Option<TokenId>,
     /// When it happened.

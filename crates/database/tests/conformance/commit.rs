@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use mediahooks_database::{
-    AssetChange, Change, Conflict, Database, DatabaseError, KeptReply, Options, Settled,
+    AssetChange, Change, Conflict, Database, DatabaseError, EventFilter, EventStart, KeptReply, Options,
+    Settled,
 };
+use mediahooks_model::event::StorageRoom;
 use mediahooks_model::webhook::StreamFilter;
 use mediahooks_model::{
     AssetInput, AssetState, AssetStatus, AssetType, Event, EventId, EventKind, FeedEvent, MediaEvent,
-    Webhook, WebhookId,
+    StorageEvent, Webhook, WebhookId,
 };
 use uuid::Uuid;
 
@@ -218,7 +220,7 @@ async fn a_test_event_goes_to_every_webhook_that_wants_its_type() {
         id: EventId(Uuid::from_u128(5)),
         kind: EventKind::Recordings,
         subject: "test".into(),
-        stream_name: stream(),
+        stream_name: Some(stream()),
         token: None,
         timestamp: at(1),
         body: "{}".into(),
@@ -236,4 +238,47 @@ async fn a_test_event_goes_to_every_webhook_that_wants_its_type() {
     let alone = fresh.claim(at(1)).await;
     assert_eq!((alone.len(), alone[0].webhook.id, alone[0].event), (1, id, second.id));
     fresh.settle(&claimed[0], Settled::Delivered, at(2)).await;
+}
+
+#[tokio::test]
+async fn the_room_for_media_is_told_when_it_changes_and_over_a_restart_too() {
+    let (fresh, everything) = Fresh::with_webhook().await;
+    let mut wanted = webhook("https://b.example/");
+    wanted.subscriptions.is_storage_hooks = true;
+    // It chooses among streams, and these events are of none.
+    wanted.filter = Some(StreamFilter::new("^stage$").unwrap());
+    let told = fresh.db.create_webhook(wanted).await.unwrap().id;
+    let room = StorageRoom { free_bytes: 5, total_bytes: 1000, low_bytes: 100, reserve_bytes: 50 };
+    let tell = |event| vec![Change::TellStorage(event, room)];
+    use StorageEvent::{Full, Low, Recovered};
+    // The clock stands still.
+    for event in [Recovered, Low, Low, Full, Full, Recovered] {
+        fresh.db.commit(tell(event), at(5)).await.unwrap();
+        assert_eq!(fresh.db.storage_told().await.unwrap(), event);
+    }
+    let fresh = fresh.reopen();
+    assert_eq!(fresh.db.storage_told().await.unwrap(), Recovered);
+    fresh.db.commit(tell(Recovered), at(6)).await.unwrap();
+    fresh.db.commit(tell(Low), at(6)).await.unwrap();
+
+    let log = fresh.db.deliveries(told, None, 10).await.unwrap();
+    let kinds: Vec<String> = log.into_iter().rev().map(|line| line.kind).collect();
+    assert_eq!(kinds, ["storage.low", "storage.full", "storage.recovered", "storage.low"]);
+    assert!(fresh.db.deliveries(everything, None, 10).await.unwrap().is_empty());
+    let page = fresh.db.events(EventStart::Oldest, &EventFilter::default(), 10).await.unwrap().unwrap();
+    let bodies: Vec<serde_json::Value> =
+        page.events.iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect();
+    assert!(page.events.iter().all(|event| event.stream_name.is_none() && event.subject == "storage"));
+    assert_eq!(
+        bodies.iter().map(|body| body["data"]["seq"].as_u64()).collect::<Vec<_>>(),
+        [1, 2, 3, 4].map(Some)
+    );
+    assert!(page.events.windows(2).all(|pair| pair[0].timestamp < pair[1].timestamp));
+    assert_eq!(
+        bodies[1]["data"],
+        serde_json::json!({
+            "accountId": "dkxfvY", "action": "endingPublishers", "freeBytes": 5, "totalBytes": 1000,
+            "lowBytes": 100, "reserveBytes": 50, "seq": 2,
+        })
+    );
 }

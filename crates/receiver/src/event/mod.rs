@@ -8,6 +8,7 @@
 
 mod feed;
 mod media;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 
 pub use feed::{FeedEvent, FeedEventKind};
 pub use media::{AssetType, MediaEvent, MediaEventKind, Metadata, Track};
+pub use storage::{StorageEvent, StorageEventKind};
 
 /// Wall-clock time as webhooks carry it: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub enum Payload {
     Media(MediaEvent),
     /// A feed came or went.
     Feeds(FeedEvent),
+    /// The room for media has changed.
+    Storage(StorageEvent),
     /// A picture of a live stream.
     Thumbnail(Thumbnail),
     /// A type that this version does not know: the body's `data`.
@@ -136,6 +140,10 @@ impl Event {
                 let read: FeedEvent = read_data(&type_name, data)?;
                 Payload::Feeds(FeedEvent { kind: event_name.clone().into(), ..read.complete() })
             }
+            "storage" => {
+                let read: StorageEvent = read_data(&type_name, data)?;
+                Payload::Storage(StorageEvent { kind: event_name.clone().into(), ..read })
+            }
             _ => Payload::Unknown(data),
         };
         Ok(Self { type_name, event_name, timestamp, payload, other })
@@ -146,6 +154,7 @@ impl Event {
         let data = match &self.payload {
             Payload::Media(media) => serde_json::to_value(media),
             Payload::Feeds(feed) => serde_json::to_value(feed),
+            Payload::Storage(storage) => serde_json::to_value(storage),
             Payload::Unknown(data) => Ok(data.clone()),
             Payload::Thumbnail(_) => return None,
         };
@@ -172,15 +181,17 @@ impl Event {
         match &self.payload {
             Payload::Media(media) => media.seq,
             Payload::Feeds(feed) => feed.seq,
+            Payload::Storage(storage) => storage.seq,
             Payload::Thumbnail(_) | Payload::Unknown(_) => None,
         }
     }
 
-    /// Whom it happened to: the asset's or the feed's id. Events of one subject have an order.
+    /// Whom it happened to: the asset's or the feed's id, or `storage`. Events of one subject have an order.
     pub fn subject(&self) -> Option<&str> {
         match &self.payload {
             Payload::Media(media) => Some(&media.media_asset_id),
             Payload::Feeds(feed) => Some(&feed.feed_id),
+            Payload::Storage(_) => Some("storage"),
             Payload::Thumbnail(thumbnail) => thumbnail.feed_id.as_deref(),
             Payload::Unknown(_) => None,
         }
@@ -206,6 +217,12 @@ impl From<MediaEvent> for Event {
 impl From<FeedEvent> for Event {
     fn from(feed: FeedEvent) -> Self {
         event("feeds", feed.kind.clone().as_str(), Payload::Feeds(feed))
+    }
+}
+
+impl From<StorageEvent> for Event {
+    fn from(storage: StorageEvent) -> Self {
+        event("storage", storage.kind.clone().as_str(), Payload::Storage(storage))
     }
 }
 

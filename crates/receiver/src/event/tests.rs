@@ -48,6 +48,21 @@ fn a_completed_recording_tells_what_the_file_is() {
 }
 
 #[test]
+fn the_room_on_the_disk_is_one_subject() {
+    let body = r#"{"type":"storage","event":"refusing","timestamp":7,"data":{"accountId":"ab12Cd",
+        "action":"refusingPublishers","freeBytes":400,"totalBytes":9000,"lowBytes":2000,"reserveBytes":500,"seq":2,
+        "more":true}}"#;
+    let event = Event::from_json(body.as_bytes()).unwrap();
+    assert_eq!((event.subject(), event.seq()), (Some("storage"), Some(2)));
+    let again = Event::from_json(event.to_json().unwrap().as_bytes()).unwrap();
+    assert_eq!(again, event);
+    let Payload::Storage(storage) = event.payload else { panic!("no storage") };
+    assert_eq!((storage.kind, storage.free_bytes), (StorageEventKind::Refusing, Some(400)));
+    assert_eq!((storage.action.as_deref(), storage.reserve_bytes), (Some("refusingPublishers"), Some(500)));
+    assert_eq!(storage.other["more"], true);
+}
+
+#[test]
 fn absent_and_null_members_are_the_same() {
     let errored = media(
         r#"{"type":"media","event":"errored","timestamp":5,"data":{"mediaAssetId":"a","type":"recording",

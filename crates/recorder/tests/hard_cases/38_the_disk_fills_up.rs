@@ -2,10 +2,11 @@
 //!
 //! First the oldest timelines that nothing else needs go; then new publishers are refused with `disk_full`;
 //! those that are live go on while the reserve lasts, and are ended while their recordings can still be
-//! written. With room again everything goes on without a restart. Counted: `timelines_freed`, `refused`.
+//! written. Webhooks are told of each step. With room again everything goes on without a restart. Counted: `timelines_freed`, `refused`.
 
 use std::sync::Arc;
 
+use mediahooks_database::{EventFilter, EventStart};
 use mediahooks_ingest::gate::PublishEnd;
 use mediahooks_model::{AssetStatus, AssetType, Limits, PublishToken};
 use mediahooks_recorder::check::check;
@@ -90,6 +91,19 @@ async fn step_by_step_and_back() {
     room(&files, 5000);
     level(&stage, DiskLevel::Ample).await;
     stage.broadcast(&broadcast()).await;
+
+    // Webhooks were told of each step, once, and that it is over once that has lasted for a minute.
+    let told = async || {
+        let all = EventFilter::default();
+        let page = stage.bench.database.events(EventStart::Oldest, &all, 100).await.unwrap().unwrap();
+        let kinds = page.events.iter().map(|event| event.kind.to_string());
+        kinds.filter(|kind| kind.starts_with("storage.")).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, ["storage.low", "storage.refusing", "storage.full"]);
+    let steady_us = i64::try_from(stage.clock.0.steady().as_micros()).unwrap();
+    stage.clock.0.pass_until(steady_us + 61_000_000);
+    eventually(async || (told().await.last().unwrap() == "storage.recovered").then_some(())).await;
+    assert_eq!(told().await.len(), 4);
     sweeper.cancel();
     let report = check(&stage.bench.database, &stage.bench.storage, |_, _| {}).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());

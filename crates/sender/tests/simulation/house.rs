@@ -105,7 +105,7 @@ pub fn event(webhook: WebhookId, subject: &str, seq: u64, now: Timestamp) -> Cha
         id: EventId(Uuid::now_v7()),
         kind: EventKind::Media(MediaEvent::Completed),
         subject: subject.into(),
-        stream_name: "stage".parse().unwrap(),
+        stream_name: Some("stage".parse().unwrap()),
         token: None,
         timestamp: now,
         body: format!(r#"{{"data":{{"mediaAssetId":"{subject}","seq":{seq}}}}}"#),

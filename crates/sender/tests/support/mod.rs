@@ -88,7 +88,7 @@ impl House {
             id,
             kind: EventKind::Feeds(FeedEvent::Started),
             subject: subject.into(),
-            stream_name: "auction".parse().unwrap(),
+            stream_name: Some("auction".parse().unwrap()),
             token: None,
             timestamp: now(),
             body: format!(r#"{{"type":"feeds","of":"{subject}","text":"größer 🎥"}}"#),

@@ -137,6 +137,9 @@ struct Kinds {
     /// Live feeds: started, ended.
     #[arg(long)]
     feeds: bool,
+    /// The room on the server's disk: low, refusing, full, recovered.
+    #[arg(long)]
+    storage: bool,
 }
 
 #[derive(Debug, Args)]
@@ -153,11 +156,21 @@ struct Types {
     /// Do not.
     #[arg(long)]
     no_feeds: bool,
+    /// Tell of the room on the server's disk.
+    #[arg(long, overrides_with = "no_storage")]
+    storage: bool,
+    /// Do not.
+    #[arg(long)]
+    no_storage: bool,
 }
 
 impl Types {
     fn body(&self) -> Map<String, Value> {
-        let flags = [("isMediaHooks", self.media, self.no_media), ("isFeedHooks", self.feeds, self.no_feeds)];
+        let flags = [
+            ("isMediaHooks", self.media, self.no_media),
+            ("isFeedHooks", self.feeds, self.no_feeds),
+            ("isStorageHooks", self.storage, self.no_storage),
+        ];
         let given = flags.into_iter().filter(|(_, wanted, unwanted)| *wanted || *unwanted);
         given.map(|(name, wanted, _)| (name.to_owned(), wanted.into())).collect()
     }
@@ -165,11 +178,11 @@ impl Types {
 
 impl Kinds {
     fn media(&self) -> bool {
-        self.media || !self.feeds
+        self.media || !(self.feeds || self.storage)
     }
 
     fn feeds(&self) -> bool {
-        self.feeds || !self.media
+        self.feeds || !(self.media || self.storage)
     }
 }
 
@@ -183,6 +196,8 @@ struct Webhook {
     is_feed_hooks: bool,
     #[serde(default)]
     is_media_hooks: bool,
+    #[serde(default)]
+    is_storage_hooks: bool,
     #[serde(default)]
     previous_secret_expires_on: Option<Timestamp>,
     #[serde(default)]
@@ -220,7 +235,11 @@ pub async fn run(args: WebhookArgs) -> anyhow::Result<()> {
     match args.command {
         WebhookCommand::Add { url, ref kinds, ref members } => {
             let mut body = members.body()?;
-            let types = [("isMediaHooks", kinds.media()), ("isFeedHooks", kinds.feeds())];
+            let types = [
+                ("isMediaHooks", kinds.media()),
+                ("isFeedHooks", kinds.feeds()),
+                ("isStorageHooks", kinds.storage),
+            ];
             body.extend(types.map(|(name, wanted)| (name.to_owned(), wanted.into())));
             body.insert("url".to_owned(), url.into());
             let made = rest.post("/api/webhooks", &body.into()).await?;
@@ -304,7 +323,7 @@ async fn test(
     if let Some(stream) = stream {
         body["streamName"] = stream.into();
     }
-    let wanted = [(kinds.media(), "Media"), (kinds.feeds(), "Feeds")];
+    let wanted = [(kinds.media(), "Media"), (kinds.feeds(), "Feeds"), (kinds.storage, "Storage")];
     let wanted: Vec<&str> = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| kind).collect();
     let mut answers = serde_json::Map::new();
     for kind in &wanted {
@@ -369,7 +388,11 @@ impl Webhook {
         if !self.events.is_empty() {
             return table::cell(&self.events.join(", "));
         }
-        let kinds = [(self.is_media_hooks, "media"), (self.is_feed_hooks, "feeds")];
+        let kinds = [
+            (self.is_media_hooks, "media"),
+            (self.is_feed_hooks, "feeds"),
+            (self.is_storage_hooks, "storage"),
+        ];
         let wanted: Vec<&str> = kinds.iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| *kind).collect();
         wanted.join(", ")
     }

@@ -73,6 +73,10 @@ fn subject(style: Style, event: &Event) -> String {
             format!("{:<9} {}", cell(media.asset_type.as_str()), id(&media.media_asset_id))
         }
         Payload::Feeds(feed) => format!("feed      {}", id(&feed.feed_id)),
+        Payload::Storage(storage) => {
+            let free = storage.free_bytes.map(|free| format!(" {} free", human::size(free)));
+            format!("disk     {}", free.unwrap_or_default())
+        }
         _ => String::new(),
     }
 }
