@@ -10,6 +10,7 @@ Records --megabytes of media of --mbits, asks for its file once to have the same
   whole     the file by one client, and by four at once: curl, which copies every byte into its memory, and a client that has the kernel
             discard them (`MSG_TRUNC`), so that the server is the limit
   ranges    10,000 requests of 64 KiB anywhere in it, over one kept connection
+  export    the same file as an object on the disk, synced, beside `cp` and a sync of it
 
 Of each: MB/s (of 10^6 bytes; median of the rounds), CPU seconds of the server's processes per GB, and the ratio of the speeds.
 """
@@ -221,6 +222,35 @@ def start_nginx(directory, workers):
     return Server(f"nginx({workers})", process, f"http://127.0.0.1:{port}/file.mp4")
 
 
+def export(http_port, asset):
+    path = f"/api/v3/media/assets/{asset['id']}/export"
+    while True:
+        export = call(http_port, "POST", path)
+        if export["status"] == "complete":
+            return export
+
+
+def compare_export(options, http_port, asset, file, length):
+    """Both read from the page cache and end with a sync, in turns."""
+    copy, speeds = f"{file}.copy", {"export": [], "cp + fsync": []}
+    for _ in range(options.rounds):
+        begun = time.perf_counter()
+        exported = export(http_port, asset)
+        speeds["export"].append(length / (time.perf_counter() - begun) / 1e6)
+        if digest(exported["path"]) != digest(file):
+            raise SystemExit("the export differs from the download")
+        os.remove(exported["path"])
+        begun = time.perf_counter()
+        subprocess.run(["cp", file, copy], check=True)
+        with open(copy, "rb") as written:
+            os.fsync(written.fileno())
+        speeds["cp + fsync"].append(length / (time.perf_counter() - begun) / 1e6)
+        os.remove(copy)
+    shown = "  ".join(f"{name} {statistics.median(found):.0f} MB/s" for name, found in speeds.items())
+    ratio = statistics.median(speeds["export"]) / statistics.median(speeds["cp + fsync"])
+    print(f"{'export, copied by ' + exported['copiedBy']:<34} {shown}   ratio {ratio:.2f}", flush=True)
+
+
 def digest(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -232,6 +262,7 @@ def main():
     options.add_argument("--mbits", type=int, default=8)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--ranges", type=int, default=10_000)
+    options.add_argument("--no-export", action="store_true")
     options.add_argument("--binary", default=ROOT / "target/release/mediahooks")
     options.add_argument("--directory", help="where the media lies; a temporary directory")
     options = options.parse_args()
@@ -251,6 +282,8 @@ def main():
             for clients in (1, 4):
                 compare(f"whole, curl, {clients} at once", servers, options.rounds, lambda server: at_once(curl, server, clients))
                 compare(f"whole, discarding, {clients} at once", servers, options.rounds, lambda server: at_once(discard, server, clients))
+            if not options.no_export:
+                compare_export(options, http_port, asset, file, length)
             compare(f"{options.ranges} ranges of 64 KiB", servers, 1, lambda server: ranges(server, options.ranges, length))
         finally:
             for server in servers[1:]:

@@ -65,6 +65,7 @@ pub(crate) fn secured() -> OpenApiRouter<App> {
         .routes(routes!(assets::handlers::create, assets::handlers::list, assets::handlers::delete))
         .routes(routes!(assets::handlers::delete_all))
         .routes(routes!(assets::handlers::read, assets::handlers::update))
+        .routes(routes!(assets::export::export))
         .routes(routes!(account::info))
         .routes(routes!(account::expiration, account::set_expiration))
         .routes(routes!(account::secrets, account::add_secret))

@@ -10,7 +10,7 @@ use futures::Stream;
 use mediahooks_database::Asset;
 use mediahooks_media::virtual_file::{Extent, Piece};
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, TargetFormat, TimelineId, Timestamp};
-use mediahooks_storage::{ChunkReader, StoredRange};
+use mediahooks_storage::{ChunkReader, ExportWriter, StoredRange};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -30,6 +30,7 @@ const CACHE_BYTES: u64 = 64 << 20;
 
 /// The file of a complete recording or clip. While it exists, its bytes are not freed.
 pub struct Download {
+    pub(crate) id: MediaAssetId,
     /// Bytes.
     pub len: u64,
     /// A strong entity tag, in its quotes: the same bytes, and only they, have it.
@@ -160,6 +161,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         .get_or_insert_async(&id, async { finish::prepare(&shared.database, &asset).await.map(Arc::new) })
         .await?;
     Ok(Download {
+        id,
         len: prepared.movie.file.len(),
         etag: prepared.etag.clone(),
         last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
@@ -220,6 +222,29 @@ impl Download {
         futures::stream::try_unfold(self.body(range), |mut body| async move {
             Ok(body.next_piece().await?.map(|piece| (piece, body)))
         })
+    }
+
+    /// Writes the whole file and tells, now and then, how many bytes of it are written.
+    ///
+    /// Errors: [`RecorderError`] when a stored byte cannot be read or none be written.
+    pub(crate) async fn write_to(
+        &self,
+        object: &mut ExportWriter,
+        progress: impl Fn(u64),
+    ) -> Result<(), RecorderError> {
+        let mut body = self.body(0..self.len);
+        while let Some(piece) = body.peek()? {
+            body.took(piece.len());
+            match piece {
+                Piece::Bytes(bytes) => object.write(bytes).await?,
+                Piece::Extent(extent) => {
+                    let (reader, start) = body.locate(extent).await?;
+                    object.copy(&reader, start, extent.len).await?;
+                }
+            }
+            progress(object.len());
+        }
+        Ok(())
     }
 
     fn body(&self, range: Range<u64>) -> Body {

@@ -1,6 +1,7 @@
 //! What can go wrong, for the people concerned.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_database::DatabaseError;
@@ -167,6 +168,59 @@ pub enum DownloadError {
 impl From<DatabaseError> for DownloadError {
     fn from(error: DatabaseError) -> Self {
         Self::Internal(error.into())
+    }
+}
+
+/// Why a file is not exported. The texts are for the API's client.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExportError {
+    /// The asset has no file, or not yet, or not any more.
+    #[error(transparent)]
+    NoFile(Arc<DownloadError>),
+    /// The file would fill the disk; nothing of it was left there.
+    #[error(
+        "the file has {needed_bytes} bytes, and the export directory's disk has {free_bytes} free, of which {reserve_bytes} are kept for what is being recorded: make room there, or set `export_dir` to another disk"
+    )]
+    NoRoom {
+        /// Bytes of the file.
+        needed_bytes: u64,
+        /// Bytes that are free; 0 when they ran out on the way.
+        free_bytes: u64,
+        /// Bytes of them that are kept, where the media lies on the same disk.
+        reserve_bytes: u64,
+    },
+    /// Too many are asked for.
+    #[error("{max} exports are running or waiting already: ask again when some are done")]
+    TooMany {
+        /// So many may be.
+        max: usize,
+    },
+    /// The server stops; nothing of it was left.
+    #[error("the server stops, and the export with it: ask again when it is back")]
+    Stopping,
+    /// Not the request's fault; nothing of it was left.
+    #[error("the file could not be exported")]
+    Internal(#[source] Arc<RecorderError>),
+}
+
+impl From<DownloadError> for ExportError {
+    fn from(error: DownloadError) -> Self {
+        match error {
+            DownloadError::Internal(error) => error.into(),
+            error => Self::NoFile(Arc::new(error)),
+        }
+    }
+}
+
+impl From<RecorderError> for ExportError {
+    fn from(error: RecorderError) -> Self {
+        Self::Internal(Arc::new(error))
+    }
+}
+
+impl From<StorageError> for ExportError {
+    fn from(error: StorageError) -> Self {
+        RecorderError::from(error).into()
     }
 }
 

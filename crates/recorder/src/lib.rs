@@ -12,6 +12,7 @@ mod counted;
 mod disk;
 mod download;
 mod error;
+mod export;
 mod feed;
 mod finish;
 mod hls;
@@ -22,6 +23,7 @@ mod state;
 mod tidy;
 mod time;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mediahooks_database::{Asset, Database, Feed};
@@ -34,7 +36,8 @@ pub use clip::{ClipRequest, Idempotency};
 pub use counted::describe_metrics;
 pub use disk::{DiskLevel, DiskLimits, Room};
 pub use download::{Download, DownloadPiece, Hold, StoredPiece};
-pub use error::{ClipError, DeleteRefused, DownloadError, RecorderError};
+pub use error::{ClipError, DeleteRefused, DownloadError, ExportError, RecorderError};
+pub use export::{Export, ExportDone, ExportProgress};
 pub use live::StopScope;
 pub use time::{Clock, SystemClock};
 
@@ -48,13 +51,16 @@ pub struct RecorderSettings {
     pub limits: Limits,
     /// How much room is kept on the disk.
     pub disk: DiskLimits,
+    /// Where exported files go; absent: `exports` beside the media's directory.
+    pub export_dir: Option<PathBuf>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
 
 impl From<Limits> for RecorderSettings {
     fn from(limits: Limits) -> Self {
-        Self { limits, disk: DiskLimits::default(), clock: Arc::new(SystemClock::default()) }
+        let clock = Arc::new(SystemClock::default());
+        Self { limits, disk: DiskLimits::default(), export_dir: None, clock }
     }
 }
 
@@ -90,6 +96,7 @@ impl Recorder {
     ) -> Result<Self, RecorderError> {
         let shared = Arc::new(Shared::new(database, storage, settings.into()));
         tidy::claim_directory(&shared).await?;
+        shared.exports.tidy().await;
         // Before anybody can ask for clips: those that are asked for from now on are followed already.
         clip::resume(&shared).await?;
         Ok(Self { shared })
@@ -124,6 +131,14 @@ impl Recorder {
     /// Errors: [`DownloadError`].
     pub async fn open_download(&self, id: MediaAssetId) -> Result<Download, DownloadError> {
         download::open(&self.shared, id).await
+    }
+
+    /// Begins to write the file of a complete recording or clip as an object of its own, or joins who does. The
+    /// export goes on whether anybody waits for it or not.
+    ///
+    /// Errors: [`ExportError`].
+    pub async fn export(&self, id: MediaAssetId) -> Result<Export, ExportError> {
+        export::export(&self.shared, id).await
     }
 
     /// Marks assets for removal and tells for each whether it was. Their bytes are freed in the

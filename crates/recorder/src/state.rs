@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::RecorderSettings;
 use crate::disk::{Disk, DiskLimits};
 use crate::download::FileCache;
+use crate::export::Exports;
 use crate::live::LiveFeeds;
 use crate::time::Clock;
 
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub live: LiveFeeds,
     pub files: FileCache,
     pub readers: Readers,
+    pub exports: Exports,
     /// Told when an asset was marked for removal.
     pub sweep: Notify,
     /// Clips that are being stored or waited for.
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(database: Database, storage: DiskStorage, settings: RecorderSettings) -> Self {
+        let beside = || storage.root().with_file_name("exports");
+        let export_dir = settings.export_dir.unwrap_or_else(beside);
         Self {
             database,
             storage,
@@ -49,6 +53,7 @@ impl Shared {
             live: LiveFeeds::default(),
             files: FileCache::default(),
             readers: Readers::default(),
+            exports: Exports::new(export_dir),
             sweep: Notify::new(),
             clips: TaskTracker::new(),
             attended: Attended::default(),

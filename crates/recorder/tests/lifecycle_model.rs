@@ -1,7 +1,7 @@
-//! Everything that can happen to assets, in any order: publish, clip, delete, expire, download, restart.
+//! Everything that can happen to assets, in any order: publish, clip, delete, expire, download, export, restart.
 //!
 //! Whatever the order: the file of an asset never changes and is there until the asset is deleted; a download
-//! that is open reads to its end; nothing refers to what is gone; and when everything is deleted, nothing is
+//! that is open reads to its end; an export that began is the whole file; nothing refers to what is gone; and when everything is deleted, nothing is
 //! left. `PROPTEST_CASES` sets the number of orders (default 12).
 
 mod common;
@@ -15,7 +15,7 @@ use futures::TryStreamExt;
 use mediahooks_ingest::gate::PublishEnd;
 use mediahooks_model::{AssetStatus, AssetType, CutMode, GapMode, Limits, MediaAssetId, Timestamp};
 use mediahooks_recorder::check::check;
-use mediahooks_recorder::{ClipRequest, Download, DownloadError, RecorderSettings};
+use mediahooks_recorder::{ClipRequest, Download, DownloadError, Export, ExportError, RecorderSettings};
 use mediahooks_testkit::synthetic::{Simulated, SimulatedClock, Source};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ enum Step {
     Expire { days: i64 },
     OpenDownload { which: usize },
     ReadDownload,
+    BeginExport { which: usize },
+    FinishExport,
     Restart,
 }
 
@@ -46,6 +48,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0i64..3).prop_map(|days| Step::Expire { days }),
         3 => (0usize..50).prop_map(|which| Step::OpenDownload { which }),
         3 => Just(Step::ReadDownload),
+        2 => (0usize..50).prop_map(|which| Step::BeginExport { which }),
+        2 => Just(Step::FinishExport),
         1 => Just(Step::Restart),
     ]
 }
@@ -57,6 +61,7 @@ struct World {
     live: BTreeMap<u8, (Simulated, Source)>,
     files: BTreeMap<MediaAssetId, Vec<u8>>,
     downloads: Vec<(MediaAssetId, Download)>,
+    exports: Vec<(MediaAssetId, Export)>,
 }
 
 fn stream(number: u8) -> String {
@@ -69,7 +74,8 @@ impl World {
         let settings = RecorderSettings { clock: clock.clone(), ..Limits::default().into() };
         let bench = Bench::with(token(), settings).await;
         let sweeper = sweep(&bench);
-        Self { bench, clock, sweeper, live: BTreeMap::new(), files: BTreeMap::new(), downloads: Vec::new() }
+        let (live, files) = (BTreeMap::new(), BTreeMap::new());
+        Self { bench, clock, sweeper, live, files, downloads: Vec::new(), exports: Vec::new() }
     }
 
     async fn take(mut self, step: Step) -> Self {
@@ -142,7 +148,24 @@ impl World {
                     assert_eq!(pieces.concat(), self.files[&id], "a download that was open");
                 }
             }
+            Step::BeginExport { which } => {
+                let ids: Vec<MediaAssetId> = self.files.keys().copied().collect();
+                let Some(id) = ids.get(which % ids.len().max(1)) else { return self };
+                match self.bench.recorder.export(*id).await {
+                    Ok(export) => self.exports.push((*id, export)),
+                    Err(ExportError::NoFile(_)) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            Step::FinishExport => {
+                if let Some((id, export)) = self.exports.pop() {
+                    self.finish_export(id, export).await;
+                }
+            }
             Step::Restart => {
+                for (id, export) in std::mem::take(&mut self.exports) {
+                    self.finish_export(id, export).await;
+                }
                 self.sweeper.cancel();
                 // What downloads read is cut off with the process.
                 self.downloads.clear();
@@ -152,6 +175,11 @@ impl World {
             }
         }
         self
+    }
+
+    async fn finish_export(&self, id: MediaAssetId, export: Export) {
+        let exported = export.done().await.unwrap();
+        assert!(std::fs::read(&exported.path).unwrap() == self.files[&id], "an export of {id}");
     }
 
     async fn assets(&self) -> Vec<(MediaAssetId, AssetType, AssetStatus)> {
@@ -196,6 +224,9 @@ impl World {
             assets.iter().all(|(_, _, status)| *status != AssetStatus::Processing).then_some(())
         })
         .await;
+        for (id, export) in std::mem::take(&mut self.exports) {
+            self.finish_export(id, export).await;
+        }
         self.bench.recorder.drain().await;
         self.check().await;
         self.downloads.clear();

@@ -13,7 +13,8 @@ use common::{Bench, TestClock, token};
 use mediahooks_ingest::gate::PublishEnd;
 use mediahooks_model::{AssetState, AssetType, Limits};
 use mediahooks_recorder::check::check;
-use mediahooks_recorder::{DiskLimits, RecorderSettings, Room};
+use mediahooks_recorder::{DiskLimits, ExportDone, ExportError, RecorderSettings, Room};
+use mediahooks_storage::ExportDirectory;
 use mediahooks_testkit::synthetic::{Simulated, SimulatedClock, Source, pictures};
 
 /// A tmpfs that is unmounted when dropped.
@@ -96,4 +97,50 @@ async fn whatever_write_fails_nothing_is_corrupt() {
             bench.database.forget_freed(vec![number]).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn an_export_that_does_not_fit_is_told_and_leaves_nothing() {
+    let Some(mount) = Mount::new() else {
+        eprintln!("no right to mount a tmpfs: not tried");
+        return;
+    };
+    let export_dir = mount.0.path().join("exports");
+    let settings = RecorderSettings { export_dir: Some(export_dir.clone()), ..Limits::default().into() };
+    let bench = Bench::with(token(), settings).await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send(200).await;
+    publisher.finish().await;
+    let id = bench.assets(AssetType::Recording).await.remove(0).id;
+    let is_empty = || std::fs::read_dir(&export_dir).is_ok_and(|mut entries| entries.next().is_none());
+    fill(mount.0.path(), 4096);
+    let refused = bench.recorder.export(id).await.unwrap().done().await.unwrap_err();
+    assert!(matches!(refused, ExportError::NoRoom { .. }), "{refused:?}");
+    assert!(is_empty());
+
+    // The room goes while it is written.
+    let directory = ExportDirectory::new(&export_dir);
+    let mut writer = directory.begin("1").await.unwrap();
+    let failed = async {
+        loop {
+            if let Err(error) = writer.write(vec![7; 1000].into()).await {
+                return error;
+            }
+        }
+    }
+    .await;
+    assert!(failed.is_full(), "{failed:?}");
+    drop(writer);
+    assert!(is_empty());
+
+    std::fs::remove_file(mount.0.path().join("filler")).unwrap();
+    let exported = bench.recorder.export(id).await.unwrap().done().await.unwrap();
+    assert!(std::fs::read(&exported.path).unwrap() == bench.file(id).await);
+    // The kernel copies from one file system to another of a different kind only through memory.
+    let is_tmpfs = std::fs::read_to_string("/proc/mounts").unwrap().lines().any(|line| {
+        let mut words = line.split(' ').skip(1);
+        words.next() == std::env::temp_dir().to_str() && words.next() == Some("tmpfs")
+    });
+    assert!(is_tmpfs || exported.done == Some(ExportDone::CopiedThroughMemory), "{exported:?}");
 }

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use rustix::fs::{XattrFlags, copy_file_range, fgetxattr, fsetxattr};
 use rustix::io::Errno;
 
 use crate::disk::sync_directory;
+use crate::files::{Files, Space, SystemFiles};
 use crate::reader::ChunkReader;
 use crate::{StorageError, blocking};
 
@@ -32,6 +33,15 @@ const COPY_PIECE: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct ExportDirectory {
     path: PathBuf,
+}
+
+/// Room for objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExportRoom {
+    /// On the file system of the directory.
+    pub space: Space,
+    /// Whether it is the file system of the other directory, too.
+    pub shares_disk: bool,
 }
 
 /// An object that is being written; dropped before it is finished, it is taken away.
@@ -89,16 +99,19 @@ impl ExportDirectory {
         .await
     }
 
-    /// How much room there is for objects; the directory is made if need be.
+    /// How much room there is for objects, and whether it is also that of `other`. The directory is made if need
+    /// be.
     ///
     /// Errors: [`StorageError::Io`].
-    pub async fn free_bytes(&self) -> Result<u64, StorageError> {
-        let path = self.path.clone();
+    pub async fn room(&self, other: &Path) -> Result<ExportRoom, StorageError> {
+        let (path, other) = (self.path.clone(), other.to_owned());
         blocking(move || {
             make(&path)?;
-            let about = rustix::fs::statvfs(&path)
-                .map_err(|errno| StorageError::io("ask for the room of", &path)(errno.into()))?;
-            Ok(about.f_bavail.saturating_mul(about.f_frsize))
+            let space = SystemFiles.space(&path).map_err(StorageError::io("ask for the room of", &path))?;
+            let device = |path: &Path| fs::metadata(path).map(|about| about.dev());
+            let own = device(&path).map_err(StorageError::io("look at", &path))?;
+            let shares_disk = device(&other).is_ok_and(|other| other == own);
+            Ok(ExportRoom { space, shares_disk })
         })
         .await
     }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use mediahooks_model::TimelineId;
 
 pub use disk::{ChunkFile, DiskStorage};
-pub use export::{ExportDirectory, ExportWriter, ExportedObject};
+pub use export::{ExportDirectory, ExportRoom, ExportWriter, ExportedObject};
 pub use files::{Files, Space, SystemFiles};
 pub use reader::{ChunkReader, StoredRange};
 pub use writer::{Appended, ChunkWriter};

@@ -27,7 +27,7 @@ fn shown(app: &App, base: &BaseUrl, asset: &Asset) -> AssetView {
     AssetView::with_link(asset, || app.links.make(base, asset, now().plus(app.config.limits.download_ttl)))
 }
 
-fn no_asset(id: &str) -> ApiError {
+pub(super) fn no_asset(id: &str) -> ApiError {
     let shown: String = id.chars().take(64).collect();
     ApiError::about("mediaAssetId", format!("No media asset with id: {shown}"))
 }

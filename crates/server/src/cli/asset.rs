@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::deliveries::{self, LogArgs};
+use super::export;
 use super::remote::RemoteArgs;
 use super::rest::{Rest, read};
 use crate::output::failure::Failure;
@@ -50,6 +51,14 @@ enum AssetCommand {
         /// Their ids.
         #[arg(required = true)]
         ids: Vec<String>,
+    },
+    /// Write the file of an asset as one object on the server's disk, byte for byte its download.
+    Export {
+        /// Its id.
+        id: String,
+        /// Move it here from the server's export directory. Only on the server's machine.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
     },
     /// Fetch the file of an asset. A broken download goes on where it stopped.
     Download {
@@ -226,6 +235,7 @@ pub async fn run(args: AssetArgs) -> anyhow::Result<()> {
             deliveries::show(&rest, &args.remote, "/api/deliveries", of, log).await
         }
         AssetCommand::Delete { ids } => delete(&rest, &args.remote, ids).await,
+        AssetCommand::Export { id, to } => export::run(&rest, &args.remote, id, to.as_deref()).await,
         AssetCommand::Download { id, output } => download(&rest, &args.remote, id, output.as_deref()).await,
     }
 }

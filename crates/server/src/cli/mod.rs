@@ -5,6 +5,7 @@ mod asset;
 mod check;
 mod clip;
 mod deliveries;
+mod export;
 mod members;
 mod remote;
 mod replay;

@@ -104,6 +104,9 @@ pub struct Settings {
     pub disk_low: DiskRoom,
     /// With less room than this, new publishers are refused; with a quarter of it, all are ended.
     pub disk_reserve: DiskRoom,
+    /// Where exported files go; absent: `exports` in the data directory.
+    #[serde(with = "value::optional_path")]
+    pub export_dir: Option<PathBuf>,
     /// RTMP connections at one time.
     pub rtmp_connections_max: usize,
     /// From an RTMP connection to the end of its handshake.
@@ -152,6 +155,7 @@ impl Default for Settings {
             timeline_max: Span(limits.timeline_max),
             disk_low: disk_room(disk.low),
             disk_reserve: disk_room(disk.reserve),
+            export_dir: None,
             rtmp_connections_max: rtmp.connections_max,
             rtmp_handshake_timeout: Span(rtmp.handshake_timeout),
             rtmp_publish_timeout: Span(rtmp.publish_timeout),
@@ -182,7 +186,7 @@ impl Settings {
             DiskRoom::Percent(percent) => Room::Percent(percent),
         };
         let disk = DiskLimits { low: room(self.disk_low), reserve: room(self.disk_reserve) };
-        RecorderSettings { disk, ..self.limits().into() }
+        RecorderSettings { disk, export_dir: self.export_dir.clone(), ..self.limits().into() }
     }
 
     /// How webhooks are sent.

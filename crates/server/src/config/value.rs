@@ -225,6 +225,24 @@ pub mod optional_url {
     }
 }
 
+/// A path, or the empty text for none.
+pub mod optional_path {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Writes nothing as the empty text, which a TOML file can hold.
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        path.clone().unwrap_or_default().serialize(serializer)
+    }
+
+    /// Takes any text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+        let path = PathBuf::deserialize(deserializer)?;
+        Ok((!path.as_os_str().is_empty()).then_some(path))
+    }
+}
+
 /// The URL of a proxy, or the empty text for none.
 pub mod optional_proxy {
     use mediahooks_sender::Proxy;
