@@ -100,6 +100,8 @@ have_chromium() { [[ -n ${MEDIAHOOKS_CHROMIUM:-} ]] || command -v chromium > /de
 install_test_tools() {
     have_ffmpeg || install_packages ffmpeg || return 1
     have_chromium || install_packages chromium || return 1
+    # Its mkvinfo judges WebM files.
+    command -v mkvinfo > /dev/null || install_packages mkvtoolnix || return 1
     # Records the system calls that the test of power cuts plays back.
     command -v strace > /dev/null || install_packages strace || return 1
     find_ffmpeg9 > /dev/null || install_ffmpeg9 || return 1
@@ -116,6 +118,7 @@ install_test_tools() {
     echo "ffmpeg    $(ffmpeg -version | head -1)"
     echo "FFmpeg 9  $MEDIAHOOKS_FFMPEG9"
     echo "Chromium  $("${MEDIAHOOKS_CHROMIUM:-chromium}" --version 2> /dev/null)"
+    echo "mkvinfo   $(mkvinfo --version)"
     echo "strace    $(strace --version | head -1)"
     echo "node      $(node --version)"
     echo "go        $(go version)"

@@ -108,7 +108,6 @@ async fn what_is_wrong_with_a_clip_is_said() {
         assert!(reply.json()["data"]["errors"][member].is_array(), "{more}: {}", reply.json());
     }
     for more in [
-        json!({"targetFormat": "webm"}),
         json!({"storage": {"profileId": "x"}}),
         json!({"storage": {"type": "AwsS3"}}),
         json!({"channelId": "x"}),

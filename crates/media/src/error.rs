@@ -59,6 +59,12 @@ pub enum MuxError {
         /// Name of the codec.
         codec: &'static str,
     },
+    /// A codec that WebM does not have.
+    #[error("WebM has no {codec}: ask for MP4")]
+    NotInWebm {
+        /// Name of the codec.
+        codec: &'static str,
+    },
     /// A number does not fit the field that holds it.
     #[error("{field} overflows: {value} is more than {max}")]
     Overflow {

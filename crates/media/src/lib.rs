@@ -1,4 +1,4 @@
-//! Samples to bytes and back: FLV tags, codec headers, CMAF segments and virtual MP4 files.
+//! Samples to bytes and back: FLV tags, codec headers, CMAF segments, virtual MP4 and WebM files.
 //!
 //! Pure: no socket, no file, no clock. `ingest` feeds bytes in, `timeline` groups samples into
 //! segments, `recorder` serves the bytes that this crate lays out.
@@ -15,3 +15,4 @@ pub mod mp4;
 pub mod sample;
 pub mod varint;
 pub mod virtual_file;
+pub mod webm;

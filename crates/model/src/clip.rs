@@ -93,6 +93,16 @@ impl TargetFormat {
             Self::Webm => "webm",
         }
     }
+
+    /// How the name of its media file ends.
+    pub fn extension(self) -> &'static str {
+        if self == Self::Webm { "webm" } else { "mp4" }
+    }
+
+    /// The media type of its media file.
+    pub fn content_type(self) -> &'static str {
+        if self == Self::Webm { "video/webm" } else { "video/mp4" }
+    }
 }
 
 macro_rules! read_word {

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clip::TargetFormat;
 use crate::time::Timestamp;
 
 /// Describes a finished asset, in the members of the hosted service and some of our own.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
-    /// The container; `MPEG-4`.
+    /// The container; `MPEG-4` or `WebM`.
     pub format: String,
-    /// Bytes of each file of the asset, by name; here `mp4`.
+    /// Bytes of each file of the asset, by its [`TargetFormat`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sizes: BTreeMap<String, u64>,
     /// What a player shows, in whole seconds, rounded to the nearest.
@@ -34,12 +35,20 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_time: Option<Timestamp>,
     /// Milliseconds of media before the first shown frame that an edit list hides, because decoding
-    /// has to begin at a sync sample. A player that ignores edit lists shows them. Ours.
+    /// has to begin at a sync sample. A player that ignores edit lists shows them. A WebM has none: it shows
+    /// what lies before the moment that was asked for. Ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_roll_ms: Option<u64>,
     /// What is missing inside of it, in order. Ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
+}
+
+impl Metadata {
+    /// What file the asset is; `None` without one.
+    pub fn file_format(&self) -> Option<TargetFormat> {
+        self.sizes.keys().find_map(|format| format.parse().ok())
+    }
 }
 
 /// A span of wall clock inside an asset of which nothing was received.

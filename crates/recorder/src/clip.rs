@@ -186,6 +186,11 @@ async fn plan_clips(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> 
             return Err(ClipError::Gaps { gaps: plan::gaps(&stretches) });
         }
         let is_open = is_to_come || stretches.iter().any(|stretch| stretch.is_growing);
+        if request.target_format == Some(TargetFormat::Webm)
+            && let Some(codec) = plan::not_in_webm(&stretches)
+        {
+            return Err(ClipError::NotInWebm { codec });
+        }
         let planned = plan::into_clips(stretches, request.gaps.joins());
         let last = planned.len().saturating_sub(1);
         for (position, clip) in planned.iter().enumerate() {

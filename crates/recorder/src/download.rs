@@ -165,7 +165,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         len: prepared.movie.file.len(),
         etag: prepared.etag.clone(),
         last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
-        content_type: content_type(prepared.format),
+        content_type: prepared.format.content_type(),
         file_name: file_name(&asset, prepared.format),
         has_playlist: prepared.format == TargetFormat::Hls,
         shared: Arc::clone(shared),
@@ -174,24 +174,13 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
     })
 }
 
-fn content_type(format: TargetFormat) -> &'static str {
-    match format {
-        TargetFormat::Mp4 | TargetFormat::Fmp4 | TargetFormat::Hls => "video/mp4",
-        TargetFormat::Webm => "video/webm",
-    }
-}
-
 fn file_name(asset: &Asset, format: TargetFormat) -> String {
     let stem = match &asset.name {
         Some(name) => name.clone(),
         None => format!("{} {}", asset.stream_name, asset.start_time),
     };
     let safe = |c: char| if c.is_control() || r#"\/:*?"<>|"#.contains(c) { '-' } else { c };
-    let extension = match format {
-        TargetFormat::Mp4 | TargetFormat::Fmp4 | TargetFormat::Hls => "mp4",
-        TargetFormat::Webm => "webm",
-    };
-    format!("{}.{extension}", stem.chars().map(safe).collect::<String>())
+    format!("{}.{}", stem.chars().map(safe).collect::<String>(), format.extension())
 }
 
 impl Download {

@@ -98,6 +98,12 @@ pub enum ClipError {
         /// In order.
         gaps: Vec<Gap>,
     },
+    /// What was sent cannot be a WebM.
+    #[error("targetFormat webm is for VP8, VP9, AV1 and Opus, and the range has {codec}: ask for mp4")]
+    NotInWebm {
+        /// The codec that it has not.
+        codec: &'static str,
+    },
     /// It would expire before it is made.
     #[error("expiration must be in the future")]
     ExpiresInPast,

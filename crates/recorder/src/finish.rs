@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Segment};
+use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackConfig;
+use mediahooks_media::webm;
 use mediahooks_model::{
-    AssetInput, AssetType, CutMode, GapMode, Metadata, TargetFormat, TimelineId, Timestamp,
+    AssetInput, AssetState, AssetType, CutMode, GapMode, Metadata, TargetFormat, TimelineId, Timestamp,
 };
 use mediahooks_timeline::index::StoredIndex;
 use mediahooks_timeline::movie::{
@@ -37,7 +39,7 @@ impl PreparedFile {
         style: Style,
         loaded: &[LoadedPart],
     ) -> Result<Self, RecorderError> {
-        let format = style.format.unwrap_or(TargetFormat::Mp4);
+        let format = style.format(loaded);
         let places: Vec<_> = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
         let etag = entity_tag(format, style, loaded);
         let (movie, guide) = match (format, plain) {
@@ -104,6 +106,13 @@ impl Style {
             (_, CutMode::Keyframe) => Edits::Whole,
         }
     }
+
+    /// What file it becomes of `loaded`.
+    fn format(&self, loaded: &[LoadedPart]) -> TargetFormat {
+        let tracks = loaded.iter().flat_map(|loaded| &loaded.tracks);
+        let suited = || if webm::suits(tracks) { TargetFormat::Webm } else { TargetFormat::Mp4 };
+        self.format.unwrap_or_else(suited)
+    }
 }
 
 /// A part of a recipe with the rows that it names.
@@ -121,7 +130,12 @@ pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<Prepar
 }
 
 fn style(asset: &Asset) -> Style {
-    Style { gaps: asset.gaps, cut: asset.cut, format: asset.target_format, created: asset.created }
+    // What is complete stays the file that it is: a track that came later may have codecs of its own.
+    let kept = match &asset.state {
+        AssetState::Complete { metadata } => metadata.file_format(),
+        _ => None,
+    };
+    Style { gaps: asset.gaps, cut: asset.cut, format: kept.or(asset.target_format), created: asset.created }
 }
 
 fn place(segment: &Segment) -> SegmentPlace {
@@ -165,6 +179,9 @@ pub(crate) async fn try_finish(
         Err(RecorderError::Movie(MovieError::Empty)) => Ok(None),
         Err(RecorderError::SegmentsMissing) => {
             failed(shared, asset, "The media is no longer stored: its timeline expired.").await.map(Some)
+        }
+        Err(RecorderError::Movie(MovieError::Mux(error @ MuxError::NotInWebm { .. }))) => {
+            failed(shared, asset, &format!("The clip was asked for as WebM. {error}.")).await.map(Some)
         }
         Err(error @ (RecorderError::Index(_) | RecorderError::Movie(_) | RecorderError::Mux(_))) => {
             tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be built");
@@ -240,6 +257,7 @@ fn source(loaded: &[LoadedPart], style: Style) -> MovieSource {
         stretches: loaded.iter().map(stretch).collect(),
         hold_gaps: style.gaps == GapMode::Hold,
         cut: style.cut(),
+        format: style.format(loaded),
         created: style.created,
     }
 }

@@ -23,7 +23,7 @@ use mediahooks_media::sample::TrackKind;
 use crate::ffmpeg::Broadcast;
 
 pub use source::Source;
-pub use vp8::{VP8_RECORD, vp8_and_opus};
+pub use vp8::{VP8_RECORD, Vp8Broadcast, vp8_and_opus, vp8_tags};
 
 /// One tag of a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]

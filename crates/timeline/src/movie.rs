@@ -12,6 +12,7 @@ mod hold;
 mod join;
 mod samples;
 mod table;
+mod webm;
 
 use std::sync::Arc;
 
@@ -19,10 +20,11 @@ use mediahooks_media::error::MuxError;
 use mediahooks_media::mp4::{MOVIE_TIMESCALE, MovieBuilder, MovieTrack};
 use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_media::virtual_file::VirtualFile;
-use mediahooks_model::{CutMode, Metadata, TimelineId, Timestamp};
+use mediahooks_media::webm::WebmInfo;
+use mediahooks_model::{CutMode, Metadata, TargetFormat, TimelineId, Timestamp};
 
 use self::cut::TrackCut;
-use self::join::Times;
+use self::join::{Joined, Times};
 use self::samples::MovieSamples;
 use self::table::Tables;
 use crate::index::{IndexError, StoredIndex};
@@ -67,10 +69,18 @@ pub struct MovieSource {
     /// Whether the last picture of a stretch is held until the next stretch began; else the gap is
     /// left out.
     pub hold_gaps: bool,
-    /// Where the file begins and ends.
+    /// Where the file begins and ends. A WebM has nothing that hides samples: it always begins with a key frame.
     pub cut: CutMode,
+    /// What file it is.
+    pub format: TargetFormat,
     /// When the asset was made; written into the file.
     pub created: Timestamp,
+}
+
+impl MovieSource {
+    fn cut(&self) -> CutMode {
+        if self.format == TargetFormat::Webm { CutMode::Keyframe } else { self.cut }
+    }
 }
 
 /// A file that was built.
@@ -100,7 +110,7 @@ pub enum MovieError {
     #[error("no media was received in the asked range")]
     Empty,
     /// The media cannot be written as a file.
-    #[error("the media cannot be written as MP4")]
+    #[error("the media cannot be written as a file")]
     Mux(#[from] MuxError),
     /// A stored sample table cannot be read.
     #[error("a stored segment index cannot be read")]
@@ -109,7 +119,8 @@ pub enum MovieError {
 
 /// Builds the file.
 ///
-/// Errors: [`MovieError::Empty`] when the range shows nothing; [`MovieError::Mux`]; [`MovieError::Index`].
+/// Errors: [`MovieError::Empty`] when the range shows nothing; [`MovieError::Mux`], also for codecs that the
+/// format has not; [`MovieError::Index`].
 pub fn build(source: &MovieSource) -> Result<BuiltMovie, MovieError> {
     lay_out(source, read(source)?)
 }
@@ -151,6 +162,9 @@ fn read(source: &MovieSource) -> Result<Vec<Tables>, IndexError> {
 fn lay_out(source: &MovieSource, mut tables: Vec<Tables>) -> Result<BuiltMovie, MovieError> {
     let pieces = cut_all(source, &mut tables)?;
     let joined = join::join(source, pieces, Times::Edited).ok_or(MovieError::Empty)?;
+    if source.format == TargetFormat::Webm {
+        return lay_out_webm(source, &tables, &joined);
+    }
     let tracks: Vec<MovieTrack<'_>> =
         joined.tracks.iter().map(|track| MovieTrack { configs: &track.configs, edit: track.edit }).collect();
     let created = u64::try_from(source.created.as_seconds()).unwrap_or(0);
@@ -160,6 +174,29 @@ fn lay_out(source: &MovieSource, mut tables: Vec<Tables>) -> Result<BuiltMovie, 
     let metadata = describe::describe(source, &tables, &joined, file.len());
     tables.iter().try_for_each(Tables::check)?;
     Ok(BuiltMovie { file: Arc::new(file), metadata })
+}
+
+/// Lays out a WebM.
+fn lay_out_webm(source: &MovieSource, tables: &[Tables], joined: &Joined) -> Result<BuiltMovie, MovieError> {
+    let mut metadata = describe::describe(source, tables, joined, 0);
+    let info = WebmInfo {
+        duration_us: metadata.duration_ms.unwrap_or(0).saturating_mul(1000),
+        captured_us: metadata.start_time.map(Timestamp::as_micros),
+    };
+    let file = webm::layout(source, tables, joined, info)?;
+    metadata.format = "WebM".into();
+    metadata.pre_roll_ms = Some(shown_before_ms(source, joined));
+    metadata.sizes = [("webm".to_owned(), file.len())].into();
+    tables.iter().try_for_each(Tables::check)?;
+    Ok(BuiltMovie { file: Arc::new(file), metadata })
+}
+
+/// How long before the moment that was asked for a file begins.
+fn shown_before_ms(source: &MovieSource, joined: &Joined) -> u64 {
+    let Some(first) = joined.pieces.first() else { return 0 };
+    let asked_us = source.stretches.get(first.stretch).and_then(|stretch| stretch.start_us);
+    let early_us = asked_us.map_or(0, |asked_us| asked_us.saturating_sub(cut::to_us(first.shown.start)));
+    u64::try_from(early_us / 1000).unwrap_or(0)
 }
 
 /// What a player shows, in ticks of [`MOVIE_TIMESCALE`] on a run's media clock.
@@ -194,8 +231,8 @@ impl Piece {
 fn cut_all(source: &MovieSource, tables: &mut [Tables]) -> Result<Vec<Piece>, IndexError> {
     let mut pieces = Vec::new();
     for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
-        let held = source.cut == CutMode::Frame && hold::hold(stretch, tables);
-        let cut = cut::cut(stretch, tables, held, number == 0, source.cut);
+        let held = source.cut() == CutMode::Frame && hold::hold(stretch, tables);
+        let cut = cut::cut(stretch, tables, held, number == 0, source.cut());
         tables.check()?;
         pieces.extend(cut.map(|(cuts, shown)| Piece { stretch: number, cuts, shown, held }));
     }

@@ -6,7 +6,7 @@ use common::player::{materialise, shown};
 use common::{Publisher, audio_config, video_config};
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::TrackConfig;
-use mediahooks_model::{CutMode, GapReason};
+use mediahooks_model::{CutMode, GapReason, TargetFormat};
 use mediahooks_timeline::movie::{MovieSource, break_between, build, can_join};
 use proptest::prelude::*;
 
@@ -38,7 +38,16 @@ fn larger() -> TrackConfig {
 fn joined(publisher: &Publisher, hold_gaps: bool) -> (MovieSource, Vec<Vec<u8>>) {
     let stretches = vec![publisher.stretch(0, 1), publisher.stretch(1, 2)];
     let stored = [publisher.stored(0), publisher.stored(1)].concat();
-    (MovieSource { stretches, hold_gaps, cut: CutMode::Frame, created: common::at(0) }, stored)
+    (
+        MovieSource {
+            stretches,
+            hold_gaps,
+            cut: CutMode::Frame,
+            format: TargetFormat::Mp4,
+            created: common::at(0),
+        },
+        stored,
+    )
 }
 
 #[test]

@@ -18,9 +18,6 @@ const FORBIDDEN_IN_NAME: &str = "\r\n#[]*?:\"“”<>|/{}^%`~";
 /// Longest `Idempotency-Key`, in characters.
 const KEY_CHARS_MAX: usize = 255;
 
-/// The formats that files are made in.
-const AVAILABLE: [TargetFormat; 3] = [TargetFormat::Mp4, TargetFormat::Hls, TargetFormat::Fmp4];
-
 /// Reads a request that arrived at `received`.
 pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) -> Result<ClipRequest> {
     refuse_unavailable(&mut body)?;
@@ -46,7 +43,7 @@ pub(crate) fn read(mut body: Members, headers: &HeaderMap, received: Timestamp) 
     let priority = body.optional("priority");
     let gaps = read_word(&mut body, "gaps", &GapMode::ALL.map(GapMode::as_str));
     let cut = read_word(&mut body, "cut", &CutMode::ALL.map(CutMode::as_str));
-    let target_format = read_format(&mut body)?;
+    let target_format = read_word(&mut body, "targetFormat", &TargetFormat::ALL.map(TargetFormat::as_str));
     let expiration = body.optional("expiration");
     let parsed = range.zip(stream_name).map(|(range, stream_name)| ClipRequest {
         stream_name,
@@ -175,20 +172,6 @@ fn read_word<T: FromStr>(body: &mut Members, name: &'static str, words: &[&str])
     }
 }
 
-/// Reads what file is wanted. A format that is known, but not made yet, is refused at once.
-fn read_format(body: &mut Members) -> Result<Option<TargetFormat>> {
-    let wanted: Option<TargetFormat> =
-        read_word(body, "targetFormat", &TargetFormat::ALL.map(TargetFormat::as_str));
-    match wanted.filter(|format| !AVAILABLE.contains(format)) {
-        Some(format) => {
-            let available = AVAILABLE.map(TargetFormat::as_str).join(", ");
-            let message = format!("targetFormat {format} is not available yet; use one of: {available}");
-            Err(ApiError::about("targetFormat", message))
-        }
-        None => Ok(wanted),
-    }
-}
-
 /// What the hosted service can do and this server cannot, or not yet.
 fn refuse_unavailable(body: &mut Members) -> Result<()> {
     if body.optional::<Value>("channelId").is_some() {
@@ -271,6 +254,7 @@ pub(crate) fn refused(error: ClipError) -> ApiError {
             ApiError::invalid("StopTime", message)
         }
         ClipError::Gaps { .. } => ApiError::about("gaps", message),
+        ClipError::NotInWebm { .. } => ApiError::about("targetFormat", message),
         ClipError::ExpiresInPast => ApiError::invalid("Expiration", message),
         ClipError::KeyReused => ApiError::about("idempotencyKey", message),
         ClipError::CustomPathTaken | ClipError::CustomPathForSeveral { .. } => {

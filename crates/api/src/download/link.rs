@@ -4,7 +4,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use mediahooks_database::Asset;
-use mediahooks_model::{AssetState, AssetType, MediaAssetId, Timestamp};
+use mediahooks_model::{AssetState, AssetType, MediaAssetId, TargetFormat, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::Sha256;
 use url::Url;
@@ -113,7 +113,11 @@ fn file_name(asset: &Asset) -> String {
 /// The file's extension, after what it became.
 fn extension(asset: &Asset) -> &'static str {
     let AssetState::Complete { metadata } = &asset.state else { return "mp4" };
-    if metadata.sizes.contains_key("hls") { "m3u8" } else { "mp4" }
+    match metadata.file_format() {
+        Some(TargetFormat::Hls) => "m3u8",
+        Some(format) => format.extension(),
+        None => "mp4",
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shiguredo_mp4::boxes::SampleEntry;
 
+pub(crate) use self::vpcc::SampleForm;
 pub use self::{
     aac::AacConfig, av1::Av1Config, avc::AvcConfig, hevc::HevcConfig, mp3::Mp3Config, opus::OpusConfig,
     vp8::Vp8Config, vp9::Vp9Config,
@@ -290,6 +291,15 @@ impl CodecConfig {
             Self::Vp8(config) => Some(config.colour()),
             Self::Vp9(config) => Some(config.colour()),
             Self::Aac(_) | Self::Opus(_) | Self::Mp3(_) => None,
+        }
+    }
+
+    /// How the samples of pictures are coded, where the record tells: VP8 and VP9.
+    pub(crate) fn sample_form(&self) -> Option<SampleForm> {
+        match self {
+            Self::Vp8(config) => Some(config.form()),
+            Self::Vp9(config) => Some(config.form()),
+            _ => None,
         }
     }
 

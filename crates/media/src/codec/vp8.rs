@@ -6,7 +6,10 @@ use shiguredo_mp4::{
     boxes::{SampleEntry, UnknownBox, Vp08Box},
 };
 
-use super::{sample_entry::visual_fields, vpcc::VpRecord};
+use super::{
+    sample_entry::visual_fields,
+    vpcc::{SampleForm, VpRecord},
+};
 use crate::colour::Colour;
 use crate::error::{CodecError, MuxError};
 
@@ -48,6 +51,10 @@ impl Vp8Config {
 
     pub(super) fn colour(&self) -> Colour {
         self.record.colour()
+    }
+
+    pub(super) fn form(&self) -> SampleForm {
+        self.record.form()
     }
 
     pub(super) fn sample_entry(&self, shown: Vec<UnknownBox>) -> Result<SampleEntry, MuxError> {

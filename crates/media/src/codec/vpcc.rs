@@ -24,8 +24,20 @@ pub(super) struct VpRecord {
     bytes: Bytes,
     codec_string: String,
     colour: Colour,
+    profile: u8,
+    level: u8,
     bit_depth: u8,
+    /// 0 and 1: 4:2:0, 2: 4:2:2, 3: 4:4:4.
     chroma_subsampling: u8,
+}
+
+/// How the samples of a picture are coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SampleForm {
+    /// Bits of each.
+    pub(crate) bit_depth: u8,
+    /// Whether chroma has half as many, horizontally and vertically.
+    pub(crate) subsampled: (bool, bool),
 }
 
 impl VpRecord {
@@ -45,6 +57,8 @@ impl VpRecord {
                 matrix: vpcc.matrix_coefficients.into(),
                 full_range: vpcc.video_full_range_flag.as_bool(),
             },
+            profile: vpcc.profile,
+            level: vpcc.level,
             bit_depth: vpcc.bit_depth.get(),
             chroma_subsampling: vpcc.chroma_subsampling.get(),
             codec_string: from_sample_entry(&entry(vpcc)).map_err(malformed)?,
@@ -62,6 +76,18 @@ impl VpRecord {
 
     pub(super) fn colour(&self) -> Colour {
         self.colour
+    }
+
+    pub(super) fn form(&self) -> SampleForm {
+        let subsampled = (self.chroma_subsampling < 3, self.chroma_subsampling < 2);
+        SampleForm { bit_depth: self.bit_depth, subsampled }
+    }
+
+    /// What WebM gives a decoder of VP9 (WebM Container Guidelines, "VP9 Codec Feature Metadata"): identifier,
+    /// length and value of profile, level, bit depth and chroma subsampling.
+    pub(super) fn features(&self) -> [u8; 12] {
+        let Self { profile, level, bit_depth, chroma_subsampling, .. } = *self;
+        [1, 1, profile, 2, 1, level, 3, 1, bit_depth, 4, 1, chroma_subsampling]
     }
 
     /// The sample entry of the codec that `box_type` names; `shown` as from [`super::shown::boxes`].

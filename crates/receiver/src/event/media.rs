@@ -142,6 +142,14 @@ pub struct Metadata {
     pub other: Map<String, Value>,
 }
 
+impl Metadata {
+    /// How the name of the file ends, for [`crate::safe_file_name`]: `webm` or `mp4`.
+    pub fn extension(&self) -> &'static str {
+        let is_webm = self.sizes.as_ref().is_some_and(|sizes| sizes.contains_key("webm"));
+        if is_webm { "webm" } else { "mp4" }
+    }
+}
+
 /// One elementary sequence of a file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

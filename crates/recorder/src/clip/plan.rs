@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use mediahooks_database::{ClippableTimeline, DatabaseError, Feed, RecipePart, TimelineQuery};
 use mediahooks_media::sample::TrackConfig;
+use mediahooks_media::webm;
 use mediahooks_model::{Gap, TimelineId, Timestamp};
 use mediahooks_timeline::movie::{break_between, can_join};
 use mediahooks_timeline::plan::{RunRange, Span, plan};
@@ -219,6 +220,12 @@ pub(super) fn gaps(stretches: &[Stretch]) -> Vec<Gap> {
         })
     };
     stretches.windows(2).filter_map(between).collect()
+}
+
+/// The name of a codec among them that WebM has not.
+pub(super) fn not_in_webm(stretches: &[Stretch]) -> Option<&'static str> {
+    let mut tracks = stretches.iter().flat_map(|stretch| &stretch.tracks);
+    tracks.find(|track| !webm::holds(&track.codec)).map(|track| track.codec.name())
 }
 
 /// Puts the stretches of one source into assets: each into one of its own, or as many into one as a player

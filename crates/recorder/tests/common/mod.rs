@@ -235,6 +235,17 @@ impl Publisher {
         self.track(TrackConfig::new(48_000, audio)).await;
     }
 
+    /// As [`Publisher::config`], VP9 and Opus.
+    pub async fn config_for_webm(&mut self) {
+        let vp9 = CodecConfig::vp9(Bytes::from_static(&[0, 10, 0x82, 2, 2, 2, 0, 0])).unwrap();
+        let frame = [0x82, 0x49, 0x83, 0x42, 0, 3, 0xf0, 2, 0xf6, 6, 0x38, 0x24, 0x1c, 0x18, 0x42, 0];
+        let video = vp9.with_dimensions_from_sample(&frame).unwrap();
+        self.track(TrackConfig::new(90_000, video)).await;
+        let head = [&b"OpusHead\x01\x02"[..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0]].concat();
+        let audio = CodecConfig::opus_from_id_header(&head).unwrap();
+        self.track(TrackConfig::new(48_000, audio)).await;
+    }
+
     /// Announces pictures of another size.
     pub async fn reconfigure(&mut self) {
         let avcc =

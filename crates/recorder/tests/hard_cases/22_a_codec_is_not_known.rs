@@ -34,7 +34,7 @@ async fn vp8_and_vp9_have_their_true_size() {
             ["-c:v", codec, "-deadline", "realtime", "-cpu-used", "8", "-s", "318x178", "-c:a", "libopus"];
         let broadcast = Broadcast { codecs: codecs.map(str::to_owned).to_vec(), ..Broadcast::fast(2) };
         let (name, tags) = match codec {
-            "libvpx" => ("VP8", vp8_and_opus("vp8-odd", &ffmpeg9(), &broadcast)),
+            "libvpx" => ("VP8", vp8_and_opus("vp8-odd", &ffmpeg9(), &broadcast).tags),
             _ => ("VP9", recorded("vp9-odd", &ffmpeg9(), &broadcast)),
         };
         stage.broadcast(&tags).await;

@@ -353,7 +353,10 @@ async fn download(rest: &Rest, remote: &RemoteArgs, id: &str, output: Option<&Pa
     };
     let target = match output {
         Some(path) => path.to_owned(),
-        None => safe_file_name(asset.name.as_deref(), &asset.id, "mp4").into(),
+        None => {
+            let extension = asset.metadata.as_ref().map_or("mp4", Metadata::extension);
+            safe_file_name(asset.name.as_deref(), &asset.id, extension).into()
+        }
     };
     let bar = progress_bar(&target);
     let shown = bar.clone();

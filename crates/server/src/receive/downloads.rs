@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::MultiProgress;
-use mediahooks_receiver::{Asset, ClientError, Download, EventKey, MediaClient, safe_file_name};
+use mediahooks_receiver::{Asset, ClientError, Download, EventKey, MediaClient, Metadata, safe_file_name};
 use reqwest::{Client, StatusCode};
 use tokio::sync::Semaphore;
 
@@ -154,7 +154,10 @@ impl Downloads {
 
     async fn transfer(&self, asset: &Asset) -> anyhow::Result<Attempt> {
         let link = asset.download.download_url.clone().context("the server gave no download link")?;
-        let path = self.shared.directory.join(safe_file_name(asset.name.as_deref(), &asset.id, "mp4"));
+        let metadata =
+            asset.metadata.clone().and_then(|value| serde_json::from_value::<Metadata>(value).ok());
+        let extension = metadata.unwrap_or_default().extension();
+        let path = self.shared.directory.join(safe_file_name(asset.name.as_deref(), &asset.id, extension));
         let bar = self.shared.bars.add(progress_bar(&path));
         let shown = bar.clone();
         let outcome = Download::new(self.shared.http.clone(), link)

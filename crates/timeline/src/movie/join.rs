@@ -54,7 +54,7 @@ pub(super) struct TrackPart {
     /// How long its last sample lasts, where another part follows, in ticks of the track.
     pub last_duration: Option<u32>,
     /// When the player shows its first frame, in ticks of the movie.
-    at: i64,
+    pub at: i64,
     /// When the last one ends, likewise.
     end: i64,
 }
@@ -177,7 +177,8 @@ fn join_track(
     }
     let (first, last) = (*parts.first()?, *parts.last()?);
     let timescale = configs.get(first.config)?.timescale;
-    let without_edit = source.cut == CutMode::Keyframe && kind == TrackKind::Video && times == Times::Edited;
+    let without_edit =
+        source.cut() == CutMode::Keyframe && kind == TrackKind::Video && times == Times::Edited;
     settle_shifts(&mut parts, timescale, without_edit);
     bridge(&mut parts, timescale);
     let shift = parts.first()?.shift;

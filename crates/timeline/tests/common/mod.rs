@@ -6,7 +6,7 @@ pub mod player;
 use bytes::Bytes;
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
-use mediahooks_model::{CutMode, TimelineId, Timestamp};
+use mediahooks_model::{CutMode, TargetFormat, TimelineId, Timestamp};
 use mediahooks_timeline::movie::{MovieSource, StoredSegment, Stretch};
 use mediahooks_timeline::segmenter::{ClosedSegment, Output, Segmenter, SegmenterSettings};
 
@@ -114,6 +114,7 @@ impl Publisher {
             stretches: vec![self.stretch(run, 1)],
             hold_gaps: false,
             cut: CutMode::Frame,
+            format: TargetFormat::Mp4,
             created: at(0),
         }
     }

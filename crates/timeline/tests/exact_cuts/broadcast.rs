@@ -8,8 +8,9 @@ use mediahooks_media::flv::file::FlvFile;
 use mediahooks_media::flv::{FlvDemuxer, FlvEvent};
 use mediahooks_media::sample::TrackKind;
 use mediahooks_media::virtual_file::{Extent, Piece};
-use mediahooks_model::{CutMode, TimelineId, Timestamp};
+use mediahooks_model::{CutMode, TargetFormat, TimelineId, Timestamp};
 use mediahooks_testkit::ffmpeg::frame_numbers;
+use mediahooks_testkit::synthetic::vp8_tags;
 use mediahooks_timeline::movie::{self, BuiltMovie, Edits, MovieSource, StoredSegment, Stretch};
 use mediahooks_timeline::segmenter::{ClosedSegment, Output, RUN_ORIGIN_US, Segmenter, SegmenterSettings};
 use uuid::Uuid;
@@ -49,8 +50,27 @@ pub fn scratch(name: &str) -> PathBuf {
 }
 
 impl Recording {
+    /// FFmpeg cannot write VP8 into FLV.
+    fn is_vp8(&self) -> bool {
+        self.codecs.contains(&"libvpx")
+    }
+
+    /// As samples, in the order of sending.
+    fn events(&self, path: &Path) -> Vec<FlvEvent> {
+        let tags: Vec<(u8, u32, Bytes)> = if self.is_vp8() {
+            let tags = vp8_tags(&(self.encoder)(), path).into_iter();
+            tags.map(|tag| (tag.tag_type, tag.timestamp_ms, tag.body)).collect()
+        } else {
+            let tags = FlvFile::new(Bytes::from(std::fs::read(path).unwrap())).unwrap().map(Result::unwrap);
+            tags.map(|tag| (tag.tag_type, tag.timestamp_ms, tag.body)).collect()
+        };
+        let mut demuxer = FlvDemuxer::new();
+        tags.into_iter().flat_map(|(kind, ms, body)| demuxer.push(kind, ms, body).unwrap()).collect()
+    }
+
     fn encode(&self) -> PathBuf {
-        let path = directory().join(format!("{}.flv", self.name));
+        let extension = if self.is_vp8() { "mkv" } else { "flv" };
+        let path = directory().join(format!("{}.{extension}", self.name));
         if path.exists() {
             return path;
         }
@@ -62,7 +82,7 @@ impl Recording {
         );
         let beep = format!("aevalsrc='0.5*sin(2*PI*1000*t)*lt(mod(t,1),0.05)':s=48000:d={seconds}");
         let select = if self.kept.is_empty() { String::new() } else { format!(",select='{}'", self.kept) };
-        let unfinished = directory().join(format!("{}.{}.flv", self.name, std::process::id()));
+        let unfinished = directory().join(format!("{}.{}.{extension}", self.name, std::process::id()));
         let mut command = Command::new((self.encoder)());
         command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"]);
         for source in [&picture, &bits, &beep] {
@@ -81,29 +101,26 @@ impl Recording {
         let path = self.encode();
         let numbers = frame_numbers(&(self.encoder)(), &path);
         let mut segmenter = Segmenter::new(SegmenterSettings::default());
-        let (mut demuxer, mut outputs) = (FlvDemuxer::new(), Vec::new());
+        let mut outputs = Vec::new();
         let (mut origin_us, mut shown_us) = (None, Vec::new());
         let mut timescales = [90_000; 2];
-        for tag in FlvFile::new(Bytes::from(std::fs::read(&path).unwrap())).unwrap() {
-            let tag = tag.unwrap();
-            for event in demuxer.push(tag.tag_type, tag.timestamp_ms, tag.body).unwrap() {
-                match event {
-                    FlvEvent::Config(config) => {
-                        timescales[usize::from(config.kind == TrackKind::Audio)] = config.timescale;
-                        segmenter.set_track(config, &mut outputs).unwrap();
-                    }
-                    FlvEvent::Sample(kind, sample) => {
-                        let timescale = timescales[usize::from(kind == TrackKind::Audio)];
-                        let dts_us = sample.dts.to_micros(timescale);
-                        let origin = *origin_us.get_or_insert(dts_us);
-                        if kind == TrackKind::Video {
-                            shown_us.push(sample.pts().to_micros(timescale) - origin);
-                        }
-                        let arrival = Timestamp::from_micros(1_700_000_000_000_000 + dts_us);
-                        segmenter.push(kind, sample, arrival, &mut outputs).unwrap();
-                    }
-                    FlvEvent::EndOfSequence(_) | FlvEvent::Ignored { .. } => {}
+        for event in self.events(&path) {
+            match event {
+                FlvEvent::Config(config) => {
+                    timescales[usize::from(config.kind == TrackKind::Audio)] = config.timescale;
+                    segmenter.set_track(config, &mut outputs).unwrap();
                 }
+                FlvEvent::Sample(kind, sample) => {
+                    let timescale = timescales[usize::from(kind == TrackKind::Audio)];
+                    let dts_us = sample.dts.to_micros(timescale);
+                    let origin = *origin_us.get_or_insert(dts_us);
+                    if kind == TrackKind::Video {
+                        shown_us.push(sample.pts().to_micros(timescale) - origin);
+                    }
+                    let arrival = Timestamp::from_micros(1_700_000_000_000_000 + dts_us);
+                    segmenter.push(kind, sample, arrival, &mut outputs).unwrap();
+                }
+                FlvEvent::EndOfSequence(_) | FlvEvent::Ignored { .. } => {}
             }
         }
         segmenter.flush(&mut outputs).unwrap();
@@ -162,6 +179,7 @@ impl Broadcast {
 pub enum Format {
     Mp4,
     Fragmented,
+    Webm,
 }
 
 /// Builds a file of ranges of broadcasts and writes it under `name`.
@@ -174,9 +192,10 @@ pub fn clip(
 ) -> (BuiltMovie, PathBuf) {
     let stretches = (1..).zip(parts).map(|(number, (broadcast, range))| broadcast.stretch(number, *range));
     let created = Timestamp::from_micros(1_700_000_000_000_000);
-    let source = MovieSource { stretches: stretches.collect(), hold_gaps, cut, created };
+    let target = if format == Format::Webm { TargetFormat::Webm } else { TargetFormat::Mp4 };
+    let source = MovieSource { stretches: stretches.collect(), hold_gaps, cut, format: target, created };
     let movie = match format {
-        Format::Mp4 => movie::build(&source).unwrap(),
+        Format::Mp4 | Format::Webm => movie::build(&source).unwrap(),
         Format::Fragmented => {
             let edits = if cut == CutMode::Frame { Edits::Hiding } else { Edits::Whole };
             movie::build_fragments(&source, edits).unwrap().movie
@@ -192,7 +211,8 @@ pub fn clip(
             }
         }
     }
-    let path = scratch(&format!("{name} {format:?}.mp4"));
+    let extension = if format == Format::Webm { "webm" } else { "mp4" };
+    let path = scratch(&format!("{name} {format:?}.{extension}"));
     std::fs::write(&path, file).unwrap();
     (movie, path)
 }

@@ -88,8 +88,9 @@ pub fn chromium() -> PathBuf {
 pub fn watch(program: &Path, files: &BTreeMap<String, Watched>) -> BTreeMap<String, Seen> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let profile = std::env::temp_dir().join(format!("mediahooks-chromium-{}", std::process::id()));
-    let mut browser = Browser(start(program, &profile, listener.local_addr().unwrap().port()), profile);
+    let port = listener.local_addr().unwrap().port();
+    let profile = std::env::temp_dir().join(format!("mediahooks-chromium-{port}"));
+    let mut browser = Browser(start(program, &profile, port), profile);
     let plan: Value = files.iter().map(|(name, file)| (name.clone(), json!(file.at))).collect();
     let begun = Instant::now();
     let seen = loop {

@@ -9,13 +9,13 @@ use super::broadcast::{Broadcast, Format, Recording, clip};
 use super::browser::{self, Watched};
 use super::{LARGE, QUICK, SECOND, h264};
 
-const AV1_OPUS: Recording = Recording {
+pub const AV1_OPUS: Recording = Recording {
     codecs: &["-c:v", "libsvtav1", "-preset", "12", "-g", "50", "-c:a", "libopus"],
     encoder: ffmpeg9,
     seconds: 6,
     ..h264("av1-opus", "25", "", &[])
 };
-const VP9_OPUS: Recording = Recording {
+pub const VP9_OPUS: Recording = Recording {
     codecs: &["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "50", "-c:a", "libopus"],
     encoder: ffmpeg9,
     seconds: 6,
@@ -26,7 +26,7 @@ const VP9_OPUS: Recording = Recording {
 const GROUP: usize = 50;
 
 /// A clip to be watched and what has to be seen of it.
-struct Expected {
+pub struct Expected {
     name: &'static str,
     watched: Watched,
     numbers: Vec<u32>,
@@ -34,7 +34,7 @@ struct Expected {
 }
 
 /// The first and the last frames of a clip, and some between.
-fn expect(
+pub fn expect(
     name: &'static str,
     parts: &[(&Broadcast, Option<(i64, i64)>)],
     cut: CutMode,
@@ -70,7 +70,6 @@ fn expect(
 
 #[test]
 fn a_browser_shows_the_frames_of_the_range() {
-    let program = browser::chromium();
     let (plain, large) = (QUICK[0].broadcast(), LARGE.broadcast());
     let (av1, vp9) = (AV1_OPUS.broadcast(), VP9_OPUS.broadcast());
     let range = Some((2_957_000, 5_003_000));
@@ -86,6 +85,11 @@ fn a_browser_shows_the_frames_of_the_range() {
         expect("fmp4-av1-opus", &[(&av1, range)], CutMode::Frame, false, Format::Fragmented),
         expect("fmp4-joined", &[(&plain, until), (&large, None)], CutMode::Frame, false, Format::Fragmented),
     ];
+    shows(&expected);
+}
+
+/// Has a browser play every file and look at it.
+pub fn shows(expected: &[Expected]) {
     let files: BTreeMap<String, Watched> = expected
         .iter()
         .map(|one| {
@@ -93,7 +97,7 @@ fn a_browser_shows_the_frames_of_the_range() {
             (one.name.to_owned(), watched)
         })
         .collect();
-    let seen = browser::watch(&program, &files);
+    let seen = browser::watch(&browser::chromium(), &files);
     for one in expected {
         let seen = &seen[one.name];
         assert_eq!(seen.error, None, "{}", one.name);

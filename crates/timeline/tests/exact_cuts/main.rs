@@ -5,6 +5,7 @@
 mod broadcast;
 mod browser;
 mod chromium;
+mod webm;
 
 use std::path::Path;
 use std::process::Command;
