@@ -4,9 +4,10 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -20,6 +21,13 @@ use crate::target::PublishTarget;
 
 /// How long a peer has to take an error before the connection is closed on it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Publishers' sockets are read on a common beat, at most this often: to wake up for every sound costs more than all
+/// that is done with it. A picture at 25 per second waits as long as it lasts, at most.
+const BEAT: Duration = Duration::from_millis(40);
+
+/// When the beat began.
+static BEAT_ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What all connections of a listener share.
 #[derive(Clone)]
@@ -43,8 +51,18 @@ where
     let start = Instant::now();
     let timer = Timer { at: session.deadline(), sleep: Box::pin(sleep_until(start + session.deadline())) };
     let shutdown = Box::pin(shared.shutdown.clone().cancelled_owned());
-    let mut connection =
-        Connection { stream, remote, shared, session, start, timer, shutdown, publishing: None };
+    let mut connection = Connection {
+        stream,
+        remote,
+        shared,
+        session,
+        start,
+        timer,
+        beat: Box::pin(sleep_until(start)),
+        shutdown,
+        room: 0,
+        publishing: None,
+    };
     let end = connection.run().await;
     connection.close(end).await;
 }
@@ -56,7 +74,11 @@ struct Connection<S> {
     session: Session,
     start: Instant,
     timer: Timer,
+    /// Ends with the next beat.
+    beat: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Bytes that the last reading had room for; one that fills it leaves more behind.
+    room: usize,
     publishing: Option<Publishing>,
 }
 
@@ -106,11 +128,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     /// Reads once and deals with all that follows from it.
     async fn step(&mut self) -> Result<(), ConnectionEnd> {
         let length = self.read().await?;
+        let read_all = length < self.room;
         self.session.received(length, self.start.elapsed());
         while let Some(event) = self.session.poll(self.start.elapsed())? {
             self.on_event(event).await?;
         }
-        self.send_output().await
+        self.send_output().await?;
+        if read_all && self.publishing.is_some() {
+            self.next_beat().await;
+        }
+        Ok(())
+    }
+
+    async fn next_beat(&mut self) {
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(*BEAT_ORIGIN).as_micros() % BEAT.as_micros();
+        let passed = Duration::from_micros(u64::try_from(passed).unwrap_or(0));
+        self.beat.as_mut().reset(now + BEAT - passed);
+        self.beat.as_mut().await;
     }
 
     /// Reads into the session; answers with how many bytes, none when a deadline was not due.
@@ -130,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
         };
         let mut input = self.session.input();
+        self.room = input.chunk_mut().len();
         tokio::select! {
             // The clock comes last: after a wait for the disk the publisher has sent, but was not heard.
             biased;
