@@ -1,5 +1,7 @@
 //! What an independent parser reads in a file, and what a player shows of it.
 
+use std::ops::Range;
+
 use mediahooks_media::virtual_file::{Extent, Piece, VirtualFile};
 use mediahooks_timeline::movie::{BuiltMovie, MovieSource};
 use mediahooks_timeline::segmenter::RUN_ORIGIN_US;
@@ -25,9 +27,14 @@ pub fn materialise(movie: &BuiltMovie, stored: &[Vec<u8>]) -> (Moov, Vec<u8>, Ve
 
 /// The bytes of a file.
 pub fn whole(file: &dyn VirtualFile, stored: &[Vec<u8>]) -> Vec<u8> {
+    part(file, 0..file.len(), stored)
+}
+
+/// The bytes of a range of a file.
+pub fn part(file: &dyn VirtualFile, range: Range<u64>, stored: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while (bytes.len() as u64) < file.len() {
-        match file.piece(bytes.len() as u64..file.len()).unwrap() {
+    while range.start + (bytes.len() as u64) < range.end {
+        match file.piece(range.start + bytes.len() as u64..range.end).unwrap() {
             Piece::Bytes(generated) => bytes.extend(generated),
             Piece::Extent(Extent { source, offset, len }) => {
                 bytes.extend_from_slice(&stored[source as usize][offset as usize..][..len as usize]);
