@@ -1,4 +1,4 @@
-//! Reads the files of assets: a header built from the index, and ranges of segments.
+//! Reads the files of assets: what is generated from the index, and ranges of segments.
 
 use std::io;
 use std::ops::Range;
@@ -25,7 +25,7 @@ const READ_MAX: u64 = 256 << 10;
 /// Bytes that the kernel is given to send at a time; they take no memory.
 const SEND_MAX: u64 = 1 << 20;
 
-/// Bytes of headers kept for the next request of the same file.
+/// Bytes of planned files kept for the next request of the same one: of eight hours about 15 MB.
 const CACHE_BYTES: u64 = 64 << 20;
 
 /// The file of a complete recording or clip. While it exists, its bytes are not freed.
@@ -106,15 +106,15 @@ impl StoredPiece {
     }
 }
 
-/// The headers of files that were asked for lately.
+/// Files that were asked for lately: what they are made of and how, not their bytes.
 pub(crate) struct FileCache {
-    files: Cache<MediaAssetId, Arc<PreparedFile>, HeaderBytes>,
+    files: Cache<MediaAssetId, Arc<PreparedFile>, FileBytes>,
 }
 
 #[derive(Clone)]
-struct HeaderBytes;
+struct FileBytes;
 
-impl Weighter<MediaAssetId, Arc<PreparedFile>> for HeaderBytes {
+impl Weighter<MediaAssetId, Arc<PreparedFile>> for FileBytes {
     fn weight(&self, _: &MediaAssetId, file: &Arc<PreparedFile>) -> u64 {
         (file.movie.file.weight() + file.places.len() * size_of::<SegmentPlace>()) as u64
     }
@@ -122,8 +122,9 @@ impl Weighter<MediaAssetId, Arc<PreparedFile>> for HeaderBytes {
 
 impl Default for FileCache {
     fn default() -> Self {
-        const FILES_EXPECTED: usize = 1024;
-        Self { files: Cache::with_weighter(FILES_EXPECTED, CACHE_BYTES, HeaderBytes) }
+        // So few keep the cache in one shard: a file of many hours would be more than the share of one of several.
+        const FILES_EXPECTED: usize = 32;
+        Self { files: Cache::with_weighter(FILES_EXPECTED, CACHE_BYTES, FileBytes) }
     }
 }
 
@@ -304,5 +305,49 @@ impl Body {
         };
         self.open = Some((timeline, chunk, reader.clone()));
         Ok((reader, start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mediahooks_media::virtual_file::{PieceError, VirtualFile};
+    use mediahooks_model::{Metadata, TargetFormat};
+    use mediahooks_timeline::movie::BuiltMovie;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Heavy(usize);
+
+    impl VirtualFile for Heavy {
+        fn len(&self) -> u64 {
+            1
+        }
+
+        fn piece(&self, _: Range<u64>) -> Result<Piece, PieceError> {
+            Ok(Piece::Bytes(Bytes::from_static(b"a")))
+        }
+
+        fn weight(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[test]
+    fn some_files_of_many_hours_are_kept() {
+        let cache = FileCache::default();
+        let file = |weight| {
+            let movie = BuiltMovie { file: Arc::new(Heavy(weight)), metadata: Metadata::default() };
+            let format = TargetFormat::Mp4;
+            Arc::new(PreparedFile { format, movie, guide: None, places: Vec::new(), etag: String::new() })
+        };
+        let id = |number| MediaAssetId(Uuid::from_u128(number));
+        for number in 0..3 {
+            cache.keep(id(number), file(20 << 20));
+        }
+        assert!((0..3).all(|number| cache.files.get(&id(number)).is_some()));
+        cache.keep(id(3), file(20 << 20));
+        assert_eq!((0..4).filter(|number| cache.files.get(&id(*number)).is_some()).count(), 3);
     }
 }
