@@ -97,15 +97,17 @@ pub(crate) fn add(tx: &Writing<'_>, segment: &Segment) -> Result<()> {
         )?
         .query_row(params![Sql(segment.timeline), segment.run], |row| row.get(0))?;
     let sequence = segment.sequence;
-    if sequence < paged_below || of(tx, segment.timeline).holds_in_tail(sequence)? {
+    let timeline = segment.timeline;
+    let is_there = tx.places().has(timeline, sequence) && of(tx, timeline).holds_in_tail(sequence)?;
+    if sequence < paged_below || is_there {
         return Err(Conflict::Exists.into());
     }
-    let waiting = tail::append(tx, segment)?;
+    tail::append(tx, segment)?;
     // Not all at once where feeds began together: each has places of its own to turn the page. One that passed its
     // place over, because a commit failed, does not wait for ever.
-    let phase = segment.timeline.0.as_u128() as u64;
-    if sequence.wrapping_add(phase) % PAGE == PAGE - 1 || waiting as u64 >= 2 * PAGE {
-        move_into_pages(tx, segment.timeline)?;
+    let phase = timeline.0.as_u128() as u64;
+    if sequence.wrapping_add(phase) % PAGE == PAGE - 1 || sequence - paged_below >= 2 * PAGE {
+        move_into_pages(tx, timeline)?;
     }
     Ok(())
 }

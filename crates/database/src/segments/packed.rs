@@ -157,25 +157,17 @@ pub(super) fn pack_one(segment: &Segment) -> Vec<u8> {
 }
 
 /// One segment of a slot of the tail, read no further than to tell whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InSlot {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InSlot<'a> {
     pub timeline: TimelineId,
     pub sequence: u64,
-    rest: Bytes,
+    rest: &'a [u8],
 }
 
-impl InSlot {
-    fn read(mut body: Bytes) -> Option<Self> {
-        let (id, mut rest) = body.split_first_chunk::<16>()?;
-        let timeline = TimelineId(Uuid::from_bytes(*id));
-        let sequence = varint::take(&mut rest)?;
-        let rest = body.split_off(body.len() - rest.len());
-        Some(Self { timeline, sequence, rest })
-    }
-
-    /// The whole of it. None: it is damaged.
-    pub(super) fn segment(&self) -> Option<Segment> {
-        let mut bytes: &[u8] = &self.rest;
+impl InSlot<'_> {
+    /// The whole of it; the sample table refers to `slot`, from which this was read. None: it is damaged.
+    pub(super) fn segment(&self, slot: &Bytes) -> Option<Segment> {
+        let mut bytes = self.rest;
         let run = varint::take(&mut bytes)?;
         let chunk = u32::try_from(varint::take(&mut bytes)?).ok()?;
         let offset = varint::take(&mut bytes)?;
@@ -194,25 +186,37 @@ impl InSlot {
             media_end_us,
             wall_offset_us,
             starts_with_sync: run & 1 == 1,
-            index: self.rest.slice(self.rest.len() - bytes.len()..),
+            index: slot.slice_ref(bytes),
         })
     }
 }
 
-/// The segments of a slot; what is not used of it is zeros. None: it is damaged.
-pub(super) fn in_slot(slot: &Bytes) -> Option<Vec<InSlot>> {
-    let mut found = Vec::new();
-    let mut rest: &[u8] = slot;
-    loop {
-        // A slot may be full to the last byte.
-        let len = if rest.is_empty() { 0 } else { usize::try_from(varint::take(&mut rest)?).ok()? };
-        if len == 0 {
-            return rest.iter().all(|byte| *byte == 0).then_some(found);
+/// The segments of a slot; what is not used of it is zeros. One that is damaged ends them with None.
+pub(super) fn in_slot(slot: &[u8]) -> impl Iterator<Item = Option<InSlot<'_>>> {
+    let mut rest = slot;
+    std::iter::from_fn(move || match next_in_slot(&mut rest) {
+        Some(found) => found.map(Some),
+        None => {
+            rest = &[];
+            Some(None)
         }
-        let from = slot.len() - rest.len();
-        rest = rest.get(len..)?;
-        found.push(InSlot::read(slot.slice(from..from + len))?);
+    })
+}
+
+/// Takes a segment off the front. None: it is damaged; Some(None): there are no more.
+fn next_in_slot<'a>(rest: &mut &'a [u8]) -> Option<Option<InSlot<'a>>> {
+    // A slot may be full to the last byte.
+    let len = if rest.is_empty() { 0 } else { usize::try_from(varint::take(rest)?).ok()? };
+    if len == 0 {
+        let is_unused = rest.iter().all(|byte| *byte == 0);
+        *rest = &[];
+        return is_unused.then_some(None);
     }
+    let (body, behind) = rest.split_at_checked(len)?;
+    *rest = behind;
+    let (id, mut body) = body.split_first_chunk::<16>()?;
+    let sequence = varint::take(&mut body)?;
+    Some(Some(InSlot { timeline: TimelineId(Uuid::from_bytes(*id)), sequence, rest: body }))
 }
 
 /// Bytes of a slot that are used.
@@ -308,8 +312,9 @@ mod tests {
             let few = PageKey { first: 7, last: 7 + bytes.len() as u64 / 12, ..key };
             let _ = unpack_whole(&few, &fields, bytes.clone().into());
             let _ = used(&bytes);
-            for found in in_slot(&bytes.into()).into_iter().flatten() {
-                let _ = found.segment();
+            let slot = Bytes::from(bytes);
+            for found in in_slot(&slot).flatten() {
+                let _ = found.segment(&slot);
             }
         }
 
@@ -319,7 +324,8 @@ mod tests {
             let filled = slot.len();
             slot.resize(filled + unused, 0);
             prop_assert_eq!(used(&slot), Some(filled));
-            let found: Option<Vec<Segment>> = in_slot(&slot.into()).unwrap().iter().map(InSlot::segment).collect();
+            let slot = Bytes::from(slot);
+            let found: Option<Vec<Segment>> = in_slot(&slot).map(|found| found?.segment(&slot)).collect();
             prop_assert_eq!(found, Some(segments));
         }
     }

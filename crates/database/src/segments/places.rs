@@ -41,7 +41,12 @@ impl Places {
         self.known().timelines.get(&timeline).cloned().unwrap_or_default()
     }
 
-    /// The same of all timelines.
+    /// Whether a segment may be in the tail.
+    pub(super) fn has(&self, timeline: TimelineId, sequence: u64) -> bool {
+        self.known().timelines.get(&timeline).is_some_and(|places| places.contains_key(&sequence))
+    }
+
+    /// The same as [`Places::of`] for all timelines.
     pub(super) fn all(&self) -> HashMap<TimelineId, BTreeMap<u64, i64>> {
         self.known().timelines.clone()
     }
@@ -72,17 +77,14 @@ impl Places {
         slot
     }
 
-    /// A segment is written to a slot. Returns how many of its timeline may be in the tail now.
-    pub(super) fn put(&self, timeline: TimelineId, sequence: u64, slot: i64) -> usize {
+    /// A segment is written to a slot.
+    pub(super) fn put(&self, timeline: TimelineId, sequence: u64, slot: i64) {
         let mut known = self.known();
         *known.slots.entry(slot).or_default() += 1;
-        let of_timeline = known.timelines.entry(timeline).or_default();
-        let replaced = of_timeline.insert(sequence, slot);
-        let count = of_timeline.len();
+        let replaced = known.timelines.entry(timeline).or_default().insert(sequence, slot);
         if let Some(replaced) = replaced {
             known.leave(replaced);
         }
-        count
     }
 
     /// Segments of a timeline below `below` are in pages, durably.
@@ -130,13 +132,14 @@ mod tests {
         let places = Places::default();
         let timeline = |n| TimelineId(Uuid::from_u128(n));
         let first = places.another_slot();
-        assert_eq!(places.put(timeline(1), 0, first), 1);
-        assert_eq!(places.put(timeline(2), 0, first), 1);
+        places.put(timeline(1), 0, first);
+        places.put(timeline(2), 0, first);
         let second = places.another_slot();
         assert!(second != first && places.open_slot() == Some(second));
         places.put(timeline(1), 1, second);
         // Written once more, after its transaction was undone.
-        assert_eq!(places.put(timeline(1), 1, second), 2);
+        places.put(timeline(1), 1, second);
+        assert_eq!(places.of(timeline(1)).len(), 2);
 
         places.moved(timeline(1), 2);
         assert!(places.of(timeline(1)).is_empty());

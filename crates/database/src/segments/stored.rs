@@ -1,6 +1,7 @@
 //! The segments of one timeline as a transaction sees them: those in pages, and behind them those in the tail.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 
 use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::Connection;
@@ -45,25 +46,35 @@ impl<'a> Stored<'a> {
 
     /// The segments `first..=last` that are in the tail, in order.
     pub(crate) fn tail(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
-        if first > last {
-            return Ok(Vec::new());
-        }
-        let slots: BTreeSet<i64> = self.places.range(first..=last).map(|(_, slot)| *slot).collect();
-        if slots.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Some(below) = paged_below(self.tx, self.timeline)? else { return Ok(Vec::new()) };
-        let wanted = first.max(below)..=last;
-        let mut found = BTreeMap::new();
+        let Some(wanted) = self.of_tail(first, last)? else { return Ok(Vec::new()) };
+        let slots: BTreeSet<i64> = self.places.range(wanted.clone()).map(|(_, slot)| *slot).collect();
+        let mut found = Vec::new();
         for slot in slots {
-            for held in tail::content(self.tx, slot)? {
-                if held.timeline == self.timeline && wanted.contains(&held.sequence) {
-                    let segment = held.segment().ok_or_else(|| tail::damaged(slot))?;
-                    found.insert(held.sequence, segment);
-                }
+            found.append(&mut tail::find(self.tx, slot, self.timeline, &wanted)?);
+        }
+        found.sort_unstable_by_key(|segment| segment.sequence);
+        Ok(found)
+    }
+
+    /// The last of the segments up to `last` in the tail that is `wanted`; looks no further than it has to.
+    fn last_of_tail(&self, last: u64, wanted: impl Fn(&Segment) -> bool) -> Result<Option<Segment>> {
+        let Some(range) = self.of_tail(0, last)? else { return Ok(None) };
+        for (sequence, slot) in self.places.range(range).rev() {
+            let found = tail::find(self.tx, *slot, self.timeline, &(*sequence..=*sequence))?;
+            if let Some(segment) = found.into_iter().find(&wanted) {
+                return Ok(Some(segment));
             }
         }
-        Ok(found.into_values().collect())
+        Ok(None)
+    }
+
+    /// As much of `first..=last` as the tail can hold.
+    fn of_tail(&self, first: u64, last: u64) -> Result<Option<RangeInclusive<u64>>> {
+        if self.places.last_key_value().is_none_or(|(newest, _)| *newest < first) {
+            return Ok(None);
+        }
+        let below = paged_below(self.tx, self.timeline)?;
+        Ok(below.map(|below| first.max(below)..=last).filter(|range| !range.is_empty()))
     }
 
     /// Whether a segment is in the tail.
@@ -125,7 +136,7 @@ impl<'a> Stored<'a> {
 
     /// The number of the newest segment.
     pub(crate) fn newest_sequence(&self) -> Result<Option<u64>> {
-        match self.tail(0, NEWEST)?.last() {
+        match self.last_of_tail(NEWEST, |_| true)? {
             Some(newest) => Ok(Some(newest.sequence)),
             None => pages::newest_sequence(self.tx, self.timeline),
         }
@@ -133,7 +144,7 @@ impl<'a> Stored<'a> {
 
     /// The newest segment.
     pub(crate) fn newest(&self) -> Result<Option<Segment>> {
-        match self.tail(0, NEWEST)?.pop() {
+        match self.last_of_tail(NEWEST, |_| true)? {
             Some(newest) => Ok(Some(newest)),
             None => pages::newest(self.tx, self.timeline),
         }
@@ -142,9 +153,7 @@ impl<'a> Stored<'a> {
     /// The last segment of a run, at `sequence` or before it, that decoding can begin with.
     pub(crate) fn sync_at_or_before(&self, run: u32, sequence: u64) -> Result<Option<u64>> {
         let sequence = sequence.min(NEWEST);
-        let tail = self.tail(0, sequence)?;
-        let found = tail.iter().rev().find(|segment| segment.run == run && segment.starts_with_sync);
-        match found {
+        match self.last_of_tail(sequence, |segment| segment.run == run && segment.starts_with_sync)? {
             Some(segment) => Ok(Some(segment.sequence)),
             None => pages::sync(self.tx, self.timeline, run, sequence),
         }
@@ -153,7 +162,7 @@ impl<'a> Stored<'a> {
     /// Whether a segment points into a chunk file.
     pub(crate) fn uses_chunk(&self, chunk: u32) -> Result<bool> {
         Ok(pages::is_chunk_used(self.tx, self.timeline, chunk)?
-            || self.tail(0, NEWEST)?.iter().any(|segment| segment.chunk == chunk))
+            || self.last_of_tail(NEWEST, |segment| segment.chunk == chunk)?.is_some())
     }
 }
 

@@ -6,12 +6,13 @@
 //! filled again is left where it is; a segment below `timeline.paged_below`, or of no timeline, is not in the tail.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use mediahooks_model::TimelineId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::packed::{InSlot, in_slot, pack_one, used};
+use super::packed::{in_slot, pack_one, used};
 use super::{Places, paged_below};
 use crate::Segment;
 use crate::error::{DatabaseError, Result};
@@ -21,8 +22,8 @@ use crate::writer::Writing;
 /// larger sample table has a slot of its own.
 const SLOT: usize = 4048;
 
-/// Writes a segment. Returns how many of its timeline may be in the tail now.
-pub(super) fn append(tx: &Writing<'_>, segment: &Segment) -> Result<usize> {
+/// Writes a segment.
+pub(super) fn append(tx: &Writing<'_>, segment: &Segment) -> Result<()> {
     let bytes = pack_one(segment);
     let slot = match append_to_open(tx, &bytes)? {
         Some(slot) => slot,
@@ -34,7 +35,8 @@ pub(super) fn append(tx: &Writing<'_>, segment: &Segment) -> Result<usize> {
             slot
         }
     };
-    Ok(tx.places().put(segment.timeline, segment.sequence, slot))
+    tx.places().put(segment.timeline, segment.sequence, slot);
+    Ok(())
 }
 
 /// None: there is no room.
@@ -63,13 +65,25 @@ fn read(tx: &Connection, slot: i64) -> Result<Option<Vec<u8>>> {
     Ok(statement.query_row([slot], |row| row.get(0)).optional()?)
 }
 
-/// What a slot holds, whether it is needed or not.
-pub(super) fn content(tx: &Connection, slot: i64) -> Result<Vec<InSlot>> {
+/// The segments of a timeline with numbers in `wanted` that a slot holds, whether they are needed or not.
+pub(super) fn find(
+    tx: &Connection,
+    slot: i64,
+    timeline: TimelineId,
+    wanted: &RangeInclusive<u64>,
+) -> Result<Vec<Segment>> {
     let content = read(tx, slot)?.map(Bytes::from).unwrap_or_default();
-    in_slot(&content).ok_or_else(|| damaged(slot))
+    let mut found = Vec::new();
+    for held in in_slot(&content) {
+        let held = held.ok_or_else(|| damaged(slot))?;
+        if held.timeline == timeline && wanted.contains(&held.sequence) {
+            found.push(held.segment(&content).ok_or_else(|| damaged(slot))?);
+        }
+    }
+    Ok(found)
 }
 
-pub(super) fn damaged(slot: i64) -> DatabaseError {
+fn damaged(slot: i64) -> DatabaseError {
     DatabaseError::corrupt(format!("slot {slot} of the newest segments is damaged"))
 }
 
@@ -83,7 +97,8 @@ pub(crate) fn load(tx: &Connection) -> Result<Places> {
     while let Some(row) = rows.next()? {
         let (slot, content): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
         let held = found.entry(slot).or_default();
-        for segment in in_slot(&content.into()).ok_or_else(|| damaged(slot))? {
+        for segment in in_slot(&content) {
+            let segment = segment.ok_or_else(|| damaged(slot))?;
             let below = match below.get(&segment.timeline) {
                 Some(known) => *known,
                 None => *below.entry(segment.timeline).or_insert(paged_below(tx, segment.timeline)?),
