@@ -28,7 +28,7 @@ impl Database {
         self.write(move |tx| apply_all(tx, changes, now)).await
     }
 
-    /// The same for changes that nobody waits for, such as a segment of many feeds: while many such commits come they
+    /// The same for changes that nobody waits for, such as the segments of many feeds: while many such commits come they
     /// wait for each other ([`Options::patience`](crate::Options::patience)), so that a page of the database is written
     /// once for all of them, and a commit that does not wait takes them along.
     pub async fn commit_patiently(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {

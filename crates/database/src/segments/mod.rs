@@ -35,7 +35,7 @@ pub(crate) const NEWEST: u64 = i64::MAX.unsigned_abs();
 
 /// Segments of a page at most. Each takes part of a page's row with its sample table (about 400 bytes at 30 pictures
 /// a second), and a part of the tail until there are that many.
-pub(crate) const PAGE: u64 = 64;
+pub(crate) const PAGE: u64 = 128;
 
 /// A segment without its sample table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

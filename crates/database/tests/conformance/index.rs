@@ -42,7 +42,7 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let add = (0..TIMELINES, 1..90u64, prop::bool::weighted(0.2), any::<bool>(), 1..5u64, 0..700usize)
+    let add = (0..TIMELINES, 1..150u64, prop::bool::weighted(0.2), any::<bool>(), 1..5u64, 0..700usize)
         .prop_map(|(timeline, count, run, chunk, sync, table)| Act::Add {
             timeline,
             count,
@@ -329,7 +329,7 @@ async fn who_reads_while_segments_move_misses_none() {
 async fn a_damaged_index_is_told_with_its_place() {
     let fresh = Fresh::open().await;
     // More than one page and less than two, whatever their places are.
-    fresh.db.commit(timeline_with(1, 65), at(0)).await.unwrap();
+    fresh.db.commit(timeline_with(1, 129), at(0)).await.unwrap();
     fresh.db.close().await.unwrap();
     let Fresh { db, dir } = fresh;
     drop(db);
@@ -343,7 +343,7 @@ async fn a_damaged_index_is_told_with_its_place() {
     let error = db.segments(timeline_id(1), 0, None).await.unwrap_err();
     assert!(matches!(&error, DatabaseError::Corrupt { what } if what.contains("segments 0 to ")), "{error}");
     // Who needs no sample table is not concerned.
-    assert_eq!(db.segment_spans(timeline_id(1), 0, None).await.unwrap().len(), 65);
+    assert_eq!(db.segment_spans(timeline_id(1), 0, None).await.unwrap().len(), 129);
     drop(db);
 
     damage("UPDATE segment_page SET fields = substr(fields, 1, 9)");

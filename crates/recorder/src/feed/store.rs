@@ -50,9 +50,9 @@ const COMMIT_RETRIES: [Duration; 5] = [
 /// Whether somebody waits for a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// A clip that needs it, or what follows the end of its feed.
+    /// A clip that needs it.
     Yes,
-    /// Nobody: its row may share a transaction with those of other feeds.
+    /// Nobody: its row may wait for those of other feeds and share a transaction with them, while there are many.
     No,
 }
 
@@ -133,8 +133,6 @@ impl SegmentStore {
             index: segment.index.encode().into(),
         }));
         changes.extend(self.assets.begin(&segment, self.next_sequence).await?);
-        // Webhooks wait for what else there is.
-        let awaited = if changes.len() == 1 { awaited } else { Awaited::Yes };
         self.commit(changes, awaited).await?;
         let (offset_us, is_sync) = (segment.wall_offset_us, segment.starts_with_sync);
         self.assets.committed(segment.run, offset_us, is_sync, self.next_sequence);

@@ -84,19 +84,19 @@ impl FeedTask {
     /// segment, and many clips may be asked for at once.
     async fn flush(&mut self, request: FlushRequest) -> Result<(), RecorderError> {
         // What arrived before the request belongs to it.
-        self.store_waiting().await?;
+        self.store_waiting(Awaited::Yes).await?;
         if self.store.stored_until().is_none_or(|until| until < request.before) {
             self.intake.flush()?;
-            self.store_waiting().await?;
+            self.store_waiting(Awaited::Yes).await?;
         }
         // Who asked may have given up.
         let _ = request.reply.send(self.store.stored_until());
         Ok(())
     }
 
-    async fn store_waiting(&mut self) -> Result<(), RecorderError> {
+    async fn store_waiting(&mut self, awaited: Awaited) -> Result<(), RecorderError> {
         for segment in self.intake.waiting() {
-            self.store.put(*segment, Awaited::Yes).await?;
+            self.store.put(*segment, awaited).await?;
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl FeedTask {
             }
         };
         changes.push(Change::EndFeed { feed: self.new.feed.id, at: ended });
-        if let Err(error) = self.shared.database.commit(changes, self.shared.now()).await {
+        if let Err(error) = self.shared.database.commit_patiently(changes, self.shared.now()).await {
             // The sweeper takes it up once the database works again.
             self.report_failure(&error.into());
         }
@@ -122,7 +122,7 @@ impl FeedTask {
 
     async fn store_rest(&mut self) -> Result<(), RecorderError> {
         let flushed = self.intake.flush();
-        self.store_waiting().await?;
+        self.store_waiting(Awaited::No).await?;
         Ok(flushed?)
     }
 
