@@ -6,7 +6,7 @@ use super::{PAGE, pages};
 use crate::sql::Sql;
 use crate::{Result, Segment};
 
-/// Part of the migration to version 3. Reads and writes the whole index: about ten seconds per million segments.
+/// Part of the migration to version 3. Reads and writes the whole index: some twenty seconds per million segments.
 pub(crate) fn adopt(tx: &Connection) -> Result<()> {
     {
         let mut statement = tx.prepare(

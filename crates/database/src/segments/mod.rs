@@ -1,8 +1,8 @@
 //! The index of segments: every segment's place, times and sample table.
 //!
 //! A segment is first written to the **tail**, which all feeds fill together ([`tail`]): so many of them share a
-//! page of the database, whichever feeds they are of. Some dozens of one feed later they move into one row, a
-//! **page** ([`pages`]), and so does what is left when the feed ends. What always holds: a segment is in a page or in
+//! page of the database, whichever feeds they are of. [`PAGE`] of one feed later they move into one row, a **page**
+//! ([`pages`]), and so does what is left when the feed ends. What always holds: a segment is in a page or in
 //! the tail, and which of the two is said by `timeline.paged_below`, in the same transaction; pages of a timeline do
 //! not overlap; what is read sees both as one ([`stored`]).
 
