@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod extract;
 mod health;
+mod hls;
 mod observe;
 mod openapi;
 pub mod requests;
@@ -104,6 +105,7 @@ pub(crate) struct App {
     links: LinkSigner,
     figures: Arc<telemetry::KeptFigures>,
     followers: events::Followers,
+    previews: hls::Waiting,
     /// Held by whoever reads something, changes it and writes it back: changes are not lost.
     edits: Arc<Mutex<()>>,
 }
@@ -127,6 +129,7 @@ pub fn router(database: Database, recorder: Recorder, config: ApiConfig) -> Rout
         links,
         figures: Arc::default(),
         followers: events::Followers::default(),
+        previews: hls::Waiting::default(),
         edits: Arc::default(),
     };
     let (mut secured, mut open) = (openapi::secured(), openapi::open());

@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{App, account, assets, download, events, health, streams, telemetry, tokens, webhooks};
+use crate::{App, account, assets, download, events, health, hls, streams, telemetry, tokens, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -84,6 +84,8 @@ pub(crate) fn open() -> OpenApiRouter<App> {
         .routes(routes!(health::ready))
         .routes(routes!(download::handler::download))
         .route("/download/{mediaAssetId}/{fileName}", axum::routing::options(download::playlist::preflight))
+        .routes(routes!(hls::preview))
+        .route("/hls/{mediaAssetId}/{name}", axum::routing::options(download::playlist::preflight))
 }
 
 /// What needs one unless the operator opened it.

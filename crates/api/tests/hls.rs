@@ -111,3 +111,119 @@ async fn a_fragmented_clip_is_one_file() {
     assert_eq!(asset["metadata"]["format"], "Fragmented MPEG-4");
     assert!(file.body.windows(4).any(|window| window == b"moof"));
 }
+
+/// Waits until something is there.
+async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..2000 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("it never came");
+}
+
+fn text(reply: &Reply) -> String {
+    assert_eq!(reply.status, 200);
+    String::from_utf8(reply.body.to_vec()).unwrap()
+}
+
+/// The link to a timeline's playlist, once that names something.
+async fn preview(bench: &Bench, name: &str) -> String {
+    eventually(async || {
+        let timelines = bench.get("/api/v3/media/assets?type=timeline&status=processing").await.data();
+        let link = timelines[0]["previewUrl"].as_str()?.strip_prefix("https://media.example.com")?.to_owned();
+        text(&ask(bench, "GET", &link, &[]).await).contains(name).then_some(link)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_live_timeline_is_followed_part_by_part() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage/left", &[]).await;
+    publisher.send(80).await;
+    let link = preview(&bench, "\"2-2.m4s").await;
+    let playlist = ask(&bench, "GET", &link, &[]).await;
+    assert_eq!(playlist.header("cache-control"), "no-cache");
+    assert_eq!(playlist.header("access-control-allow-origin"), "*");
+    // Of 3.2 s three are stored, and the third may still be followed by more of its group.
+    let first = text(&playlist);
+    for tag in
+        ["#EXT-X-MEDIA-SEQUENCE:0\n", "CAN-BLOCK-RELOAD=YES", "#EXT-X-PART-INF:PART-TARGET=1.0", "1-1.m4s?"]
+    {
+        assert!(first.contains(tag), "{tag}: {first}");
+    }
+    assert!(first.contains("\"init-0-1.mp4?expires=") && !first.contains("ENDLIST"), "{first}");
+    assert_eq!(first.matches("#EXTINF:1.000000,").count(), 2, "{first}");
+
+    // A request for what comes next is answered when it is stored.
+    let wanted = format!("{link}&_HLS_msn=3&_HLS_part=0");
+    let (waited, ()) = tokio::join!(ask(&bench, "GET", &wanted, &[]), publisher.send(25));
+    let waited = text(&waited);
+    assert!(waited.contains("\"3-3.m4s?"), "{waited}");
+    assert_eq!(waited.matches("#EXTINF").count(), 3, "{waited}");
+    // One for the whole of it when another one begins.
+    let wanted = format!("{link}&_HLS_msn=3");
+    let (waited, ()) = tokio::join!(ask(&bench, "GET", &wanted, &[]), publisher.send(25));
+    assert!(text(&waited).contains("\n3-3.m4s?"));
+    ask(&bench, "GET", &format!("{link}&_HLS_msn=99"), &[]).await.failed(400);
+
+    // Media is what was stored, behind what its run begins with.
+    let part =
+        ask(&bench, "GET", &beside(&link, &format!("2-2.m4s?{}", link.split_once('?').unwrap().1)), &[])
+            .await;
+    assert_eq!((part.status.as_u16(), part.header("content-type")), (200, "video/mp4"));
+    assert_eq!(&part.body[4..8], b"moof");
+    assert!(part.body.windows(12).any(|window| window == b"<picture 50>"));
+    let init = beside(&link, &format!("init-0-1.mp4?{}", link.split_once('?').unwrap().1));
+    assert_eq!(&ask(&bench, "GET", &init, &[]).await.body[4..8], b"ftyp");
+    let range = ask(
+        &bench,
+        "GET",
+        &beside(&link, &format!("0-2.m4s?{}", link.split_once('?').unwrap().1)),
+        &[("range", "bytes=4-7")],
+    )
+    .await;
+    assert_eq!((range.status.as_u16(), &range.body[..]), (206, &b"moof"[..]));
+
+    // Numbers do not depend on how far back a playlist reaches.
+    let window = text(&ask(&bench, "GET", &format!("{link}&dvr=1"), &[]).await);
+    assert!(
+        !window.contains("#EXT-X-MEDIA-SEQUENCE:0\n") && window.contains("#EXT-X-MEDIA-SEQUENCE:"),
+        "{window}"
+    );
+
+    // Whoever waits when the publisher leaves is told that it is over.
+    let wanted = format!("{link}&_HLS_msn=6");
+    let (waited, ()) = tokio::join!(ask(&bench, "GET", &wanted, &[]), publisher.finish());
+    assert!(text(&waited).contains("#EXT-X-ENDLIST"));
+    let whole = text(&ask(&bench, "GET", &link, &[]).await);
+    assert!(whole.contains("#EXT-X-PLAYLIST-TYPE:VOD") && !whole.contains("#EXT-X-PART"), "{whole}");
+    assert_eq!(whole.matches("#EXTINF").count(), 6, "{whole}");
+}
+
+#[tokio::test]
+async fn a_preview_needs_its_link_or_a_secret() {
+    let bench = Bench::new().await;
+    let recording = bench.recording().await;
+    let timelines = bench.get("/api/v3/media/assets?type=timeline").await.data();
+    let url = timelines[0]["previewUrl"].as_str().unwrap().strip_prefix("https://media.example.com").unwrap();
+    let (path, query) = url.split_once('?').unwrap();
+    ask(&bench, "GET", path, &[]).await.failed(403);
+    ask(&bench, "GET", &format!("{path}?{query}0"), &[]).await.failed(403);
+    ask(&bench, "GET", &format!("{path}?{}", query.replace("expires=", "expires=9")), &[]).await.failed(403);
+    // With a secret, addresses carry nothing.
+    let playlist = text(&bench.get(path).await);
+    assert!(playlist.contains("\n0-0.m4s\n"), "{playlist}");
+    let base = path.rsplit_once('/').unwrap().0;
+    assert_eq!(bench.get(&format!("{base}/0-0.m4s")).await.status, 200);
+    for name in ["0-9999.m4s", "77-78.m4s", "init-9-1.mp4", "init-0-9.mp4", "other.m3u8", "0-0.ts"] {
+        bench.get(&format!("{base}/{name}")).await.failed(404);
+    }
+    let recording = recording["id"].as_str().unwrap();
+    bench.get(&format!("/hls/{recording}/live.m3u8")).await.failed(404);
+    let id = timelines[0]["id"].as_str().unwrap();
+    bench.raw("DELETE", &format!("/api/v3/media/assets?id={id}"), Body::empty()).await.data();
+    ask(&bench, "GET", url, &[]).await.failed(410);
+}

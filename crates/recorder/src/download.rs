@@ -161,18 +161,9 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         .files
         .get_or_insert_async(&id, async { finish::prepare(&shared.database, &asset).await.map(Arc::new) })
         .await?;
-    Ok(Download {
-        id,
-        len: prepared.movie.file.len(),
-        etag: prepared.etag.clone(),
-        last_modified: prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created),
-        content_type: prepared.format.content_type(),
-        file_name: file_name(&asset, prepared.format),
-        has_playlist: prepared.format == TargetFormat::Hls,
-        shared: Arc::clone(shared),
-        file: prepared,
-        reading: Arc::new(reading),
-    })
+    let modified = prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created);
+    let file_name = file_name(&asset, prepared.format);
+    Ok(Download::new(shared, id, prepared, reading, file_name, modified))
 }
 
 fn file_name(asset: &Asset, format: TargetFormat) -> String {
@@ -185,6 +176,29 @@ fn file_name(asset: &Asset, format: TargetFormat) -> String {
 }
 
 impl Download {
+    /// A file that is there as long as `reading` is.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        id: MediaAssetId,
+        file: Arc<PreparedFile>,
+        reading: Reading,
+        file_name: String,
+        last_modified: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            len: file.movie.file.len(),
+            etag: file.etag.clone(),
+            last_modified,
+            content_type: file.format.content_type(),
+            file_name,
+            has_playlist: file.format == TargetFormat::Hls,
+            shared: Arc::clone(shared),
+            file,
+            reading: Arc::new(reading),
+        }
+    }
+
     /// The playlist (HTTP Live Streaming) of a file that is found at `uri`, relative to the playlist; none of
     /// a file that has none.
     pub fn playlist(&self, uri: &str) -> Option<String> {

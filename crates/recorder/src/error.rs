@@ -151,6 +151,29 @@ impl From<DatabaseError> for ClipError {
     }
 }
 
+/// Why a timeline cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// There is no such timeline, or it has nothing of this name.
+    #[error("There is no such timeline, or nothing of this name in it")]
+    NotFound,
+    /// It was deleted or has expired.
+    #[error("The timeline was deleted or has expired")]
+    Gone,
+    /// What is waited for is further off than the next segment.
+    #[error("The segment asked for is too far ahead: ask for the next one, or the one after it")]
+    TooFarAhead,
+    /// A fault of ours.
+    #[error("the timeline cannot be read")]
+    Internal(#[from] RecorderError),
+}
+
+impl From<DatabaseError> for PreviewError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {

@@ -5,15 +5,19 @@ use mediahooks_timeline::movie::Guide;
 
 /// The playlist of a file that is found at `uri`: by byte range, a segment per group of fragments.
 pub(crate) fn playlist(guide: &Guide, uri: &str) -> MediaPlaylist {
-    let place = |start: u64, len: u64| Place { uri: uri.to_owned(), range: Some(start..start + len) };
+    let mark = if uri.contains('?') { '&' } else { '?' };
     let ends = guide.groups.iter().skip(1).map(|group| group.start_us).chain([guide.end_us]);
     let segments =
         guide.groups.iter().zip(ends).enumerate().map(|(number, (group, end_us))| PlaylistSegment {
             is_discontinuity: group.follows_break,
-            map: (number == 0).then(|| place(0, guide.init_len)),
+            map: (number == 0).then(|| Place { uri: uri.to_owned(), range: Some(0..guide.init_len) }),
             program_date_time: Some(group.wall.to_string()),
             duration_us: u64::try_from(end_us - group.start_us).unwrap_or(0),
-            place: place(group.offset, group.len),
+            // FFmpeg 9 fetches neighbours of one address in one request, and ends after the first of them.
+            place: Place {
+                uri: format!("{uri}{mark}segment={number}"),
+                range: Some(group.offset..group.offset + group.len),
+            },
             parts: Vec::new(),
         });
     MediaPlaylist {

@@ -17,6 +17,7 @@ mod feed;
 mod finish;
 mod hls;
 mod live;
+mod preview;
 mod recovery;
 mod removal;
 mod state;
@@ -36,9 +37,10 @@ pub use clip::{ClipRequest, Idempotency};
 pub use counted::describe_metrics;
 pub use disk::{DiskLevel, DiskLimits, Room};
 pub use download::{Download, DownloadPiece, Hold, StoredPiece};
-pub use error::{ClipError, DeleteRefused, DownloadError, ExportError, RecorderError};
+pub use error::{ClipError, DeleteRefused, DownloadError, ExportError, PreviewError, RecorderError};
 pub use export::{Export, ExportDone, ExportProgress};
 pub use live::StopScope;
+pub use preview::{Preview, PreviewRequest};
 pub use time::{Clock, SystemClock};
 
 use admission::Gate;
@@ -139,6 +141,20 @@ impl Recorder {
     /// Errors: [`ExportError`].
     pub async fn export(&self, id: MediaAssetId) -> Result<Export, ExportError> {
         export::export(&self.shared, id).await
+    }
+
+    /// The playlist of a timeline, live or over; once it has what the request waits for.
+    ///
+    /// Errors: [`PreviewError`].
+    pub async fn preview(&self, id: MediaAssetId, request: PreviewRequest) -> Result<Preview, PreviewError> {
+        preview::playlist(&self.shared, id, request).await
+    }
+
+    /// Opens what a playlist of a timeline names, by the last part of its address.
+    ///
+    /// Errors: [`PreviewError`].
+    pub async fn open_preview(&self, id: MediaAssetId, name: &str) -> Result<Download, PreviewError> {
+        preview::open(&self.shared, id, name).await
     }
 
     /// Marks assets for removal and tells for each whether it was. Their bytes are freed in the

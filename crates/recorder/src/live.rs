@@ -49,6 +49,8 @@ struct LiveFeed {
     stop: watch::Sender<Option<FeedEnded>>,
     flush: mpsc::Sender<FlushRequest>,
     received: watch::Receiver<Option<Timestamp>>,
+    /// Changes whenever a segment is stored.
+    stored: watch::Sender<()>,
 }
 
 /// What a feed's task holds of its entry.
@@ -91,7 +93,8 @@ impl LiveFeeds {
         let (received, received_receiver) = watch::channel(None);
         let (stop, stop_receiver) = watch::channel(None);
         let (flush, flush_receiver) = mpsc::channel(FLUSHES_WAITING_MAX);
-        feeds.insert(feed.id, LiveFeed { feed, timeline, stop, flush, received: received_receiver });
+        let stored = watch::channel(()).0;
+        feeds.insert(feed.id, LiveFeed { feed, timeline, stop, flush, received: received_receiver, stored });
         self.count.send_replace(feeds.len());
         Ok(Entry { stop: stop_receiver, flush: flush_receiver, received, rivals })
     }
@@ -118,6 +121,19 @@ impl LiveFeeds {
     /// Whether a feed still writes to this timeline.
     pub(crate) fn writes_to(&self, timeline: TimelineId) -> bool {
         self.lock().values().any(|live| live.timeline == timeline)
+    }
+
+    /// Tells that a segment was stored.
+    pub(crate) fn stored(&self, feed: FeedId) {
+        if let Some(live) = self.lock().get(&feed) {
+            live.stored.send_replace(());
+        }
+    }
+
+    /// Follows what is stored of a timeline that a feed writes to: changes with each segment, and closes when the
+    /// feed is over; `None` when it is already.
+    pub(crate) fn follow(&self, timeline: TimelineId) -> Option<watch::Receiver<()>> {
+        self.lock().values().find(|live| live.timeline == timeline).map(|live| live.stored.subscribe())
     }
 
     pub(crate) fn stop(&self, which: &StopScope, why: &'static str) -> usize {

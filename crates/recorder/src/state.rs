@@ -15,6 +15,7 @@ use crate::disk::{Disk, DiskLimits};
 use crate::download::FileCache;
 use crate::export::Exports;
 use crate::live::LiveFeeds;
+use crate::preview::GroupCounts;
 use crate::time::Clock;
 
 /// One per [`crate::Recorder`].
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub files: FileCache,
     pub readers: Readers,
     pub exports: Exports,
+    /// How playlists number their segments.
+    pub groups: GroupCounts,
     /// Told when an asset was marked for removal.
     pub sweep: Notify,
     /// Clips that are being stored or waited for.
@@ -54,6 +57,7 @@ impl Shared {
             files: FileCache::default(),
             readers: Readers::default(),
             exports: Exports::new(export_dir),
+            groups: GroupCounts::default(),
             sweep: Notify::new(),
             clips: TaskTracker::new(),
             attended: Attended::default(),

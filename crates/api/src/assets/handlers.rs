@@ -1,6 +1,7 @@
 //! Makes clips; lists, shows, changes and removes media assets.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::extract::State;
 use http::HeaderMap;
@@ -12,6 +13,7 @@ use super::wire::{AssetView, DeleteError, DeletedAssets};
 use super::{create, list};
 use crate::App;
 use crate::clock::now;
+use crate::download::link::has_preview;
 use crate::envelope::{Fail, Success};
 use crate::errors::{ApiError, Result};
 use crate::extract::base::BaseUrl;
@@ -23,8 +25,15 @@ use crate::requests::{AssetChange, NewClip};
 /// Ids that one call may delete.
 const DELETE_MAX: usize = 100;
 
+/// How long a preview can be watched with one link, at least.
+const PREVIEW_TTL: Duration = Duration::from_secs(12 * 3600);
+
 fn shown(app: &App, base: &BaseUrl, asset: &Asset) -> AssetView {
-    AssetView::with_link(asset, || app.links.make(base, asset, now().plus(app.config.limits.download_ttl)))
+    let expires = now().plus(app.config.limits.download_ttl);
+    let mut view = AssetView::with_link(asset, || app.links.make(base, asset, expires));
+    view.preview_url =
+        has_preview(asset).then(|| app.links.preview(base, asset, expires.max(now().plus(PREVIEW_TTL))));
+    view
 }
 
 pub(super) fn no_asset(id: &str) -> ApiError {

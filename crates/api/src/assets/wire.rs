@@ -60,6 +60,9 @@ pub struct AssetView {
     pub media_distribution_id: Option<String>,
     /// Its path there.
     pub custom_path: Option<String>,
+    /// Where a timeline can be watched, live and later: a playlist of HTTP Live Streaming. Ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_url: Option<String>,
     /// How to get the file; not in the reply to a create. Null while there is no file.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<DownloadView>)]
@@ -220,6 +223,7 @@ impl AssetView {
             metadata,
             media_distribution_id: asset.media_distribution_id.clone(),
             custom_path: asset.custom_path.clone(),
+            preview_url: None,
             download: None,
         }
     }

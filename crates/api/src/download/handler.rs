@@ -62,10 +62,20 @@ pub(crate) async fn download(
     {
         return Ok(playlist::reply(&method, &headers, playlist, file.last_modified));
     }
+    Ok(respond(&method, &headers, file, stand_ins))
+}
+
+/// Sends a file, or what is asked of it.
+pub(crate) fn respond(
+    method: &Method,
+    headers: &HeaderMap,
+    file: Download,
+    stand_ins: Option<Extension<StandIns>>,
+) -> Response {
     let file = Sender { file, stand_ins: stand_ins.map(|Extension(stand_ins)| stand_ins) };
     let validators = validators(&file.file);
-    let mut response = match decide(&method, &headers, &validators) {
-        Decision::Send(selection) => send(&method, file, selection),
+    let mut response = match decide(method, headers, &validators) {
+        Decision::Send(selection) => send(method, file, selection),
         Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
         Decision::PreconditionFailed => {
             let message = "The file is not the one that If-Match or If-Unmodified-Since asks for";
@@ -84,7 +94,7 @@ pub(crate) async fn download(
     for (name, value) in common {
         set(response.headers_mut(), name, &value);
     }
-    Ok(response)
+    response
 }
 
 /// The name in a link to a playlist, as it is in the link, without its extension.
@@ -223,7 +233,7 @@ fn logged(
     })
 }
 
-pub(super) fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+pub(crate) fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     // The values are made here, of printable ASCII.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

@@ -10,6 +10,7 @@ use sha2::Sha256;
 use url::Url;
 
 use crate::extract::base::BaseUrl;
+use crate::hls::PLAYLIST;
 
 /// Everything but RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -52,6 +53,12 @@ pub(crate) fn has_file(asset: &Asset) -> bool {
         && matches!(asset.state, AssetState::Complete { .. })
 }
 
+/// Whether there is something to preview.
+pub(crate) fn has_preview(asset: &Asset) -> bool {
+    asset.asset_type == AssetType::Timeline
+        && matches!(asset.state, AssetState::Processing | AssetState::Complete { .. })
+}
+
 /// Why a link opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinkRefused {
@@ -81,6 +88,13 @@ impl LinkSigner {
             url: format!("{}/download/{}/{name}?expires={seconds}&signature={signature}", base.0, asset.id),
             expires: Timestamp::from_millis(seconds.saturating_mul(1000)),
         }
+    }
+
+    /// The link to the playlist of a timeline, whole seconds long.
+    pub(crate) fn preview(&self, base: &BaseUrl, asset: &Asset, expires: Timestamp) -> String {
+        let seconds = expires.as_seconds();
+        let signature = hex::encode(self.mac(asset.id, seconds).finalize().into_bytes());
+        format!("{}/hls/{}/{PLAYLIST}?expires={seconds}&signature={signature}", base.0, asset.id)
     }
 
     /// Checks a link, in a time that does not depend on the signature.

@@ -22,7 +22,11 @@ pub(crate) async fn preflight() -> Response {
     let headers = response.headers_mut();
     set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD");
-    set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, "Range, If-Range, If-None-Match, If-Modified-Since");
+    set(
+        headers,
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "Authorization, Range, If-Range, If-None-Match, If-Modified-Since",
+    );
     set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
     response
 }

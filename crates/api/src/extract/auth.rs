@@ -41,6 +41,14 @@ pub(crate) async fn is_known(app: &App, presented: &Presented) -> Result<bool> {
     Ok(matches.into())
 }
 
+/// Whether a request carries one of the account's secrets.
+pub(crate) async fn is_allowed(app: &App, headers: &HeaderMap) -> Result<bool> {
+    match bearer(headers) {
+        Some(presented) => is_known(app, &Presented(digest(presented.as_bytes()))).await,
+        None => Ok(false),
+    }
+}
+
 /// How an API secret is stored.
 pub(crate) fn digest(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()

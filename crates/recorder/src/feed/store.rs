@@ -136,6 +136,7 @@ impl SegmentStore {
         self.commit(changes, awaited).await?;
         let (offset_us, is_sync) = (segment.wall_offset_us, segment.starts_with_sync);
         self.assets.committed(segment.run, offset_us, is_sync, self.next_sequence);
+        self.shared.live.stored(self.assets.feed().id);
         self.next_sequence += 1;
         self.bytes += appended.len;
         counted::stored(appended.len);

@@ -1,0 +1,111 @@
+//! HTTP Live Streaming, end to end: a real encoder publishes, players that know nothing of us follow it live and read
+//! what is left, judged by the numbers burnt into the frames.
+
+use std::path::Path;
+
+use mediahooks_testkit::ffmpeg::{self, Broadcast, H264_AAC};
+use mediahooks_testkit::{Rest, ServerOptions, TestServer, eventually};
+use serde_json::{Value, json};
+
+async fn start() -> TestServer {
+    ServerOptions::new(env!("CARGO_BIN_EXE_mediahooks")).start().await
+}
+
+/// Groups of pictures of two seconds: a segment of a playlist is two stored ones.
+fn broadcast(seconds: u32) -> Broadcast {
+    let mut codecs: Vec<String> = H264_AAC.iter().map(|word| (*word).to_owned()).collect();
+    let group = codecs.iter().position(|word| word == "-g").expect("it is there") + 1;
+    codecs[group] = "60".into();
+    Broadcast { codecs, ..Broadcast::live(seconds) }
+}
+
+/// The numbers of the frames that a player shows of an address; it may have nothing to complain about.
+async fn shown(program: std::path::PathBuf, url: String) -> Vec<u32> {
+    let numbers = tokio::task::spawn_blocking(move || {
+        let numbers = ffmpeg::frame_numbers(&program, Path::new(&url));
+        (numbers, program, url)
+    });
+    numbers.await.expect("the player ran").0
+}
+
+async fn complaints(program: std::path::PathBuf, url: String) -> String {
+    let judged = tokio::task::spawn_blocking(move || ffmpeg::complaints(&program, Path::new(&url)));
+    judged.await.expect("the player ran")
+}
+
+fn is_contiguous(numbers: &[u32]) -> bool {
+    numbers.windows(2).all(|pair| pair[1] == pair[0] + 1)
+}
+
+async fn timeline(rest: &Rest) -> Value {
+    eventually("the timeline can be watched", async || {
+        let timelines = rest.get("/api/v3/media/assets?type=timeline").await;
+        timelines[0]["previewUrl"].is_string().then(|| timelines[0].clone())
+    })
+    .await
+}
+
+async fn text(url: &str) -> String {
+    reqwest::get(url).await.expect("the server answers").text().await.expect("text")
+}
+
+#[tokio::test]
+async fn a_broadcast_is_followed_live_and_read_later() {
+    let mut server = start().await;
+    let rest = server.rest();
+    let token = rest.create_token("stage").await;
+    let live = broadcast(14).publish(&ffmpeg::ffmpeg(), &server.publish_url("stage", &token));
+    let timeline = timeline(&rest).await;
+    let preview = timeline["previewUrl"].as_str().expect("a link").to_owned();
+    // Players give up on a playlist without a whole segment.
+    eventually("there is a whole segment", async || text(&preview).await.contains("#EXTINF").then_some(()))
+        .await;
+    let playlist = text(&preview).await;
+    for tag in [
+        "#EXT-X-PART-INF:",
+        "CAN-BLOCK-RELOAD=YES",
+        "#EXT-X-PART:",
+        "#EXT-X-MAP:",
+        "#EXT-X-PROGRAM-DATE-TIME:",
+    ] {
+        assert!(playlist.contains(tag), "{tag} is missing in {playlist}");
+    }
+    assert!(!playlist.contains("#EXT-X-ENDLIST"), "{playlist}");
+    let followers =
+        [ffmpeg::ffmpeg(), ffmpeg::ffmpeg9()].map(|program| tokio::spawn(shown(program, preview.clone())));
+    live.finish().await;
+    for follower in followers {
+        let numbers = follower.await.expect("it ran");
+        assert!(is_contiguous(&numbers), "{numbers:?}");
+        assert_eq!(numbers.last(), Some(&(14 * 30 - 1)), "followed to the end");
+        assert!(numbers.len() > 200, "from near the beginning: {numbers:?}");
+    }
+
+    // What is left is a whole playlist.
+    let playlist = text(&preview).await;
+    assert!(playlist.contains("#EXT-X-ENDLIST") && playlist.contains("PLAYLIST-TYPE:VOD"), "{playlist}");
+    assert!(!playlist.contains("#EXT-X-PART"), "{playlist}");
+    for program in [ffmpeg::ffmpeg(), ffmpeg::ffmpeg9()] {
+        assert_eq!(shown(program.clone(), preview.clone()).await, (0..420).collect::<Vec<_>>());
+        assert_eq!(complaints(program, preview.clone()).await, "");
+    }
+
+    // A clip as a playlist: from the key frame before its start on.
+    let start: mediahooks_model::Timestamp =
+        timeline["startTime"].as_str().expect("a time").parse().expect("a time");
+    let body = json!({
+        "streamName": "stage", "targetFormat": "hls",
+        "startTime": start.plus_micros(5_000_000), "stopTime": start.plus_micros(11_000_000),
+    });
+    let clip = rest.post("/api/v3/media/assets", body).await[0].clone();
+    let clip = rest.get(&format!("/api/v3/media/assets/{}", clip["id"].as_str().expect("an id"))).await;
+    let link = clip["download"]["downloadUrl"].as_str().expect("a link").to_owned();
+    for program in [ffmpeg::ffmpeg(), ffmpeg::ffmpeg9()] {
+        let numbers = shown(program.clone(), link.clone()).await;
+        assert!(is_contiguous(&numbers) && numbers[0] == 120, "{numbers:?}");
+        assert!((205..=216).contains(&numbers.len()), "{numbers:?}");
+        assert_eq!(complaints(program, link.clone()).await, "");
+    }
+    let stopped = server.stop().await;
+    assert!(stopped.success(), "{stopped}");
+}
