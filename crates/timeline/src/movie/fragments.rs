@@ -29,6 +29,10 @@ use crate::index::SegmentIndex;
 /// By how much the stored length of the last sound of a fragment may differ from the real one.
 const SLACK_US: i64 = 50_000;
 
+/// Up to how long short groups of pictures are put together for players, in microseconds: as long as they expect
+/// segments to be, and few enough for a playlist of many hours.
+const GROUP_US: i64 = 6_000_000;
+
 /// What a fragmented file shows of what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edits {
@@ -63,7 +67,7 @@ pub struct Guide {
     pub start_offset_us: i64,
 }
 
-/// Fragments that begin with a sync sample.
+/// Fragments that begin with a sync sample: a group of pictures, or several short ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuideGroup {
     /// First byte in the file.
@@ -440,21 +444,34 @@ fn guide(
     let first = joined.tracks.first().and_then(|track| track.configs.first());
     let timescale = first.map_or(MOVIE_TIMESCALE, |config| config.timescale);
     let fragments: Vec<_> = file.fragments().collect();
-    let ends = marks.iter().skip(1).map(|mark| mark.fragment).chain([fragments.len()]);
-    let groups = marks.iter().zip(ends).filter_map(|(mark, end)| {
-        let (first, last) = (fragments.get(mark.fragment)?, fragments.get(end.checked_sub(1)?)?);
-        Some(GuideGroup {
-            offset: first.start,
-            len: last.end - first.start,
-            start_us: Ticks(mark.start).to_micros(timescale),
-            wall: Timestamp::from_micros(mark.wall_us),
-            follows_break: mark.follows_break,
-        })
-    });
+    let to_us = |ticks: i64| Ticks(ticks).to_micros(timescale);
+    let ends = marks
+        .iter()
+        .skip(1)
+        .map(|mark| (mark.fragment, to_us(mark.start)))
+        .chain([(fragments.len(), to_us(shown_end))]);
+    let mut groups: Vec<GuideGroup> = Vec::new();
+    for (mark, (end, end_us)) in marks.iter().zip(ends) {
+        let place = end.checked_sub(1).and_then(|last| fragments.get(mark.fragment).zip(fragments.get(last)));
+        let Some((first, last)) = place else { continue };
+        let is_more = |group: &&mut GuideGroup| {
+            !mark.follows_break && end_us.saturating_sub(group.start_us) <= GROUP_US
+        };
+        match groups.last_mut().filter(is_more) {
+            Some(group) => group.len = last.end - group.offset,
+            None => groups.push(GuideGroup {
+                offset: first.start,
+                len: last.end - first.start,
+                start_us: to_us(mark.start),
+                wall: Timestamp::from_micros(mark.wall_us),
+                follows_break: mark.follows_break,
+            }),
+        }
+    }
     let first_us = joined.pieces.first().map_or(0, |piece| cut::to_us(piece.shown.start));
     Guide {
         init_len: file.init_len(),
-        groups: groups.collect(),
+        groups,
         end_us: Ticks(shown_end).to_micros(timescale),
         start_offset_us: asked_us.map_or(0, |asked| asked.saturating_sub(first_us).max(0)),
     }
