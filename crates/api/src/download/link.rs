@@ -2,6 +2,8 @@
 //!
 //! A link is a bearer credential for one asset until it expires; the file name in it is decoration.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use mediahooks_database::Asset;
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, TargetFormat, Timestamp};
@@ -78,9 +80,10 @@ impl LinkSigner {
         Self(Hmac::new_from_slice(&key).expect("HMAC takes a key of any length"))
     }
 
-    /// The link to an asset's file, whole seconds long.
+    /// The link to an asset's file, whole seconds long. That to a playlist works for as long as playing it takes
+    /// beyond `expires`: players fetch its media on the way, with the playlist's own signature.
     pub(crate) fn make(&self, base: &BaseUrl, asset: &Asset, expires: Timestamp) -> DownloadLink {
-        let seconds = expires.as_seconds();
+        let seconds = expires.plus(playing_time(asset)).as_seconds();
         let signature = hex::encode(self.mac(asset.id, seconds).finalize().into_bytes());
         let name = file_name(asset);
         let name = utf8_percent_encode(&name, ESCAPED);
@@ -131,6 +134,16 @@ fn extension(asset: &Asset) -> &'static str {
         Some(TargetFormat::Hls) => "m3u8",
         Some(format) => format.extension(),
         None => "mp4",
+    }
+}
+
+/// How long an asset is read by who plays it; none when it is fetched at once.
+fn playing_time(asset: &Asset) -> Duration {
+    match &asset.state {
+        AssetState::Complete { metadata } if metadata.file_format() == Some(TargetFormat::Hls) => {
+            Duration::from_secs(metadata.duration)
+        }
+        _ => Duration::ZERO,
     }
 }
 
