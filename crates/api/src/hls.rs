@@ -99,7 +99,7 @@ pub(crate) async fn preview(
     if !preview.is_live {
         return Ok(playlist::reply(&method, &headers, preview.text, preview.last_modified));
     }
-    let mut response = playlist::body(&method, preview.text);
+    let mut response = playlist::body(&method, preview.text.into());
     set(response.headers_mut(), header::CACHE_CONTROL, "no-cache");
     Ok(response)
 }

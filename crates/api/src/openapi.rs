@@ -79,13 +79,17 @@ pub(crate) fn secured() -> OpenApiRouter<App> {
 
 /// What needs none.
 pub(crate) fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready)).merge(media())
+}
+
+/// What pages of any origin may read.
+fn media() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(health::alive))
-        .routes(routes!(health::ready))
         .routes(routes!(download::handler::download))
         .route("/download/{mediaAssetId}/{fileName}", axum::routing::options(download::playlist::preflight))
         .routes(routes!(hls::preview))
         .route("/hls/{mediaAssetId}/{name}", axum::routing::options(download::playlist::preflight))
+        .layer(axum::middleware::map_response(download::playlist::open_to_pages))
 }
 
 /// What needs one unless the operator opened it.

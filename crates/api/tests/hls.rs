@@ -59,7 +59,8 @@ async fn a_clip_as_a_playlist_over_its_media() {
     let (_, parsed) = m3u8_rs::parse_media_playlist(text.as_bytes()).unwrap();
     assert_eq!((parsed.version, parsed.playlist_type), (Some(7), Some(m3u8_rs::MediaPlaylistType::Vod)));
     assert!(parsed.end_list && parsed.independent_segments);
-    assert_eq!(parsed.segments.len(), 8, "{text}");
+    // Groups of a second, six of them in a segment.
+    assert_eq!(parsed.segments.len(), 2, "{text}");
     let seconds: f32 = parsed.segments.iter().map(|segment| segment.duration).sum();
     // From the key frame on.
     assert!((seconds - 7.52).abs() < 0.05, "{text}");
@@ -93,7 +94,36 @@ async fn a_clip_as_a_playlist_over_its_media() {
     let preflight = ask(&bench, "OPTIONS", &link, &[("origin", "https://player.example")]).await;
     assert_eq!(preflight.status, 204);
     assert!(preflight.header("access-control-allow-headers").contains("Range"));
-    ask(&bench, "GET", &link.replace("signature=", "signature=0"), &[]).await.failed(403);
+    // A page of another origin can read why it got nothing.
+    let refused = ask(&bench, "GET", &link.replace("signature=", "signature=0"), &[]).await;
+    let unchanged = ask(&bench, "GET", &link, &[("if-none-match", etag)]).await;
+    let other = ask(&bench, "GET", &link, &[("if-match", "\"another\"")]).await;
+    for (reply, status) in [(refused, 403), (unchanged, 304), (other, 412)] {
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.header("access-control-allow-origin"), "*", "{status}");
+        assert!(reply.header("access-control-expose-headers").contains("ETag"), "{status}");
+    }
+
+    // Whoever has a link cannot write the playlist: not its addresses, and not its length.
+    let (path, query) = link.split_once('?').unwrap();
+    let base = path.rsplit_once('/').unwrap().0;
+    for name in ["http:%5C%5Cevil.example%5Ca", "http:evil.example", "x%22,URI=%22y", &"a".repeat(5000)] {
+        let asked = format!("{base}/{name}.M3U8?{query}&{}", "b=c&".repeat(500));
+        let other = ask(&bench, "GET", &asked, &[]).await;
+        assert_eq!(String::from_utf8_lossy(&other.body), text, "{name}");
+        assert_eq!(other.header("etag"), etag);
+    }
+
+    // A player that begins in the last moment of a link can play it to its end.
+    let body = clip_body(&bench, json!({})).await;
+    let plain = bench.call("POST", "/api/v3/media/assets", body).await.data()[0].clone();
+    let expires = async |id: &Value| -> mediahooks_model::Timestamp {
+        let asset = bench.get(&format!("/api/v3/media/assets/{}", id.as_str().unwrap())).await.data();
+        asset["download"]["downloadExpiresOn"].as_str().unwrap().parse().unwrap()
+    };
+    let (of_file, of_playlist) = (expires(&plain["id"]).await, expires(&made["id"]).await);
+    let duration = asset["metadata"]["duration"].as_u64().unwrap();
+    assert!(duration >= 7 && of_playlist.since(of_file).as_secs() >= duration, "{of_file} {of_playlist}");
 }
 
 #[tokio::test]

@@ -199,11 +199,14 @@ impl Download {
         }
     }
 
-    /// The playlist (HTTP Live Streaming) of a file that is found at `uri`, relative to the playlist; none of
-    /// a file that has none.
-    pub fn playlist(&self, uri: &str) -> Option<String> {
-        let guide = self.file.guide.as_ref().filter(|_| self.has_playlist)?;
-        Some(hls::playlist(guide, uri).to_text())
+    /// The playlist (HTTP Live Streaming) of a file that is found at `uri`, relative to the playlist; empty for a
+    /// file that has none. It depends on nothing but [`Download::etag`] and `uri`, which is in every line of it.
+    pub async fn playlist(&self, uri: &str) -> Result<String, RecorderError> {
+        let Some(guide) = self.file.guide.clone().filter(|_| self.has_playlist) else {
+            return Ok(String::new());
+        };
+        let uri = uri.to_owned();
+        finish::compute(move || Ok(hls::playlist(&guide, &uri).to_text())).await
     }
 
     /// The bytes of `range`, in pieces. The caller keeps the range within [`Download::len`].

@@ -263,7 +263,7 @@ fn source(loaded: &[LoadedPart], style: Style) -> MovieSource {
 }
 
 /// Runs a computation over a long index where it holds nothing else up.
-async fn compute<T: Send + 'static>(
+pub(crate) async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RecorderError> + Send + 'static,
 ) -> Result<T, RecorderError> {
     match tokio::task::spawn_blocking(work).await {

@@ -17,7 +17,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::conditions::{Decision, Validators, decide};
 use super::link::LinkRefused;
 use super::multipart::{Frame, content_range};
-use super::playlist::{self, EXPOSED};
+use super::playlist;
 use super::range::Selection;
 use crate::App;
 use crate::clock::now;
@@ -54,16 +54,17 @@ pub(crate) async fn download(
     headers: HeaderMap,
     stand_ins: Option<Extension<StandIns>>,
 ) -> Result<Response> {
-    let link = uri.query().unwrap_or_default();
-    let id = check_link(&app, &id, query)?;
+    let (id, credential) = check_link(&app, &id, query)?;
     let file = app.recorder.open_download(id).await.map_err(refused)?;
-    if let Some((stem, _)) = playlist_name(uri.path()).filter(|_| file.has_playlist)
-        && let Some(playlist) = file.playlist(&format!("{stem}.mp4?{link}"))
-    {
-        return Ok(playlist::reply(&method, &headers, playlist, file.last_modified));
+    if file.has_playlist && is_playlist(uri.path()) {
+        return playlist::of_file(&method, &headers, &file, &format!("{MEDIA}?{credential}")).await;
     }
     Ok(respond(&method, &headers, file, stand_ins))
 }
+
+/// The name by which a playlist calls its media. Nothing of the name that the playlist was asked by goes into it, nor
+/// of the query but the signature and when it ends: whoever asks would write the playlist, a line for each segment.
+const MEDIA: &str = "./media.mp4";
 
 /// Sends a file, or what is asked of it.
 pub(crate) fn respond(
@@ -77,10 +78,7 @@ pub(crate) fn respond(
     let mut response = match decide(method, headers, &validators) {
         Decision::Send(selection) => send(method, file, selection),
         Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
-        Decision::PreconditionFailed => {
-            let message = "The file is not the one that If-Match or If-Unmodified-Since asks for";
-            ApiError::with_status(StatusCode::PRECONDITION_FAILED, message).into_response()
-        }
+        Decision::PreconditionFailed => precondition_failed(),
     };
     let common = [
         (header::ACCEPT_RANGES, "bytes".to_owned()),
@@ -88,8 +86,6 @@ pub(crate) fn respond(
         (header::ETAG, validators.etag.clone()),
         (header::LAST_MODIFIED, validators.http_date()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED.to_owned()),
     ];
     for (name, value) in common {
         set(response.headers_mut(), name, &value);
@@ -97,13 +93,19 @@ pub(crate) fn respond(
     response
 }
 
-/// The name in a link to a playlist, as it is in the link, without its extension.
-fn playlist_name(path: &str) -> Option<(&str, &str)> {
-    let (stem, extension) = path.rsplit_once('/')?.1.rsplit_once('.')?;
-    extension.eq_ignore_ascii_case("m3u8").then_some((stem, extension))
+/// Answers who asks for another file than the one that there is.
+pub(crate) fn precondition_failed() -> Response {
+    let message = "The file is not the one that If-Match or If-Unmodified-Since asks for";
+    ApiError::with_status(StatusCode::PRECONDITION_FAILED, message).into_response()
 }
 
-fn check_link(app: &App, id: &str, mut query: Query) -> Result<MediaAssetId> {
+/// Whether the path of a link names the playlist of a file, and not its media.
+fn is_playlist(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("m3u8"))
+}
+
+/// The asset that a link opens, and the query that opens it.
+fn check_link(app: &App, id: &str, mut query: Query) -> Result<(MediaAssetId, String)> {
     let forbidden = |message: &str| ApiError::with_status(StatusCode::FORBIDDEN, message);
     let invalid = || forbidden("This download link is not valid; read the asset again for a new one");
     let id: MediaAssetId = id.parse().map_err(|_| invalid())?;
@@ -115,7 +117,8 @@ fn check_link(app: &App, id: &str, mut query: Query) -> Result<MediaAssetId> {
             forbidden("This download link has expired; read the asset again for a new one")
         }
     })?;
-    Ok(id)
+    // Of 64 hexadecimal digits, or the check had failed.
+    Ok((id, format!("expires={expires}&signature={signature}")))
 }
 
 fn refused(error: DownloadError) -> ApiError {

@@ -3,32 +3,61 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use mediahooks_model::Timestamp;
+use mediahooks_recorder::Download;
 use sha2::{Digest, Sha256};
 
 use super::conditions::{Decision, Validators, decide};
-use super::handler::set;
+use super::handler::{precondition_failed, set};
+use crate::errors::Result;
 
 /// What players of media type extensions are served with (RFC 8216 §10).
 const MEDIA_TYPE: &str = "application/vnd.apple.mpegurl";
 
 /// Headers of replies that scripts may read.
-pub(crate) const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, Date, ETag";
+const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, Date, ETag";
+
+/// Lets pages of other origins read a reply, refusals too: a script that cannot read one does not even see its status.
+pub(crate) async fn open_to_pages(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    response
+}
 
 /// Answers a browser that asks whether a page may send `Range` here.
 pub(crate) async fn preflight() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD");
     set(
         headers,
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "Authorization, Range, If-Range, If-None-Match, If-Modified-Since",
+        "Authorization, Range, If-Range, If-Match, If-None-Match, If-Modified-Since",
     );
     set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
     response
+}
+
+/// Sends the playlist of a finished file whose media is at `uri`. Its text is made only when it is sent.
+pub(crate) async fn of_file(
+    method: &Method,
+    headers: &HeaderMap,
+    file: &Download,
+    uri: &str,
+) -> Result<Response> {
+    // The text comes of nothing else.
+    let etag = entity_tag(&[file.etag.as_bytes(), uri.as_bytes()]);
+    let (decision, validators) = judge(method, headers, etag, file.last_modified);
+    let response = match decision {
+        Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Decision::PreconditionFailed => return Ok(precondition_failed()),
+        // Of a playlist nobody needs a part.
+        Decision::Send(_) => body(method, Bytes::from(file.playlist(uri).await?)),
+    };
+    Ok(validated(response, &validators))
 }
 
 /// Sends a playlist that does not change any more.
@@ -38,13 +67,32 @@ pub(crate) fn reply(
     text: String,
     last_modified: Timestamp,
 ) -> Response {
-    let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&text)[..16]));
-    let validators = Validators { etag, last_modified, len: text.len() as u64 };
-    let mut response = match decide(method, headers, &validators) {
+    let (decision, validators) = judge(method, headers, entity_tag(&[text.as_bytes()]), last_modified);
+    let response = match decision {
         Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
-        // Of a few kilobytes nobody needs a part.
-        Decision::Send(_) | Decision::PreconditionFailed => body(method, text),
+        Decision::PreconditionFailed => return precondition_failed(),
+        Decision::Send(_) => body(method, Bytes::from(text)),
     };
+    validated(response, &validators)
+}
+
+fn entity_tag(parts: &[&[u8]]) -> String {
+    let digest = parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize();
+    format!("\"{}\"", hex::encode(&digest[..16]))
+}
+
+fn judge(
+    method: &Method,
+    headers: &HeaderMap,
+    etag: String,
+    last_modified: Timestamp,
+) -> (Decision, Validators) {
+    // Its length decides on ranges only, which are not looked at.
+    let validators = Validators { etag, last_modified, len: 0 };
+    (decide(method, headers, &validators), validators)
+}
+
+fn validated(mut response: Response, validators: &Validators) -> Response {
     let headers = response.headers_mut();
     set(headers, header::ETAG, &validators.etag);
     set(headers, header::LAST_MODIFIED, &validators.http_date());
@@ -53,7 +101,7 @@ pub(crate) fn reply(
 }
 
 /// A playlist as a reply.
-pub(crate) fn body(method: &Method, text: String) -> Response {
+pub(crate) fn body(method: &Method, text: Bytes) -> Response {
     let len = text.len();
     let body = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
     let mut response = body.into_response();
@@ -61,7 +109,5 @@ pub(crate) fn body(method: &Method, text: String) -> Response {
     set(headers, header::CONTENT_TYPE, MEDIA_TYPE);
     set(headers, header::CONTENT_LENGTH, &len.to_string());
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     response
 }
