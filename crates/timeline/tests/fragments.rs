@@ -7,7 +7,8 @@ use common::{Publisher, audio_config, video_config};
 use mediahooks_media::cmaf::parse_fragment;
 use mediahooks_media::virtual_file::{Piece, VirtualFile};
 use mediahooks_model::CutMode;
-use mediahooks_timeline::movie::{BuiltFragments, Edits, MovieSource, build, build_fragments};
+use mediahooks_timeline::movie::{BuiltFragments, Edits, Guide, MovieSource, build, build_fragments};
+use mediahooks_timeline::segmenter::RUN_ORIGIN_US;
 use proptest::prelude::*;
 
 fn broadcast(group: i64, reorder: bool, seconds: i64) -> Publisher {
@@ -17,6 +18,29 @@ fn broadcast(group: i64, reorder: bool, seconds: i64) -> Publisher {
     publisher.broadcast(0, seconds, group, reorder, true);
     publisher.finish();
     publisher
+}
+
+/// From `from_ms` on of a broadcast that is interrupted after 4 s, and goes on `gap_ms` later.
+fn interrupted(
+    group: i64,
+    reorder: (bool, bool),
+    from_ms: i64,
+    gap_ms: i64,
+    hold_gaps: bool,
+) -> (MovieSource, Vec<Vec<u8>>) {
+    let publish = |at_ms, reorder| {
+        let mut publisher = Publisher::new();
+        publisher.config(video_config());
+        publisher.config(audio_config(2));
+        publisher.broadcast(at_ms, 4, group, reorder, true);
+        publisher.finish();
+        publisher
+    };
+    let (first, second) = (publish(0, reorder.0), publish(4000 + gap_ms, reorder.1));
+    let mut source = MovieSource { hold_gaps, ..first.source(0) };
+    source.stretches.push(second.stretch(0, 2));
+    source.stretches[0].start_us = Some(RUN_ORIGIN_US + from_ms * 1000);
+    (source, [first.stored(0), second.stored(0)].concat())
 }
 
 /// Offset and length of the boxes of a type at the top of a file.
@@ -65,6 +89,15 @@ fn shown_of(built: &BuiltFragments, stored: &[Vec<u8>]) -> Vec<(i64, String)> {
     frames
 }
 
+/// Of the index of subsegments, for each reference: whether it is one to begin decoding at, and its duration in ticks.
+fn index(file: &[u8]) -> (u64, Vec<(bool, u32)>) {
+    let (at, len) = boxes(file, *b"sidx")[0];
+    let start = u64::from_be_bytes(file[at + 20..at + 28].try_into().unwrap());
+    let field = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap());
+    let references = (at + 40..at + len).step_by(12);
+    (start, references.map(|at| (field(at + 8) >> 31 == 1, field(at + 4))).collect())
+}
+
 /// How many bytes of a file come from stored segments, and in how many fragments.
 fn referred(file: &dyn VirtualFile) -> u64 {
     let (mut at, mut bytes) = (0, 0);
@@ -98,6 +131,32 @@ proptest! {
         let stored = publisher.stored(0);
         prop_assert_eq!(shown_of(&built, &stored), shown(&movie, &stored));
         prop_assert_eq!(&built.movie.metadata.tracks, &movie.metadata.tracks);
+        prop_assert_eq!(built.movie.metadata.duration_ms, movie.metadata.duration_ms);
+        let file = whole(built.movie.file.as_ref(), &stored);
+        let (start, references) = index(&file);
+        let fragments = boxes(&file, *b"moof");
+        prop_assert_eq!(references.len(), fragments.len());
+        for (&(at, _), (is_access, _)) in fragments.iter().zip(&references) {
+            let tracks = parse_fragment(&file[at..]).unwrap().tracks;
+            let pictures = tracks.iter().find(|track| track.track_id == 1);
+            prop_assert_eq!(pictures.is_some_and(|pictures| pictures.samples[0].is_sync), *is_access);
+        }
+        let ticks: u64 = references.iter().map(|(_, duration)| u64::from(*duration)).sum();
+        prop_assert!(ticks == 0 || ticks + start <= 8 * 90_000 + 90_000 * 125 / 25, "{} {}", ticks, start);
+    }
+
+    /// A clip over a break, of whose first stretch little is left: all of it is before the fragments.
+    #[test]
+    fn a_fragmented_join_shows_what_the_join_shows(
+        group in prop_oneof![Just(10i64), Just(25), Just(50)],
+        reorder: (bool, bool),
+        from_ms in 2000..3960i64,
+        gap_ms in 0..40_000i64,
+        hold: bool,
+    ) {
+        let (source, stored) = interrupted(group, reorder, from_ms, gap_ms, hold);
+        let (movie, built) = both(&source, Edits::Hiding);
+        prop_assert_eq!(shown_of(&built, &stored), shown(&movie, &stored));
         prop_assert_eq!(built.movie.metadata.duration_ms, movie.metadata.duration_ms);
     }
 
@@ -138,7 +197,8 @@ fn whole_segments_stay_the_fragments_that_they_are() {
     let ends = built.guide.groups.iter().skip(1).map(|group| group.start_us).chain([built.guide.end_us]);
     let lengths: Vec<i64> = built.guide.groups.iter().zip(ends).map(|(at, end)| end - at.start_us).collect();
     assert!(lengths.len() == 2 && lengths[0] > 5_000_000 && lengths[0] <= 6_000_000, "{lengths:?}");
-    assert_eq!(built.guide.end_us - built.guide.groups[0].start_us, 8_000_000);
+    // Sound comes first; reordering delays the first picture by 40 ms, and the last one ends that much later.
+    assert_eq!((built.guide.groups[0].start_us, built.guide.end_us), (0, 8_040_000));
 }
 
 #[test]
@@ -163,4 +223,69 @@ fn a_long_file_takes_little_memory() {
     let built = build_fragments(&publisher.source(0), Edits::Absent).unwrap();
     let per_segment = built.movie.file.weight() / publisher.stored(0).len();
     assert!(per_segment < 160, "{per_segment} bytes");
+}
+
+/// When each group begins and ends, in ms, after a check of what holds for every guide.
+fn spans(built: &BuiltFragments) -> Vec<(i64, i64)> {
+    let Guide { groups, end_us, .. } = built.guide.as_ref();
+    let last = groups.last().unwrap();
+    assert_eq!(last.offset + last.len, built.movie.file.len());
+    for pair in groups.windows(2) {
+        assert_eq!(pair[0].offset + pair[0].len, pair[1].offset);
+        if !pair[1].follows_break {
+            let shown_us = pair[1].start_us - pair[0].start_us;
+            let passed_us = pair[1].wall.as_micros() - pair[0].wall.as_micros();
+            assert!((shown_us - passed_us).abs() < 1000, "{shown_us} {passed_us}");
+        }
+    }
+    let ends = groups.iter().skip(1).map(|group| group.start_us).chain([*end_us]);
+    groups.iter().zip(ends).map(|(group, end)| (group.start_us / 1000, end / 1000)).collect()
+}
+
+#[test]
+fn a_guide_leads_through_sound_before_and_after_the_pictures() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    for sound in 0..40 * 47 {
+        let at_ms = sound * 1024 / 48;
+        publisher.sound(0, sound, at_ms);
+        let pictures = at_ms / 40 - (at_ms - 1024 / 48) / 40;
+        if pictures > 0 && (10_000..20_000).contains(&at_ms) {
+            let picture = at_ms / 40;
+            publisher.picture(picture * 40, 0, picture % 25 == 0, at_ms);
+        }
+    }
+    publisher.finish();
+    assert_eq!(publisher.dropped(), [""; 0]);
+    let built = build_fragments(&publisher.source(0), Edits::Absent).unwrap();
+    let spans = spans(&built);
+    assert_eq!(spans[0].0, 0);
+    assert!(built.guide.groups[0].wall.as_micros().abs_diff(common::WALL_US) < 1000);
+    let end_ms = 40 * 47 * 1024 / 48;
+    assert!(spans.last().unwrap().1.abs_diff(end_ms) <= 1, "{spans:?}");
+    assert!(spans.iter().all(|(start, end)| (1..=6000).contains(&(end - start))), "{spans:?}");
+}
+
+#[test]
+fn a_guide_has_a_break_before_each_stretch_whatever_it_has() {
+    let (mut source, mut stored) = interrupted(25, (false, false), 0, 3000, false);
+    let mut sound = Publisher::new();
+    sound.config(audio_config(2));
+    (0..400).for_each(|number| sound.sound(20_000, number, 20_000 + number * 1024 / 48));
+    sound.finish();
+    source.stretches.insert(1, sound.stretch(0, 3));
+    stored.extend(sound.stored(0));
+    let built = build_fragments(&source, Edits::Absent).unwrap();
+    let spans = spans(&built);
+    let breaks: Vec<i64> = built
+        .guide
+        .groups
+        .iter()
+        .zip(&spans)
+        .filter(|(group, _)| group.follows_break)
+        .map(|(_, span)| span.0)
+        .collect();
+    let [first, second] = breaks[..] else { panic!("{breaks:?}") };
+    assert!(first.abs_diff(4000) < 60 && second.abs_diff(4000 + 8533) < 60, "{breaks:?}");
 }

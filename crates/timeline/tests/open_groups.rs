@@ -5,7 +5,7 @@ mod common;
 
 use common::player::{range, shown};
 use common::{Publisher, audio_config, video_config};
-use mediahooks_timeline::movie::{MovieSource, build, narrow};
+use mediahooks_timeline::movie::{Edits, MovieSource, build, build_fragments, narrow};
 
 const GROUP_MS: i64 = 480;
 /// Composition offset of the sync samples.
@@ -85,4 +85,15 @@ fn decoding_begins_a_group_early_where_the_nearest_sync_sample_has_leading_pictu
     let movie = clip(source);
     assert_eq!(movie.metadata.pre_roll_ms, Some(40));
     assert_eq!(shown(&movie, &stored)[0], first);
+}
+
+#[test]
+fn a_guide_tells_that_groups_need_those_before_them() {
+    let guide = |publisher: &Publisher| build_fragments(&publisher.source(0), Edits::Absent).unwrap().guide;
+    assert!(!guide(&broadcast(30, true)).is_independent);
+    let mut closed = Publisher::new();
+    closed.config(video_config());
+    closed.broadcast(0, 8, 25, true, false);
+    closed.finish();
+    assert!(guide(&closed).is_independent);
 }

@@ -15,7 +15,7 @@ use shiguredo_mp4::{Mp4FileTime, boxes::Brand};
 
 use super::fragment::{FragmentLayout, FragmentTrack, SEQUENCE_NUMBER, encode_described};
 use super::header::{self, HeadTables};
-use super::subsegments::Subsegments;
+use super::subsegments::{Access, Subsegments};
 use crate::{
     boxes::{append_file_type, overflow},
     error::MuxError,
@@ -121,10 +121,9 @@ impl<'a> FragmentedBuilder<'a> {
         Ok(())
     }
 
-    /// Begins a subsegment: the next fragment begins with a sync sample that is shown at `start`, in ticks of the
-    /// first track.
-    pub fn begin_subsegment(&mut self, start: Ticks) {
-        self.subsegments.begin(start.0);
+    /// Begins a subsegment: the first track of the next fragment is shown from `start` on, in its ticks.
+    pub fn begin_subsegment(&mut self, start: Ticks, access: Access) {
+        self.subsegments.begin(start.0, access);
     }
 
     /// Adds a stored segment as it is. Tells whether that could be done; else it has to be made.
@@ -192,17 +191,20 @@ impl<'a> FragmentedBuilder<'a> {
         }
         let mut header = Vec::new();
         append_file_type(&mut header, Brand::ISO6, &[Brand::ISO6, Brand::ISOM, Brand::MP41])?;
-        let places = header::append_movie(&mut header, self.tracks, &self.head, self.created, duration)?;
+        // An encoder may send a key frame an hour: all that came since can be before the first picture that is shown.
+        let is_large = self.head_pieces.len > header::SMALL_MAX;
+        let places =
+            header::append_movie(&mut header, self.tracks, &self.head, is_large, self.created, duration)?;
         let init_len = header.len() as u64;
-        let head_len = if is_headless { 0 } else { self.head_pieces.len + 8 };
+        let mdat_header = mdat_header(self.head_pieces.len, is_large)?;
+        let mdat_header_len = mdat_header.len() as u64;
+        let head_len = if is_headless { 0 } else { self.head_pieces.len + mdat_header_len };
         self.subsegments.append(&mut header, head_len, end.0)?;
-        header::fill_in(&mut header, &places, 8)?;
+        header::fill_in(&mut header, &places, mdat_header_len)?;
         let mut items = Vec::with_capacity(self.items.len() + 1);
         if !is_headless {
             let mut pieces = Pieces::default();
-            let max = u64::from(u32::MAX);
-            let size = u32::try_from(head_len).map_err(|_| overflow("mdat size", head_len, max))?;
-            pieces.push(Piece::Bytes(Bytes::from([size.to_be_bytes(), *b"mdat"].concat())));
+            pieces.push(Piece::Bytes(Bytes::from(mdat_header)));
             for (_, piece) in self.head_pieces.list {
                 pieces.push(piece);
             }
@@ -242,6 +244,15 @@ impl<'a> FragmentedBuilder<'a> {
         let config = track.configs.get(span.config).filter(|_| !self.is_plain(span.track, span.config));
         Ok(config.map_or_else(Bytes::new, |config| Bytes::from(config.codec.parameter_sets())))
     }
+}
+
+/// What precedes `len` bytes of media (ISO/IEC 14496-12 §4.2.2).
+fn mdat_header(len: u64, is_large: bool) -> Result<Vec<u8>, MuxError> {
+    if is_large {
+        return Ok([&[0, 0, 0, 1], b"mdat".as_slice(), &(len + 16).to_be_bytes()].concat());
+    }
+    let size = u32::try_from(len + 8).map_err(|_| overflow("mdat size", len, u64::from(u32::MAX)))?;
+    Ok([size.to_be_bytes(), *b"mdat"].concat())
 }
 
 /// Appends the bytes of a span, with `sets` in front of each sync sample, and returns its samples as the file has

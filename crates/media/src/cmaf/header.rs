@@ -27,11 +27,16 @@ pub(super) struct HeadTables {
     chunks: Vec<(u64, u32, usize)>,
 }
 
+/// Media before all fragments, up to which the fields that count its bytes have 32 bits. Half of what they could hold:
+/// the header, which is still to come, lies before it.
+pub(super) const SMALL_MAX: u64 = u32::MAX as u64 / 2;
+
 /// Where a chunk offset has to be filled in, and the chunk's offset in the media before all fragments.
 #[derive(Debug)]
 pub(super) struct ChunkPlace {
     position: usize,
     offset: u64,
+    is_large: bool,
 }
 
 impl HeadTables {
@@ -43,7 +48,12 @@ impl HeadTables {
         }
     }
 
-    fn append(&self, out: &mut Vec<u8>, places: &mut Vec<ChunkPlace>) -> Result<(), MuxError> {
+    fn append(
+        &self,
+        out: &mut Vec<u8>,
+        is_large: bool,
+        places: &mut Vec<ChunkPlace>,
+    ) -> Result<(), MuxError> {
         append(
             out,
             &SttsBox { entries: runs(self.samples.iter().map(|sample| sample.duration), stts_entry) },
@@ -71,11 +81,11 @@ impl HeadTables {
             out,
             &StszBox::Variable { entry_sizes: self.samples.iter().map(|sample| sample.size).collect() },
         )?;
-        full_box(out, *b"stco", 0, |out| {
+        full_box(out, if is_large { *b"co64" } else { *b"stco" }, 0, |out| {
             out.extend(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX).to_be_bytes());
             for (offset, ..) in &self.chunks {
-                places.push(ChunkPlace { position: out.len(), offset: *offset });
-                out.extend([0; 4]);
+                places.push(ChunkPlace { position: out.len(), offset: *offset, is_large });
+                out.resize(out.len() + if is_large { 8 } else { 4 }, 0);
             }
             Ok(())
         })
@@ -104,11 +114,12 @@ fn ctts_entry(sample_count: u32, sample_offset: i64) -> CttsEntry {
 
 /// Appends the `moov` of a file that is shown for `duration` ticks of [`MOVIE_TIMESCALE`]. The durations that belong to
 /// the `moov`'s own samples in a fragmented file (ISO/IEC 14496-12 §8.8.2) tell that of all of it: it is what players
-/// show that do not read `mehd`.
+/// show that do not read `mehd`. `is_large`: the media of `head` takes more than [`SMALL_MAX`] bytes.
 pub(super) fn append_movie(
     out: &mut Vec<u8>,
     tracks: &[FragmentedTrack<'_>],
     head: &[HeadTables],
+    is_large: bool,
     created: Mp4FileTime,
     duration: u64,
 ) -> Result<Vec<ChunkPlace>, MuxError> {
@@ -128,7 +139,7 @@ pub(super) fn append_movie(
                 media_duration: u64::try_from(media.0).unwrap_or(0),
                 edits: edit_list(track)?,
             };
-            append_track(out, header, |out| tables.append(out, &mut places))?;
+            append_track(out, header, |out| tables.append(out, is_large, &mut places))?;
         }
         let trex_boxes = tracks.iter().filter_map(|track| {
             let config = track.configs.first()?;
@@ -156,13 +167,21 @@ pub(super) fn fill_in(
     let media_start = header.len() as u64 + mdat_header_len;
     for place in places {
         let offset = media_start + place.offset;
-        let max = u64::from(u32::MAX);
-        let offset = u32::try_from(offset).map_err(|_| overflow("stco chunk_offset", offset, max))?;
-        if let Some(field) = header.get_mut(place.position..place.position + 4) {
-            field.copy_from_slice(&offset.to_be_bytes());
+        if place.is_large {
+            fill(header, place.position, &offset.to_be_bytes());
+        } else {
+            let max = u64::from(u32::MAX);
+            let offset = u32::try_from(offset).map_err(|_| overflow("stco chunk_offset", offset, max))?;
+            fill(header, place.position, &offset.to_be_bytes());
         }
     }
     Ok(())
+}
+
+fn fill(header: &mut [u8], position: usize, bytes: &[u8]) {
+    if let Some(field) = header.get_mut(position..position + bytes.len()) {
+        field.copy_from_slice(bytes);
+    }
 }
 
 fn edit_list(track: &FragmentedTrack<'_>) -> Result<Vec<ElstEntry>, MuxError> {

@@ -18,4 +18,5 @@ pub use self::{
     fragment::{FragmentHead, FragmentLayout, FragmentTrack, encode_fragment_head, fragment_layout},
     init::{InitTrack, encode_init},
     parse::{ParsedFragment, ParsedTrack, parse_fragment},
+    subsegments::Access,
 };

@@ -19,49 +19,85 @@ pub(super) struct Subsegments {
     track_id: u32,
     timescale: u32,
     list: Vec<Reference>,
-    /// When the next fragment is shown, if it begins a group.
-    begins: Option<i64>,
+    /// What the next fragment begins with, if it begins a group.
+    begins: Option<Beginning>,
+}
+
+/// Where a group begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Beginning {
+    /// When it is shown, in ticks.
+    start: i64,
+    access: Access,
+}
+
+/// What decoding can do at the beginning of a subsegment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Begin, and show everything that follows.
+    Closed,
+    /// Begin, but not show the pictures that are shown before the first one: they need others.
+    Open,
+    /// Not begin.
+    None,
+}
+
+impl Access {
+    /// Whether it starts with a stream access point, and of which type (§8.16.3.3 and Annex I).
+    fn bits(self) -> u32 {
+        match self {
+            Self::Closed => 0x9000_0000,
+            Self::Open => 0xb000_0000,
+            Self::None => 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Reference {
     len: u64,
-    /// When its group is shown; absent for one that does not begin a group.
-    start: Option<i64>,
+    /// Absent for one that does not begin a group.
+    begins: Option<Beginning>,
+    /// Whether that is where it begins, and not somewhere within.
+    begins_at_once: bool,
 }
 
 impl Subsegments {
     pub(super) fn new(track_id: u32, timescale: u32) -> Self {
-        Self { track_id, timescale, list: Vec::new(), begins: Some(0) }
+        Self { track_id, timescale, list: Vec::new(), begins: None }
     }
 
     /// The next fragment begins a group that is shown from `start` on, in ticks.
-    pub(super) fn begin(&mut self, start: i64) {
-        self.begins = Some(start);
+    pub(super) fn begin(&mut self, start: i64, access: Access) {
+        self.begins = Some(Beginning { start, access });
     }
 
     /// Adds a fragment.
     pub(super) fn add(&mut self, len: u64) {
-        self.list.push(Reference { len, start: self.begins.take() });
+        let begins = self.begins.take();
+        self.list.push(Reference { len, begins, begins_at_once: begins.is_some() });
     }
 
     /// Appends the box. The first fragment begins `skipped` bytes after it, the last group is shown until `end`.
     pub(super) fn append(&self, out: &mut Vec<u8>, skipped: u64, end: i64) -> Result<(), MuxError> {
-        let Some(first) = self.list.first() else { return Ok(()) };
+        if self.list.is_empty() {
+            return Ok(());
+        }
         let shared = self.list.len().div_ceil(REFERENCES_MAX);
         let references: Vec<Reference> = self.list.chunks(shared).map(merged).collect();
+        let starts = references.iter().filter_map(|reference| reference.begins);
+        let first_start = starts.clone().next().map_or(0, |begins| begins.start);
+        let mut ends = starts.skip(1).map(|begins| begins.start).chain([end]);
         full_box(out, *b"sidx", 1, |out| {
             out.extend(self.track_id.to_be_bytes());
             out.extend(self.timescale.to_be_bytes());
-            out.extend(u64::try_from(first.start.unwrap_or(0)).unwrap_or(0).to_be_bytes());
+            out.extend(u64::try_from(first_start).unwrap_or(0).to_be_bytes());
             out.extend(skipped.to_be_bytes());
             out.extend([0, 0]); // reserved
             out.extend(u16::try_from(references.len()).unwrap_or(u16::MAX).to_be_bytes());
-            let mut following = references.as_slice();
-            while let [reference, rest @ ..] = following {
-                following = rest;
-                let next = rest.iter().find_map(|next| next.start).unwrap_or(end);
-                let duration = reference.start.map_or(0, |start| next.saturating_sub(start).max(0));
+            for reference in &references {
+                let until = reference.begins.and_then(|begins| Some((begins, ends.next()?)));
+                let duration = until.map_or(0, |(begins, end)| end.saturating_sub(begins.start).max(0));
                 // The highest bit tells that media is referred to, and not another index.
                 let size = u32::try_from(reference.len).ok().filter(|size| size >> 31 == 0);
                 let max = u64::from(u32::MAX >> 1);
@@ -69,8 +105,8 @@ impl Subsegments {
                     size.ok_or_else(|| overflow("sidx referenced_size", reference.len, max))?.to_be_bytes(),
                 );
                 out.extend(u32::try_from(duration).unwrap_or(u32::MAX).to_be_bytes());
-                // A stream access point of type 1 is a sync sample that is shown first.
-                out.extend(if reference.start.is_some() { 0x9000_0000_u32 } else { 0 }.to_be_bytes());
+                let access = reference.begins.filter(|_| reference.begins_at_once);
+                out.extend(access.map_or(0, |begins| begins.access.bits()).to_be_bytes());
             }
             Ok(())
         })
@@ -81,6 +117,7 @@ impl Subsegments {
 fn merged(references: &[Reference]) -> Reference {
     Reference {
         len: references.iter().map(|reference| reference.len).sum(),
-        start: references.iter().find_map(|reference| reference.start),
+        begins: references.iter().find_map(|reference| reference.begins),
+        begins_at_once: references.first().is_some_and(|first| first.begins_at_once),
     }
 }

@@ -11,10 +11,10 @@ mod head;
 use std::sync::Arc;
 
 use mediahooks_media::cmaf::{
-    FragmentLayout, FragmentSpan, FragmentedBuilder, FragmentedMp4, FragmentedTrack, StoredAs,
+    Access, FragmentLayout, FragmentSpan, FragmentedBuilder, FragmentedMp4, FragmentedTrack, StoredAs,
     fragment_layout,
 };
-use mediahooks_media::mp4::{Edit, MOVIE_TIMESCALE};
+use mediahooks_media::mp4::Edit;
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackKind};
 use mediahooks_media::virtual_file::VirtualFile;
 use mediahooks_model::Timestamp;
@@ -65,9 +65,13 @@ pub struct Guide {
     pub end_us: i64,
     /// When the first picture is shown that was asked for, in microseconds after the first group begins.
     pub start_offset_us: i64,
+    /// Whether every picture of every group can be decoded without the groups before it. Not with open groups, whose
+    /// first pictures are shown before their sync sample.
+    pub is_independent: bool,
 }
 
-/// Fragments that begin with a sync sample: a group of pictures, or several short ones.
+/// Fragments that begin with a sync sample: a group of pictures, or several short ones, or sound where there are no
+/// pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuideGroup {
     /// First byte in the file.
@@ -76,7 +80,7 @@ pub struct GuideGroup {
     pub len: u64,
     /// When it is shown, in microseconds of the file.
     pub start_us: i64,
-    /// Wall clock at which its first picture was captured.
+    /// Wall clock at which that was captured.
     pub wall: Timestamp,
     /// Whether the stream was interrupted before it.
     pub follows_break: bool,
@@ -111,23 +115,26 @@ pub fn build_fragments(source: &MovieSource, edits: Edits) -> Result<BuiltFragme
         head,
         marks: Vec::new(),
         fragments: 0,
-        begins_piece: false,
+        is_indexed: false,
+        begins_piece: true,
     };
     let mut before = 0;
     for (number, (stretch, tables)) in source.stretches.iter().zip(&tables).enumerate() {
-        writer.begins_piece = writer.fragments > 0;
+        writer.begins_piece = true;
         for position in 0..stretch.segments.len() {
             writer.push(At { number, stretch, tables, position, source: before + position })?;
         }
         before += stretch.segments.len();
     }
-    let (duration, end) = (duration(&joined, &placed, edits), writer.next_dts.clone());
-    let (marks, shown_end) = (std::mem::take(&mut writer.marks), shown_end(&joined, &placed, &end));
-    let file = writer.builder.finish(duration, Ticks(shown_end))?;
+    let (duration, ends) =
+        (duration(&joined, &placed, edits), shown_ends(&joined, &placed, &writer.next_dts));
+    let marks = std::mem::take(&mut writer.marks);
+    let file = writer.builder.finish(duration, ends.first().copied().unwrap_or_default())?;
     let metadata = describe::describe(source, &tables, &joined, file.len());
     tables.iter().try_for_each(Tables::check)?;
     let asked_us = source.stretches.first().and_then(|stretch| stretch.start_us);
-    let guide = guide(&file, &joined, &marks, shown_end, asked_us);
+    let ends_us = ends.iter().zip(&placed).map(|(end, placed)| end.to_micros(placed.timescale));
+    let guide = guide(&file, &joined, &marks, ends_us.max().unwrap_or(0), asked_us);
     let movie = BuiltMovie { file: Arc::new(file), metadata };
     Ok(BuiltFragments { movie, guide: Arc::new(guide) })
 }
@@ -217,13 +224,16 @@ fn duration(joined: &Joined, placed: &[PlacedTrack], edits: Edits) -> u64 {
     ends.max().unwrap_or(0)
 }
 
-/// When the last picture, or without one the last sound, ends, in ticks of the first track as players show it.
-fn shown_end(joined: &Joined, placed: &[PlacedTrack], next_dts: &[i64]) -> i64 {
-    let (Some(track), Some(placed)) = (joined.tracks.first(), placed.first()) else { return 0 };
-    let decoded = next_dts.first().copied().unwrap_or(0).saturating_add(placed.shift);
-    let media = placed.shift.saturating_add(placed.media_time);
-    let duration = i64::try_from(track.edit.duration).unwrap_or(i64::MAX);
-    media.saturating_add(cut::from_movie(duration, placed.timescale)).max(decoded)
+/// Of each track, when its last sample ends as players show it, in its ticks.
+fn shown_ends(joined: &Joined, placed: &[PlacedTrack], next_dts: &[i64]) -> Vec<Ticks> {
+    let tracks = joined.tracks.iter().zip(placed).zip(next_dts);
+    let ends = tracks.map(|((track, placed), next_dts)| {
+        let media = placed.shift.saturating_add(placed.media_time);
+        let duration = i64::try_from(track.edit.duration).unwrap_or(i64::MAX);
+        let end = media.saturating_add(cut::from_movie(duration, placed.timescale));
+        Ticks(end.max(next_dts.saturating_add(placed.shift)))
+    });
+    ends.collect()
 }
 
 /// A segment of a source.
@@ -243,10 +253,11 @@ struct At<'a> {
 struct Mark {
     /// Number of its first fragment.
     fragment: usize,
-    /// In ticks of the first track, as players show it.
-    start: i64,
+    /// When it is shown, in microseconds of the file.
+    start_us: i64,
     wall_us: i64,
     follows_break: bool,
+    is_open: bool,
 }
 
 /// Feeds a builder with segments.
@@ -259,7 +270,9 @@ struct Writer<'a> {
     next_dts: Vec<i64>,
     marks: Vec<Mark>,
     fragments: usize,
-    /// Whether the next fragment is the first one of a stretch that follows another one.
+    /// Whether the index of subsegments knows when the first track begins.
+    is_indexed: bool,
+    /// Whether the next fragment is the first one of a stretch.
     begins_piece: bool,
 }
 
@@ -272,9 +285,33 @@ struct Kept {
     samples: Vec<SampleInfo>,
     /// Whether that is all of it, and as it was stored.
     is_whole: bool,
-    first_pts: i64,
+    /// When the first one of them is shown, on the file's clock.
+    start_pts: i64,
     /// The same moment on the run's media clock.
-    first_run_pts: i64,
+    start_run_pts: i64,
+}
+
+impl Kept {
+    /// What decoding can do at its beginning.
+    fn access(&self) -> Access {
+        match self.samples.first() {
+            Some(first) if !first.is_sync => Access::None,
+            Some(first) if self.start_pts < self.base_dts.saturating_add(i64::from(first.cts_offset)) => {
+                Access::Open
+            }
+            _ => Access::Closed,
+        }
+    }
+}
+
+/// When the first one of some samples is shown, in ticks after the first one of them is decoded.
+fn earliest(samples: &[SampleInfo]) -> i64 {
+    let shown = samples.iter().scan(0, |dts, sample| {
+        let pts = *dts + i64::from(sample.cts_offset);
+        *dts += i64::from(sample.duration);
+        Some(pts)
+    });
+    shown.min().unwrap_or(0)
 }
 
 impl Writer<'_> {
@@ -350,10 +387,8 @@ impl Writer<'_> {
             let skipped_bytes = skipped.iter().map(|sample| u64::from(sample.size)).sum::<u64>();
             let run_dts = stored.base_dts.0.saturating_add(ticks(skipped));
             let kept: Vec<SampleInfo> = kept.iter().map(|sample| shifted(sample, part.shift)).collect();
-            let (Some(next_dts), Some(first)) = (self.next_dts.get_mut(track), kept.first().copied()) else {
-                continue;
-            };
-            let base_dts = *next_dts;
+            let Some(next_dts) = self.next_dts.get_mut(track) else { continue };
+            let (base_dts, earliest) = (*next_dts, earliest(&kept));
             *next_dts += ticks(&kept);
             let of_shape = shape.and_then(|shape| shape.spans.iter().find(|(of, ..)| *of == stored.track));
             let timescale = self.placed.get(track).map_or(1, |placed| placed.timescale);
@@ -370,8 +405,8 @@ impl Writer<'_> {
                 base_dts,
                 offset: u64::from(stored.data_offset) + skipped_bytes,
                 is_whole,
-                first_pts: base_dts.saturating_add(i64::from(first.cts_offset)),
-                first_run_pts: run_dts.saturating_add(i64::from(first.cts_offset)).saturating_sub(part.shift),
+                start_pts: base_dts.saturating_add(earliest),
+                start_run_pts: run_dts.saturating_add(earliest).saturating_sub(part.shift),
                 samples: kept,
             });
         }
@@ -400,24 +435,48 @@ impl Writer<'_> {
             })
     }
 
-    /// Takes note of a group of fragments that begins with a sync sample.
+    /// Takes note of where the index of subsegments and players may begin.
     fn mark(&mut self, at: At<'_>, kept: &[Kept]) {
         // The first track is that of the pictures, if there is one.
-        let Some(leading) = kept.iter().find(|kept| kept.track == 0) else { return };
-        let begins_with_sync = leading.samples.first().is_some_and(|first| first.is_sync);
-        let Some(placed) = self.placed.first().filter(|_| begins_with_sync || self.marks.is_empty()) else {
+        let pictures = kept.iter().find(|kept| kept.track == 0);
+        let begins_group = pictures.is_some_and(|pictures| pictures.access() != Access::None);
+        if let (Some(pictures), Some(placed)) = (pictures, self.placed.first())
+            && (begins_group || !self.is_indexed)
+        {
+            let start = pictures.start_pts.saturating_add(placed.shift);
+            self.builder.begin_subsegment(Ticks(start), pictures.access());
+            self.is_indexed = true;
+        }
+        let begins_piece = std::mem::take(&mut self.begins_piece);
+        // Sound can be played from any of its samples on, but not the pictures that come after it.
+        if !begins_piece && !begins_group && !self.is_beside_pictures(at) {
             return;
+        }
+        let shown = |kept: &Kept| {
+            let placed = self.placed.get(kept.track)?;
+            let us = |ticks: i64| Ticks(ticks).to_micros(placed.timescale);
+            Some((us(kept.start_pts.saturating_add(placed.shift)), us(kept.start_run_pts)))
         };
-        let start = leading.first_pts.saturating_add(placed.shift);
-        self.builder.begin_subsegment(Ticks(start));
+        let first = match pictures.filter(|_| !begins_piece) {
+            Some(pictures) => shown(pictures),
+            None => kept.iter().filter_map(shown).min(),
+        };
+        let Some((start_us, run_us)) = first else { return };
         let offset_us = at.stretch.segments.get(at.position).map_or(0, |segment| segment.wall_offset_us);
         self.marks.push(Mark {
-            // Sound that came before the first picture belongs to its group.
-            fragment: if self.marks.is_empty() { 0 } else { self.fragments },
-            start,
-            wall_us: Ticks(leading.first_run_pts).to_micros(placed.timescale).saturating_add(offset_us),
-            follows_break: std::mem::take(&mut self.begins_piece),
+            fragment: self.fragments,
+            start_us,
+            wall_us: run_us.saturating_add(offset_us),
+            follows_break: begins_piece && self.fragments > 0,
+            is_open: pictures.is_some_and(|pictures| pictures.access() == Access::Open),
         });
+    }
+
+    /// Whether a segment lies before the first picture of its stretch, or after the last one.
+    fn is_beside_pictures(&self, at: At<'_>) -> bool {
+        let parts = self.joined.tracks.first().map_or(&[][..], |track| &track.parts);
+        let cut = parts.iter().find(|part| part.stretch == at.number).map(|part| part.cut);
+        cut.is_none_or(|cut| !(cut.first.segment..=cut.last.segment).contains(&at.position))
     }
 }
 
@@ -434,22 +493,10 @@ fn is_same(now: &SampleInfo, stored: &SampleInfo, slack: i64) -> bool {
     longer.abs() <= slack && SampleInfo { duration: stored.duration, ..*now } == *stored
 }
 
-fn guide(
-    file: &FragmentedMp4,
-    joined: &Joined,
-    marks: &[Mark],
-    shown_end: i64,
-    asked_us: Option<i64>,
-) -> Guide {
-    let first = joined.tracks.first().and_then(|track| track.configs.first());
-    let timescale = first.map_or(MOVIE_TIMESCALE, |config| config.timescale);
+fn guide(file: &FragmentedMp4, joined: &Joined, marks: &[Mark], end_us: i64, asked_us: Option<i64>) -> Guide {
     let fragments: Vec<_> = file.fragments().collect();
-    let to_us = |ticks: i64| Ticks(ticks).to_micros(timescale);
-    let ends = marks
-        .iter()
-        .skip(1)
-        .map(|mark| (mark.fragment, to_us(mark.start)))
-        .chain([(fragments.len(), to_us(shown_end))]);
+    let next = marks.iter().skip(1).map(|mark| (mark.fragment, mark.start_us));
+    let ends = next.chain([(fragments.len(), end_us)]);
     let mut groups: Vec<GuideGroup> = Vec::new();
     for (mark, (end, end_us)) in marks.iter().zip(ends) {
         let place = end.checked_sub(1).and_then(|last| fragments.get(mark.fragment).zip(fragments.get(last)));
@@ -462,7 +509,7 @@ fn guide(
             None => groups.push(GuideGroup {
                 offset: first.start,
                 len: last.end - first.start,
-                start_us: to_us(mark.start),
+                start_us: mark.start_us,
                 wall: Timestamp::from_micros(mark.wall_us),
                 follows_break: mark.follows_break,
             }),
@@ -472,7 +519,8 @@ fn guide(
     Guide {
         init_len: file.init_len(),
         groups,
-        end_us: Ticks(shown_end).to_micros(timescale),
+        end_us,
+        is_independent: marks.iter().all(|mark| !mark.is_open),
         start_offset_us: asked_us.map_or(0, |asked| asked.saturating_sub(first_us).max(0)),
     }
 }
