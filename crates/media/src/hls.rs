@@ -25,6 +25,8 @@ pub struct MediaPlaylist {
     pub media_sequence: u64,
     /// Number of breaks before the first segment.
     pub discontinuity_sequence: u64,
+    /// Whether no segment needs those before it to be decoded.
+    pub is_independent: bool,
     /// Where players should begin, in microseconds from its beginning (negative: from its end), to the frame.
     pub start_us: Option<i64>,
     /// Absent: segments only.
@@ -98,7 +100,7 @@ pub struct Place {
 }
 
 impl MediaPlaylist {
-    /// The playlist as players read it. Every segment begins with a sync sample.
+    /// The playlist as players read it.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         // Writing into a string does not fail.
@@ -131,7 +133,9 @@ impl MediaPlaylist {
         if self.discontinuity_sequence > 0 {
             writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.discontinuity_sequence)?;
         }
-        writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+        if self.is_independent {
+            writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+        }
         if let Some(start_us) = self.start_us {
             let sign = if start_us < 0 { "-" } else { "" };
             let offset = seconds(start_us.unsigned_abs());
@@ -220,6 +224,7 @@ mod tests {
         let second = PlaylistSegment { is_discontinuity: true, ..segment(400_000) };
         let playlist = MediaPlaylist {
             segments: vec![first, second],
+            is_independent: true,
             start_us: Some(640_000),
             ..MediaPlaylist::default()
         };
@@ -245,6 +250,7 @@ mod tests {
             media_sequence: 17,
             discontinuity_sequence: 1,
             low_latency: Some(LowLatency { part_target_us: 1_000_000, part_hold_back_us: 3_000_000 }),
+            is_independent: false,
             start_us: Some(-3_000_000),
             segments: vec![first],
             parts: vec![part(6, true)],

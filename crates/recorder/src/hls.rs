@@ -22,6 +22,7 @@ pub(crate) fn playlist(guide: &Guide, uri: &str) -> MediaPlaylist {
         });
     MediaPlaylist {
         kind: PlaylistKind::Whole,
+        is_independent: guide.is_independent,
         start_us: Some(guide.start_offset_us).filter(|us| *us > 0),
         segments: segments.collect(),
         ..MediaPlaylist::default()

@@ -125,6 +125,8 @@ impl View {
             media_sequence: self.number,
             // Each run but the first begins with a break.
             discontinuity_sequence: self.spans.first().map_or(0, |span| u64::from(span.run)),
+            // Whether groups are closed is not in a summary.
+            is_independent: false,
             start_us: None,
             low_latency: self
                 .is_live
