@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use self::view::View;
 use crate::download::Download;
 use crate::error::{PreviewError, RecorderError};
-use crate::finish::{PreparedFile, SegmentPlace};
+use crate::finish::{self, PreparedFile, SegmentPlace};
 use crate::state::Shared;
 
 /// How far back a playlist reaches if nobody says.
@@ -44,6 +44,9 @@ const SEGMENTS_AT_ONCE_MAX: u64 = 1024;
 
 /// Rows that counting reads at a time.
 const COUNTED_AT_ONCE: u64 = 4096;
+
+/// Segments whose number of groups is kept as one.
+const BLOCK: u64 = 256;
 
 /// What is asked of a playlist.
 #[derive(Debug, Clone, Default)]
@@ -67,13 +70,14 @@ pub struct Preview {
     pub last_modified: Timestamp,
 }
 
-/// How many segments of timelines begin with a sync sample, up to which segment: what their numbers come of.
-pub(crate) struct GroupCounts(Cache<TimelineId, (u64, u64)>);
+/// How many segments begin with a sync sample of each whole block of a timeline: what numbers come of. A block is
+/// [`BLOCK`] segments, and is named by its first one.
+pub(crate) struct GroupCounts(Cache<(TimelineId, u64), u64>);
 
 impl Default for GroupCounts {
     fn default() -> Self {
-        const TIMELINES: usize = 1024;
-        Self(Cache::new(TIMELINES))
+        const BLOCKS: usize = 65_536;
+        Self(Cache::new(BLOCKS))
     }
 }
 
@@ -89,21 +93,22 @@ pub(crate) async fn playlist(
     loop {
         // Before the look, so that what is stored during it wakes.
         let mut stored = shared.live.follow(part.timeline);
+        if let Some((number, within)) = request.wait_for.filter(|_| is_waiting) {
+            // All who wait look whenever a segment is stored: at the newest group, not at hours of them.
+            let newest = look(shared, &part, Some(Duration::ZERO), stored.is_some()).await?;
+            if number > newest.open_number().saturating_add(2) {
+                return Err(PreviewError::TooFarAhead);
+            }
+            if let Some(stored) = stored.as_mut().filter(|_| !newest.has(number, within)) {
+                is_waiting = tokio::time::timeout_at(until, stored.changed()).await.is_ok();
+                continue;
+            }
+        }
         let view = look(shared, &part, request.window, stored.is_some()).await?;
-        let is_there = request.wait_for.is_none_or(|(number, within)| view.has(number, within));
-        if request.wait_for.is_some_and(|(number, _)| number > view.open_number().saturating_add(2)) {
-            return Err(PreviewError::TooFarAhead);
-        }
-        if let Some(stored) = stored.as_mut().filter(|_| !is_there && is_waiting) {
-            is_waiting = tokio::time::timeout_at(until, stored.changed()).await.is_ok();
-            continue;
-        }
-        let last = view.spans.last().map_or(Timestamp::EPOCH, SegmentSpan::wall_end);
-        return Ok(Preview {
-            text: view.playlist(&request.suffix).to_text(),
-            is_live: view.is_live,
-            last_modified: last,
-        });
+        let last_modified = view.spans.last().map_or(Timestamp::EPOCH, SegmentSpan::wall_end);
+        let (is_live, suffix) = (view.is_live, request.suffix);
+        let text = finish::compute(move || Ok(view.playlist(&suffix).to_text())).await?;
+        return Ok(Preview { text, is_live, last_modified });
     }
 }
 
@@ -134,8 +139,8 @@ async fn look(
         None if is_live => WINDOW,
         None => WINDOW_MAX,
     };
-    // Most segments are about a second long.
-    let count = window.as_secs().saturating_mul(2).saturating_add(64).min(SEGMENTS_MAX);
+    // Most segments are about a second long. The newest group may have begun before the window.
+    let count = window.max(WINDOW).as_secs().saturating_mul(2).saturating_add(64).min(SEGMENTS_MAX);
     let from = part.first.max((newest.sequence + 1).saturating_sub(count));
     let mut spans = database.segment_spans(timeline, from, Some(newest.sequence)).await?;
     let is_whole = view::keep_last(&mut spans, window) && from == part.first;
@@ -146,18 +151,38 @@ async fn look(
     Ok(View { spans, number, tracks, is_live, is_whole })
 }
 
-/// The number of the group that begins with a segment.
+/// The number of the group that begins with a segment. Once a timeline was counted this reads a block at most, however
+/// long it is and whichever segment is asked for.
 async fn groups_before(shared: &Shared, timeline: TimelineId, sequence: u64) -> Result<u64, PreviewError> {
-    let known = shared.groups.0.get(&timeline).filter(|(until, _)| *until <= sequence);
-    let (mut until, mut groups) = known.unwrap_or((0, 0));
-    while until < sequence {
-        let to = (until + COUNTED_AT_ONCE).min(sequence);
-        let spans = shared.database.segment_spans(timeline, until, Some(to - 1)).await?;
-        groups += spans.iter().filter(|span| span.starts_with_sync).count() as u64;
-        until = to;
+    let (mut at, mut groups) = (0, 0);
+    while at < sequence {
+        if let Some(known) = shared.groups.0.get(&(timeline, at)).filter(|_| at + BLOCK <= sequence) {
+            (at, groups) = (at + BLOCK, groups + known);
+            continue;
+        }
+        let to = (at + COUNTED_AT_ONCE).min(sequence);
+        let spans = shared.database.segment_spans(timeline, at, Some(to - 1)).await?;
+        for (block, count) in group_counts(&spans, at..to) {
+            groups += count;
+            if block.end - block.start == BLOCK {
+                shared.groups.0.insert((timeline, block.start), count);
+            }
+        }
+        at = to;
     }
-    shared.groups.0.insert(timeline, (until, groups));
     Ok(groups)
+}
+
+/// How many of the segments in each block of `range`, which begins with one, begin with a sync sample.
+fn group_counts(spans: &[SegmentSpan], range: Range<u64>) -> impl Iterator<Item = (Range<u64>, u64)> {
+    let blocks = (range.start..range.end).step_by(BLOCK as usize);
+    blocks.map(move |start| {
+        let block = start..(start + BLOCK).min(range.end);
+        let from = spans.partition_point(|span| span.sequence < block.start);
+        let to = spans.partition_point(|span| span.sequence < block.end);
+        let of_block = spans.get(from..to).unwrap_or(&[]);
+        (block, of_block.iter().filter(|span| span.starts_with_sync).count() as u64)
+    })
 }
 
 /// A resource that a playlist names.
@@ -305,6 +330,32 @@ impl VirtualFile for Assembled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_count_what_they_hold() {
+        // Groups of three segments; the first 100 were removed.
+        let span = |sequence| SegmentSpan {
+            timeline: TimelineId(uuid::Uuid::nil()),
+            sequence,
+            run: 0,
+            media_start_us: 0,
+            media_end_us: 0,
+            wall_offset_us: 0,
+            starts_with_sync: sequence % 3 == 0,
+        };
+        let spans: Vec<_> = (100..1000).map(span).collect();
+        let counts: Vec<_> = group_counts(&spans, 0..900).collect();
+        let expected = |range: Range<u64>| range.filter(|sequence| sequence % 3 == 0).count() as u64;
+        assert_eq!(
+            counts,
+            [
+                (0..256, expected(100..256)),
+                (256..512, expected(256..512)),
+                (512..768, expected(512..768)),
+                (768..900, expected(768..900)),
+            ]
+        );
+    }
 
     #[test]
     fn names_are_read_as_they_are_written() {

@@ -11,7 +11,7 @@ async fn start() -> TestServer {
     ServerOptions::new(env!("CARGO_BIN_EXE_mediahooks")).start().await
 }
 
-/// Groups of pictures of two seconds: a segment of a playlist is two stored ones.
+/// Groups of pictures of two seconds: a segment of a playlist is several stored ones.
 fn broadcast(seconds: u32) -> Broadcast {
     let mut codecs: Vec<String> = H264_AAC.iter().map(|word| (*word).to_owned()).collect();
     let group = codecs.iter().position(|word| word == "-g").expect("it is there") + 1;

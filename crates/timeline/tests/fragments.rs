@@ -193,7 +193,7 @@ fn whole_segments_stay_the_fragments_that_they_are() {
     let segments: u64 = stored.iter().map(|segment| segment.len() as u64).sum();
     // But for a number and two decode times.
     assert_eq!(referred(built.movie.file.as_ref()), segments - 20 * stored.len() as u64);
-    // Groups of a second, as many in one as last for six.
+    // Groups of 0.8 s, as many in one as last for six.
     let ends = built.guide.groups.iter().skip(1).map(|group| group.start_us).chain([built.guide.end_us]);
     let lengths: Vec<i64> = built.guide.groups.iter().zip(ends).map(|(at, end)| end - at.start_us).collect();
     assert!(lengths.len() == 2 && lengths[0] > 5_000_000 && lengths[0] <= 6_000_000, "{lengths:?}");
