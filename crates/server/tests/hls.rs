@@ -93,17 +93,22 @@ async fn a_broadcast_is_followed_live_and_read_later() {
     // A clip as a playlist: from the key frame before its start on.
     let start: mediahooks_model::Timestamp =
         timeline["startTime"].as_str().expect("a time").parse().expect("a time");
-    let body = json!({
-        "streamName": "stage", "targetFormat": "hls",
-        "startTime": start.plus_micros(5_000_000), "stopTime": start.plus_micros(11_000_000),
-    });
-    let clip = rest.post("/api/v3/media/assets", body).await[0].clone();
-    let clip = rest.get(&format!("/api/v3/media/assets/{}", clip["id"].as_str().expect("an id"))).await;
-    let link = clip["download"]["downloadUrl"].as_str().expect("a link").to_owned();
+    let (start, stop) = (start.plus_micros(5_000_000), start.plus_micros(11_000_000));
+    let link = async |format: &str| {
+        let body = json!({
+            "streamName": "stage", "targetFormat": format, "cut": "keyframe", "startTime": start, "stopTime": stop,
+        });
+        let clip = rest.post("/api/v3/media/assets", body).await[0].clone();
+        let clip = rest.get(&format!("/api/v3/media/assets/{}", clip["id"].as_str().expect("an id"))).await;
+        clip["download"]["downloadUrl"].as_str().expect("a link").to_owned()
+    };
+    let (link, plain) = (link("hls").await, link("mp4").await);
+    assert!(link.contains(".m3u8?") && plain.contains(".mp4?"), "{link} {plain}");
     for program in [ffmpeg::ffmpeg(), ffmpeg::ffmpeg9()] {
         let numbers = shown(program.clone(), link.clone()).await;
         assert!(is_contiguous(&numbers) && numbers[0] == 120, "{numbers:?}");
         assert!((205..=216).contains(&numbers.len()), "{numbers:?}");
+        assert_eq!(numbers, shown(program.clone(), plain.clone()).await, "as the file of the same range");
         assert_eq!(complaints(program, link.clone()).await, "");
     }
     let stopped = server.stop().await;
