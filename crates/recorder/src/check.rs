@@ -12,6 +12,7 @@ use mediahooks_timeline::index::SegmentIndex;
 
 use crate::error::RecorderError;
 use crate::finish;
+use crate::state::Turns;
 
 /// Rows read at a time.
 const PAGE: u32 = 500;
@@ -133,6 +134,7 @@ impl Check<'_> {
 
     async fn files(&mut self, recipes: &Recipes) -> Result<(), RecorderError> {
         let ordered: BTreeSet<MediaAssetId> = recipes.values().flatten().map(|(asset, _)| *asset).collect();
+        let turns = Turns::new(1);
         for id in ordered {
             let Some(asset) = self.database.asset(id).await? else {
                 self.problem(format!("a recipe belongs to asset {id}, which does not exist"));
@@ -144,7 +146,7 @@ impl Check<'_> {
                 continue;
             }
             self.report.files += 1;
-            match finish::prepare(self.database, &asset).await {
+            match finish::prepare(self.database, &asset, turns.take().await).await {
                 Err(error) => {
                     self.problem(format!("the file of asset {id} cannot be built: {}", chain(&error)))
                 }

@@ -1,9 +1,10 @@
 //! Reads the files of assets: what is generated from the index, and ranges of segments.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -106,9 +107,12 @@ impl StoredPiece {
     }
 }
 
-/// Files that were asked for lately: what they are made of and how, not their bytes.
+/// Files that were asked for lately: what they are made of and how, not their bytes. Whoever reads the same
+/// file shares one of them, even where it is no longer kept.
 pub(crate) struct FileCache {
     files: Cache<MediaAssetId, Arc<PreparedFile>, FileBytes>,
+    /// All that somebody still has.
+    open: Mutex<HashMap<MediaAssetId, Weak<PreparedFile>>>,
 }
 
 #[derive(Clone)]
@@ -116,7 +120,9 @@ struct FileBytes;
 
 impl Weighter<MediaAssetId, Arc<PreparedFile>> for FileBytes {
     fn weight(&self, _: &MediaAssetId, file: &Arc<PreparedFile>) -> u64 {
-        (file.movie.file.weight() + file.places.len() * size_of::<SegmentPlace>()) as u64
+        let guide = file.guide.as_ref().map_or(0, |guide| guide.weight());
+        let places = file.places.capacity() * size_of::<SegmentPlace>();
+        (size_of::<PreparedFile>() + file.movie.file.weight() + places + guide) as u64
     }
 }
 
@@ -124,19 +130,50 @@ impl Default for FileCache {
     fn default() -> Self {
         // So few keep the cache in one shard: a file of many hours would be more than the share of one of several.
         const FILES_EXPECTED: usize = 32;
-        Self { files: Cache::with_weighter(FILES_EXPECTED, CACHE_BYTES, FileBytes) }
+        let files = Cache::with_weighter(FILES_EXPECTED, CACHE_BYTES, FileBytes);
+        Self { files, open: Mutex::default() }
     }
 }
 
 impl FileCache {
     /// Keeps a file for who will ask for it.
     pub(crate) fn keep(&self, id: MediaAssetId, file: Arc<PreparedFile>) {
+        self.note(id, &file);
         self.files.insert(id, file);
     }
 
     /// Forgets a file that was removed.
     pub(crate) fn forget(&self, id: MediaAssetId) {
+        self.lock().remove(&id);
         self.files.remove(&id);
+    }
+
+    /// The file that is kept or read by somebody, or what `prepare` makes of it: once, however many wait.
+    async fn get(
+        &self,
+        id: MediaAssetId,
+        prepare: impl Future<Output = Result<PreparedFile, RecorderError>>,
+    ) -> Result<Arc<PreparedFile>, RecorderError> {
+        let find_or_prepare = async {
+            if let Some(file) = self.lock().get(&id).and_then(Weak::upgrade) {
+                return Ok(file);
+            }
+            let file = Arc::new(prepare.await?);
+            self.note(id, &file);
+            Ok(file)
+        };
+        self.files.get_or_insert_async(&id, find_or_prepare).await
+    }
+
+    fn note(&self, id: MediaAssetId, file: &Arc<PreparedFile>) {
+        let mut open = self.lock();
+        open.retain(|_, file| file.strong_count() > 0);
+        open.insert(id, Arc::downgrade(file));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MediaAssetId, Weak<PreparedFile>>> {
+        // The map is whole after every statement that touches it.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,11 +193,8 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
     if asset.recipe.is_empty() {
         return Err(DownloadError::NotFound);
     }
-    let prepared = shared
-        .files
-        .files
-        .get_or_insert_async(&id, async { finish::prepare(&shared.database, &asset).await.map(Arc::new) })
-        .await?;
+    let prepare = async { finish::prepare(&shared.database, &asset, shared.planning.take().await).await };
+    let prepared = shared.files.get(id, prepare).await?;
     let modified = prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created);
     let file_name = file_name(&asset, prepared.format);
     Ok(Download::new(shared, id, prepared, reading, file_name, modified))
@@ -206,7 +240,8 @@ impl Download {
             return Ok(String::new());
         };
         let uri = uri.to_owned();
-        finish::compute(move || Ok(hls::playlist(&guide, &uri).to_text())).await
+        finish::compute(self.shared.planning.take().await, move || Ok(hls::playlist(&guide, &uri).to_text()))
+            .await
     }
 
     /// The bytes of `range`, in pieces. The caller keeps the range within [`Download::len`].
@@ -351,15 +386,34 @@ mod tests {
         }
     }
 
+    fn file(weight: usize) -> Arc<PreparedFile> {
+        Arc::new(prepared(weight))
+    }
+
+    fn prepared(weight: usize) -> PreparedFile {
+        let movie = BuiltMovie { file: Arc::new(Heavy(weight)), metadata: Metadata::default() };
+        let format = TargetFormat::Mp4;
+        PreparedFile { format, movie, guide: None, places: Vec::new(), etag: String::new() }
+    }
+
+    fn id(number: u128) -> MediaAssetId {
+        MediaAssetId(Uuid::from_u128(number))
+    }
+
+    #[tokio::test]
+    async fn who_reads_a_file_that_is_too_large_to_be_kept_shares_it() {
+        let cache = FileCache::default();
+        let first = cache.get(id(0), async { Ok(prepared(100 << 20)) }).await.unwrap();
+        assert!(cache.files.get(&id(0)).is_none());
+        let second = cache.get(id(0), async { panic!("planned again") }).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        drop((first, second));
+        assert_eq!(cache.get(id(0), async { Ok(prepared(1)) }).await.unwrap().movie.file.weight(), 1);
+    }
+
     #[test]
     fn some_files_of_many_hours_are_kept() {
         let cache = FileCache::default();
-        let file = |weight| {
-            let movie = BuiltMovie { file: Arc::new(Heavy(weight)), metadata: Metadata::default() };
-            let format = TargetFormat::Mp4;
-            Arc::new(PreparedFile { format, movie, guide: None, places: Vec::new(), etag: String::new() })
-        };
-        let id = |number| MediaAssetId(Uuid::from_u128(number));
         for number in 0..3 {
             cache.keep(id(number), file(20 << 20));
         }

@@ -16,14 +16,14 @@ use mediahooks_timeline::movie::{
 use sha2::{Digest, Sha256};
 
 use crate::error::RecorderError;
-use crate::state::Shared;
+use crate::state::{Shared, Turn};
 
 /// A file that is ready to be read.
 pub(crate) struct PreparedFile {
     /// What file it is.
     pub format: TargetFormat,
     pub movie: BuiltMovie,
-    /// How a playlist leads through it; fragmented files only.
+    /// How its playlist leads through it; of a file that has one.
     pub guide: Option<Arc<Guide>>,
     /// Where the segments are that the file's extents name by position.
     pub places: Vec<SegmentPlace>,
@@ -48,7 +48,8 @@ impl PreparedFile {
                 movie.metadata.format =
                     if format == TargetFormat::Hls { "HLS" } else { "Fragmented MPEG-4" }.into();
                 movie.metadata.sizes = [(format.to_string(), movie.file.len())].into();
-                (movie, Some(guide))
+                // Only a playlist is led by it.
+                (movie, (format == TargetFormat::Hls).then_some(guide))
             }
             (_, Some(plain)) => (plain, None),
             (_, None) => (movie::build(source)?, None),
@@ -123,10 +124,14 @@ struct LoadedPart {
 }
 
 /// Builds the file of an asset whose recipe is closed.
-pub(crate) async fn prepare(database: &Database, asset: &Asset) -> Result<PreparedFile, RecorderError> {
+pub(crate) async fn prepare(
+    database: &Database,
+    asset: &Asset,
+    turn: Turn,
+) -> Result<PreparedFile, RecorderError> {
     let loaded = load(database, &asset.recipe).await?;
     let style = style(asset);
-    compute(move || PreparedFile::build(&source(&loaded, style), None, style, &loaded)).await
+    compute(turn, move || PreparedFile::build(&source(&loaded, style), None, style, &loaded)).await
 }
 
 fn style(asset: &Asset) -> Style {
@@ -198,8 +203,9 @@ async fn narrow(
     recipe: &[RecipePart],
     style: Style,
 ) -> Result<(PreparedFile, Vec<RecipePart>), RecorderError> {
+    let turn = shared.finishing.take().await;
     let mut loaded = load(&shared.database, recipe).await?;
-    compute(move || {
+    compute(turn, move || {
         let mut source = source(&loaded, style);
         let (needed, plain) = movie::narrow(&mut source)?;
         loaded = trim(loaded, &needed);
@@ -262,11 +268,18 @@ fn source(loaded: &[LoadedPart], style: Style) -> MovieSource {
     }
 }
 
-/// Runs a computation over a long index where it holds nothing else up.
+/// Runs a computation over a long index where it holds nothing else up. It goes on where nobody waits for it any
+/// more, and so does its turn.
 pub(crate) async fn compute<T: Send + 'static>(
+    turn: Turn,
     work: impl FnOnce() -> Result<T, RecorderError> + Send + 'static,
 ) -> Result<T, RecorderError> {
-    match tokio::task::spawn_blocking(work).await {
+    let in_turn = move || {
+        let result = work();
+        drop(turn);
+        result
+    };
+    match tokio::task::spawn_blocking(in_turn).await {
         Ok(result) => result,
         Err(stopped) => match stopped.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -328,4 +341,31 @@ pub(crate) async fn failed(shared: &Shared, asset: &Asset, reason: &str) -> Resu
         stop_time: None,
         expiration: rule.filter(|_| asset.asset_type == AssetType::Recording),
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::state::Turns;
+
+    #[tokio::test]
+    async fn a_computation_that_nobody_waits_for_keeps_its_turn() {
+        let turns = Turns::new(1);
+        let (begun, begins) = mpsc::channel();
+        let (stop, stops) = mpsc::channel::<()>();
+        let work = move || {
+            begun.send(()).unwrap();
+            let _ = stops.recv();
+            Ok(())
+        };
+        let waiting = tokio::spawn(compute(turns.take().await, work));
+        tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert_eq!(turns.left(), 0);
+        drop(stop);
+        turns.take().await;
+    }
 }

@@ -107,7 +107,9 @@ pub(crate) async fn playlist(
         let view = look(shared, &part, request.window, stored.is_some()).await?;
         let last_modified = view.spans.last().map_or(Timestamp::EPOCH, SegmentSpan::wall_end);
         let (is_live, suffix) = (view.is_live, request.suffix);
-        let text = finish::compute(move || Ok(view.playlist(&suffix).to_text())).await?;
+        let text =
+            finish::compute(shared.planning.take().await, move || Ok(view.playlist(&suffix).to_text()))
+                .await?;
         return Ok(Preview { text, is_live, last_modified });
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mediahooks_database::Database;
 use mediahooks_model::{Limits, MediaAssetId, Timestamp};
 use mediahooks_storage::DiskStorage;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +18,10 @@ use crate::live::LiveFeeds;
 use crate::preview::GroupCounts;
 use crate::time::Clock;
 
+/// Files that are planned at once for downloads, and as many again for assets that are completed. The threads that do
+/// it are those that write media, too: these must never wait for hundreds of plans.
+const PLANS_AT_ONCE: usize = 4;
+
 /// One per [`crate::Recorder`].
 pub(crate) struct Shared {
     pub database: Database,
@@ -28,6 +32,10 @@ pub(crate) struct Shared {
     pub disk: Disk,
     pub live: LiveFeeds,
     pub files: FileCache,
+    /// For who plans a file that is downloaded.
+    pub planning: Turns,
+    /// For who plans a file to complete an asset: a feed never waits for downloads.
+    pub finishing: Turns,
     pub readers: Readers,
     pub exports: Exports,
     /// How playlists number their segments.
@@ -55,6 +63,8 @@ impl Shared {
             disk: Disk::default(),
             live: LiveFeeds::default(),
             files: FileCache::default(),
+            planning: Turns::new(PLANS_AT_ONCE),
+            finishing: Turns::new(PLANS_AT_ONCE),
             readers: Readers::default(),
             exports: Exports::new(export_dir),
             groups: GroupCounts::default(),
@@ -68,6 +78,33 @@ impl Shared {
     /// The wall clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.wall()
+    }
+}
+
+/// Lets so many do something at a time, the others in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+/// Somebody's turn, until dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_once)))
+    }
+
+    pub(crate) async fn take(&self) -> Turn {
+        // It is never closed.
+        Turn { _permit: Arc::clone(&self.0).acquire_owned().await.ok() }
+    }
+
+    /// How many could be taken now.
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> usize {
+        self.0.available_permits()
     }
 }
 

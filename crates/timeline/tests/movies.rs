@@ -184,3 +184,25 @@ fn the_pre_skip_of_opus_is_not_heard() {
     let at_sync = MovieSource { cut: CutMode::Keyframe, ..publisher.source(0) };
     assert!(edits(at_sync).0.iter().all(|(media_time, _)| media_time.is_none_or(|time| time == 0)));
 }
+
+#[test]
+fn a_file_keeps_nothing_of_what_its_indexes_were_read_from() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.broadcast(0, 4, 25, false, false);
+    publisher.finish();
+    let mut source = publisher.source(0);
+    // As a page of the database has them: one behind the other, beside others.
+    let segments = &mut source.stretches[0].segments;
+    let lens: Vec<usize> = segments.iter().map(|segment| segment.index.0.len()).collect();
+    let all: Vec<u8> = segments.iter().flat_map(|segment| segment.index.0.to_vec()).collect();
+    let page = Bytes::from([all, vec![0; 50_000]].concat());
+    let mut rest = page.clone();
+    for (segment, len) in segments.iter_mut().zip(lens) {
+        segment.index.0 = rest.split_to(len);
+    }
+    let built = build(&source).unwrap();
+    drop((source, rest));
+    assert!(page.is_unique());
+    assert!(built.file.weight() < 4000, "{} bytes", built.file.weight());
+}

@@ -70,6 +70,13 @@ pub struct Guide {
     pub is_independent: bool,
 }
 
+impl Guide {
+    /// Bytes of memory that it holds.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.groups.capacity() * size_of::<GuideGroup>()
+    }
+}
+
 /// Fragments that begin with a sync sample: a group of pictures, or several short ones, or sound where there are no
 /// pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use mediahooks_media::error::MuxError;
 use mediahooks_media::mp4::{Chunk, ChunkRef, ChunkSummary, Column, MovieBuilder, SampleSource};
 use mediahooks_media::sample::SampleInfo;
@@ -17,7 +18,7 @@ use crate::index::StoredIndex;
 /// The samples of a file, read from the indexes of its segments.
 #[derive(Debug)]
 pub(super) struct MovieSamples {
-    /// Of all segments, in order.
+    /// Of all segments, in order: parts of one allocation that holds nothing else.
     indexes: Vec<StoredIndex>,
     stretches: Vec<StretchSamples>,
     /// By chunk: how long the last sample lasts, in ticks.
@@ -48,13 +49,7 @@ impl MovieSamples {
             StretchSamples { first: begin, tracks: joined.tracks.iter().map(part).collect() }
         });
         let stretches = stretches.collect();
-        let segments = source.stretches.iter().flat_map(|stretch| &stretch.segments);
-        Self {
-            indexes: segments.map(|segment| segment.index.clone()).collect(),
-            stretches,
-            last_durations: Vec::new(),
-            own: BTreeMap::new(),
-        }
+        Self { indexes: owned(source), stretches, last_durations: Vec::new(), own: BTreeMap::new() }
     }
 
     /// Of which of the run's tracks a chunk is, and what is added to its composition offsets.
@@ -65,6 +60,17 @@ impl MovieSamples {
         let (track, shift) = (*stretch.tracks.get(chunk.track)?)?;
         Some((self.indexes.get(segment)?, track, shift))
     }
+}
+
+/// Copies of the indexes of all segments. Where they are read from they are parts of something larger, such as a page
+/// that holds those of many more segments, and would keep all of it.
+fn owned(source: &MovieSource) -> Vec<StoredIndex> {
+    let indexes =
+        || source.stretches.iter().flat_map(|stretch| &stretch.segments).map(|segment| &segment.index.0);
+    let mut all = Vec::with_capacity(indexes().map(Bytes::len).sum());
+    indexes().for_each(|index| all.extend_from_slice(index));
+    let mut rest = Bytes::from(all);
+    indexes().map(|index| StoredIndex(rest.split_to(index.len()))).collect()
 }
 
 impl SampleSource for MovieSamples {
