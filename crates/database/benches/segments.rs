@@ -163,6 +163,7 @@ fn opening(feed: u64) -> Vec<Change> {
             timeline,
             number: 0,
             tracks: vec![serde_json::from_str(track).expect("a track")],
+            earlier: Vec::new(),
         }),
     ]
 }

@@ -161,13 +161,14 @@ fn open_timeline(tx: &Writing<'_>, timeline: &Timeline) -> Result<()> {
 }
 
 fn put_run(tx: &Writing<'_>, run: &Run) -> Result<()> {
-    let tracks = serde_json::to_value(&run.tracks)
-        .map_err(|_| DatabaseError::internal("a run's tracks cannot be written as JSON"))?;
+    let unwritable = |_| DatabaseError::internal("a run's tracks cannot be written as JSON");
+    let tracks = serde_json::to_value(&run.tracks).map_err(unwritable)?;
+    let earlier = serde_json::to_value(&run.earlier).map_err(unwritable)?;
     tx.prepare_cached(
-        "INSERT INTO run (timeline, number, tracks) VALUES (?1, ?2, ?3)
-         ON CONFLICT (timeline, number) DO UPDATE SET tracks = excluded.tracks",
+        "INSERT INTO run (timeline, number, tracks, earlier) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (timeline, number) DO UPDATE SET tracks = excluded.tracks, earlier = excluded.earlier",
     )?
-    .execute(params![Sql(run.timeline), run.number, Sql(tracks)])?;
+    .execute(params![Sql(run.timeline), run.number, Sql(tracks), Sql(earlier)])?;
     Ok(())
 }
 

@@ -90,7 +90,7 @@ impl Database {
     pub async fn run(&self, timeline: TimelineId, number: u32) -> Result<Option<Run>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(
-                "SELECT timeline, number, tracks FROM run WHERE timeline = ?1 AND number = ?2",
+                "SELECT timeline, number, tracks, earlier FROM run WHERE timeline = ?1 AND number = ?2",
             )?;
             statement.query_row(params![Sql(timeline), number], stored_run).optional()?.transpose()
         })
@@ -101,7 +101,7 @@ impl Database {
     pub async fn runs(&self, timeline: TimelineId) -> Result<Vec<Run>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(
-                "SELECT timeline, number, tracks FROM run WHERE timeline = ?1 ORDER BY number",
+                "SELECT timeline, number, tracks, earlier FROM run WHERE timeline = ?1 ORDER BY number",
             )?;
             let rows = statement.query_map([Sql(timeline)], stored_run)?;
             rows.map(|row| row?).collect()
@@ -135,9 +135,9 @@ fn stored_feed(row: &Row<'_>, at: usize) -> rusqlite::Result<Feed> {
 fn stored_run(row: &Row<'_>) -> rusqlite::Result<Result<Run>> {
     let Sql(timeline) = row.get(0)?;
     let number = row.get(1)?;
-    let tracks: String = row.get(2)?;
-    Ok(match serde_json::from_str(&tracks) {
-        Ok(tracks) => Ok(Run { timeline, number, tracks }),
-        Err(_) => Err(DatabaseError::corrupt(format!("tracks of run {number} of timeline {timeline}"))),
+    let (tracks, earlier): (String, String) = (row.get(2)?, row.get(3)?);
+    Ok(match (serde_json::from_str(&tracks), serde_json::from_str(&earlier)) {
+        (Ok(tracks), Ok(earlier)) => Ok(Run { timeline, number, tracks, earlier }),
+        _ => Err(DatabaseError::corrupt(format!("tracks of run {number} of timeline {timeline}"))),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Segment};
+use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Run, Segment};
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_media::webm;
@@ -65,11 +65,9 @@ fn entity_tag(format: TargetFormat, style: Style, loaded: &[LoadedPart]) -> Stri
     let (gaps, cut, created) = (gaps.as_str(), cut.as_str(), created.as_seconds());
     let mut digest = Sha256::new();
     digest.update(format!("{format} {} {gaps} {cut} {created}", movie::LAYOUT));
-    for LoadedPart { part, tracks, .. } in loaded {
+    for LoadedPart { part, .. } in loaded {
         let RecipePart { timeline, run, first, last, start_us, stop_us } = part;
-        // Of a run that goes on more can become known, such as the colours of its pictures.
         digest.update(format!("\n{timeline} {run} {first} {last:?} {start_us:?} {stop_us:?} "));
-        digest.update(serde_json::to_vec(tracks).unwrap_or_default());
     }
     format!("\"{}\"", hex::encode(&digest.finalize()[..16]))
 }
@@ -119,8 +117,17 @@ impl Style {
 /// A part of a recipe with the rows that it names.
 struct LoadedPart {
     part: RecipePart,
-    tracks: Vec<TrackConfig>,
+    run: Run,
     segments: Vec<Segment>,
+}
+
+impl LoadedPart {
+    /// The run's tracks as they were known when the last of the segments was stored: what becomes known later
+    /// changes no file.
+    fn tracks(&self) -> &[TrackConfig] {
+        let last = self.segments.last().map_or(0, |segment| segment.sequence);
+        self.run.tracks_at(last)
+    }
 }
 
 /// Builds the file of an asset whose recipe is closed.
@@ -209,7 +216,16 @@ async fn narrow(
         let mut source = source(&loaded, style);
         let (needed, plain) = movie::narrow(&mut source)?;
         loaded = trim(loaded, &needed);
-        let prepared = PreparedFile::build(&source, Some(plain), style, &loaded)?;
+        // Without its last segments less may be known of a run's tracks.
+        let mut is_known_less = false;
+        for (stretch, loaded) in source.stretches.iter_mut().zip(&loaded) {
+            if stretch.tracks != loaded.tracks() {
+                stretch.tracks = loaded.tracks().to_vec();
+                is_known_less = true;
+            }
+        }
+        let plain = Some(plain).filter(|_| !is_known_less);
+        let prepared = PreparedFile::build(&source, plain, style, &loaded)?;
         Ok((prepared, loaded.into_iter().map(|loaded| loaded.part).collect()))
     })
     .await
@@ -242,7 +258,7 @@ async fn load(database: &Database, recipe: &[RecipePart]) -> Result<Vec<LoadedPa
         if !whole {
             return Err(RecorderError::SegmentsMissing);
         }
-        loaded.push(LoadedPart { part: part.clone(), tracks: run.tracks, segments });
+        loaded.push(LoadedPart { part: part.clone(), run, segments });
     }
     if loaded.is_empty() { Err(RecorderError::SegmentsMissing) } else { Ok(loaded) }
 }
@@ -254,7 +270,7 @@ fn source(loaded: &[LoadedPart], style: Style) -> MovieSource {
     };
     let stretch = |loaded: &LoadedPart| Stretch {
         timeline: loaded.part.timeline,
-        tracks: loaded.tracks.clone(),
+        tracks: loaded.tracks().to_vec(),
         segments: loaded.segments.iter().map(stored).collect(),
         start_us: loaded.part.start_us,
         stop_us: loaded.part.stop_us,

@@ -315,7 +315,8 @@ pub(crate) mod tests {
         let (timeline, feed) = (timeline(number), feed(number));
         let opened = Timeline { id: timeline, feed: feed.id, created: Timestamp::EPOCH };
         let track = r#"{"kind":"audio","timescale":48000,"codec":{"codec":"AAC","asc":"1190"}}"#;
-        let run = Run { timeline, number: 0, tracks: vec![serde_json::from_str(track).unwrap()] };
+        let tracks = vec![serde_json::from_str(track).unwrap()];
+        let run = Run { timeline, number: 0, tracks, earlier: Vec::new() };
         let segment = Segment {
             timeline,
             sequence: 0,

@@ -4,6 +4,7 @@ mod common;
 
 use common::{Bench, eventually, now, pictures_in};
 use mediahooks_model::{AssetState, AssetType, Metadata};
+use mediahooks_recorder::check::check;
 use mediahooks_recorder::{ClipError, ClipRequest, Idempotency};
 
 fn metadata(state: &AssetState) -> &Metadata {
@@ -179,4 +180,39 @@ async fn a_client_that_hangs_up_leaves_no_clip_unfinished() {
     })
     .await;
     publisher.finish().await;
+}
+
+/// What a publisher tells of its colours while it is live completes its recording, but no clip that was made before.
+#[tokio::test]
+async fn a_clip_stays_what_it_is_when_more_becomes_known() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send(200).await;
+    let request = bench.clip_request("stage", 1000, 3000).await;
+    let clips = bench.recorder.create_clips(request).await.unwrap();
+    let id = clips[0].id;
+    let clip = eventually(async || {
+        let clip = bench.asset(id).await;
+        (clip.state != AssetState::Processing).then_some(clip)
+    })
+    .await;
+    let (etag, file) = (bench.recorder.open_download(id).await.unwrap().etag, bench.file(id).await);
+    publisher.config_with_colours().await;
+    publisher.send(200).await;
+    publisher.finish().await;
+    let recording = eventually(async || {
+        let recording = bench.assets(AssetType::Recording).await.remove(0);
+        matches!(recording.state, AssetState::Complete { .. }).then_some(recording)
+    })
+    .await;
+    let has_colours = |file: &[u8]| file.windows(4).any(|word| word == b"clli");
+    assert!(has_colours(&bench.file(recording.id).await));
+    // Read from what is stored, not from what was planned when it was made.
+    let bench = bench.crash_and_restart().await;
+    let download = bench.recorder.open_download(id).await.unwrap();
+    assert_eq!((download.etag, download.len), (etag, metadata(&clip.state).sizes["mp4"]));
+    assert!(!has_colours(&file) && bench.file(id).await == file);
+    let report = check(&bench.database, &bench.storage, |_, _| {}).await.unwrap();
+    assert_eq!(report.problems, [] as [String; 0]);
 }

@@ -50,3 +50,7 @@ CREATE TABLE storage_told (
     last_event_us     BIGINT             -- time of the newest event; the next one's is later
 );
 INSERT INTO storage_told (one, event, event_count) VALUES (1, 'recovered', 0);
+
+-- Runs: what their tracks were known as before more became known of them, as JSON: a list of
+-- {"until": the first segment stored when more was known, "tracks": as in run.tracks}, the oldest first.
+ALTER TABLE run ADD COLUMN earlier TEXT NOT NULL DEFAULT '[]';

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::{FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId};
+use serde::{Deserialize, Serialize};
 
 use super::asset::RecipePart;
 
@@ -51,8 +52,29 @@ pub struct Run {
     pub timeline: TimelineId,
     /// 0, 1, 2 … within the timeline.
     pub number: u32,
-    /// Its tracks. A track that appears late is added at the end; none is ever removed or changed.
+    /// Its tracks, as they are known now. A track that appears late is added at the end, none is ever removed; of
+    /// one that is there more can become known, such as its colours.
     pub tracks: Vec<TrackConfig>,
+    /// What they were known as before, the oldest first.
+    pub earlier: Vec<EarlierTracks>,
+}
+
+/// The tracks of a run before more became known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierTracks {
+    /// The first segment that was stored when more was known.
+    pub until: u64,
+    /// As [`Run::tracks`].
+    pub tracks: Vec<TrackConfig>,
+}
+
+impl Run {
+    /// The tracks as they were known when the segment `last` was stored: what is made of segments up to it stays
+    /// what it is, whatever becomes known later.
+    pub fn tracks_at(&self, last: u64) -> &[TrackConfig] {
+        let known = self.earlier.iter().find(|earlier| last < earlier.until);
+        known.map_or(&self.tracks, |earlier| &earlier.tracks)
+    }
 }
 
 /// One stored segment: where its bytes are and what is in them.

@@ -1,4 +1,4 @@
-use mediahooks_database::{Change, ChunkExtent, Conflict, DatabaseError, Feed, Run, Segment};
+use mediahooks_database::{Change, ChunkExtent, Conflict, DatabaseError, EarlierTracks, Feed, Run, Segment};
 
 use crate::support::*;
 
@@ -27,7 +27,9 @@ async fn feeds_are_live_until_they_end() {
 async fn a_run_grows_by_tracks() {
     let Fresh { db, dir: _dir } = Fresh::open().await;
     db.commit(timeline_with(1, 0), at(0)).await.unwrap();
-    let grown = Run { tracks: vec![track(), track()], ..run(1, 0) };
+    let earlier = vec![EarlierTracks { until: 7, tracks: vec![track()] }];
+    let grown = Run { tracks: vec![track(), track()], earlier, ..run(1, 0) };
+    assert_eq!((grown.tracks_at(6).len(), grown.tracks_at(7).len()), (1, 2));
     db.commit(vec![Change::PutRun(run(1, 1)), Change::PutRun(grown.clone())], at(0)).await.unwrap();
     assert_eq!(db.runs(timeline_id(1)).await.unwrap(), [grown.clone(), run(1, 1)]);
     assert_eq!(db.run(timeline_id(1), 0).await.unwrap(), Some(grown));

@@ -136,7 +136,7 @@ pub fn track() -> TrackConfig {
 }
 
 pub fn run(timeline: u64, number: u32) -> Run {
-    Run { timeline: timeline_id(timeline), number, tracks: vec![track()] }
+    Run { timeline: timeline_id(timeline), number, tracks: vec![track()], earlier: Vec::new() }
 }
 
 /// Segments of 2 s and 100 bytes, one after the other, ten per chunk file.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mediahooks_database::{Change, Run, Segment, Timeline};
+use mediahooks_database::{Change, EarlierTracks, Run, Segment, Timeline};
 use mediahooks_media::cmaf::{InitTrack, encode_init};
 use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_model::{TimelineId, Timestamp};
@@ -27,6 +27,9 @@ pub(super) struct SegmentStore {
     timeline: TimelineId,
     assets: FeedAssets,
     tracks: Vec<TrackConfig>,
+    /// The run that they are of, and what they were known as before in it.
+    run: u32,
+    earlier: Vec<EarlierTracks>,
     writer: Option<ChunkWriter>,
     next_chunk: u32,
     next_sequence: u64,
@@ -63,6 +66,8 @@ impl SegmentStore {
             shared,
             timeline,
             tracks: Vec::new(),
+            run: 0,
+            earlier: Vec::new(),
             writer: None,
             next_chunk: 0,
             next_sequence: 0,
@@ -109,10 +114,8 @@ impl SegmentStore {
             changes.push(Change::OpenTimeline(timeline));
         }
         if let Some(tracks) = &segment.tracks {
-            self.tracks.clone_from(tracks);
+            changes.push(Change::PutRun(self.run_with(segment.run, tracks)));
             self.writer = None;
-            let run = Run { timeline: self.timeline, number: segment.run, tracks: tracks.clone() };
-            changes.push(Change::PutRun(run));
         }
         let mut parts = Vec::with_capacity(1 + segment.payload.len());
         parts.push(Bytes::from(std::mem::take(&mut segment.head)));
@@ -142,6 +145,18 @@ impl SegmentStore {
         counted::stored(appended.len);
         self.stored_until = stored_until.max(self.stored_until);
         Ok(())
+    }
+
+    /// What there is to store of a run of which `tracks` are known from the next segment on.
+    fn run_with(&mut self, number: u32, tracks: &[TrackConfig]) -> Run {
+        let before = std::mem::replace(&mut self.tracks, tracks.to_vec());
+        if number != self.run || before.is_empty() {
+            (self.run, self.earlier) = (number, Vec::new());
+        } else {
+            self.earlier.push(EarlierTracks { until: self.next_sequence, tracks: before });
+        }
+        let (tracks, earlier) = (self.tracks.clone(), self.earlier.clone());
+        Run { timeline: self.timeline, number, tracks, earlier }
     }
 
     async fn commit(&self, changes: Vec<Change>, awaited: Awaited) -> Result<(), RecorderError> {

@@ -13,6 +13,7 @@ use mediahooks_database::{Asset, AssetQuery, Database, Options};
 use mediahooks_ingest::gate::{FeedInput, FeedSink, Protocol, PublishEnd, PublishRefused, PublishRequest};
 use mediahooks_ingest::target::PublishTarget;
 use mediahooks_media::codec::CodecConfig;
+use mediahooks_media::colour::{ColourInfo, ContentLight};
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::token::StreamRule;
 use mediahooks_model::webhook::Subscriptions;
@@ -226,11 +227,21 @@ pub struct Publisher {
 
 impl Publisher {
     pub async fn config(&mut self) {
+        self.config_telling(ColourInfo::default()).await;
+    }
+
+    /// The same, and how bright the pictures are.
+    pub async fn config_with_colours(&mut self) {
+        let light = Some(ContentLight { pixel_max: 1000, picture_max: 400 });
+        self.config_telling(ColourInfo { light, ..ColourInfo::default() }).await;
+    }
+
+    async fn config_telling(&mut self, told: ColourInfo) {
         let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
         let record: Vec<u8> =
             (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
         let video = CodecConfig::h264(record.into()).unwrap();
-        self.track(TrackConfig::new(90_000, video)).await;
+        self.track(TrackConfig { told, ..TrackConfig::new(90_000, video) }).await;
         let audio = CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).unwrap();
         self.track(TrackConfig::new(48_000, audio)).await;
     }
