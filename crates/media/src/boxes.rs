@@ -16,7 +16,7 @@ use shiguredo_mp4::{
 
 use crate::{
     error::MuxError,
-    mp4::MOVIE_TIMESCALE,
+    mp4::{Edit, MOVIE_TIMESCALE},
     sample::{TrackConfig, TrackKind},
 };
 
@@ -168,6 +168,18 @@ pub(crate) fn append_track<O: Output>(
             })
         })
     })
+}
+
+/// The entries of the `elst` of an edit.
+pub(crate) fn edit_list(edit: &Edit) -> Result<Vec<ElstEntry>, MuxError> {
+    const NORMAL_RATE: FixedPointNumber<i16, i16> = FixedPointNumber::new(1, 0);
+    const NOTHING: i64 = -1;
+    if edit.media_time < 0 {
+        return Err(MuxError::NegativeTime { field: "elst media_time", value: edit.media_time });
+    }
+    let entry = |edit_duration, media_time| ElstEntry { edit_duration, media_time, media_rate: NORMAL_RATE };
+    let empty = (edit.empty > 0).then(|| entry(edit.empty, NOTHING));
+    Ok(empty.into_iter().chain([entry(edit.duration, edit.media_time)]).collect())
 }
 
 pub(crate) fn overflow(field: &'static str, value: u64, max: u64) -> MuxError {

@@ -4,9 +4,15 @@
 
 mod support;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use bytes::Bytes;
 use mediahooks_media::{
     codec::CodecConfig,
+    error::MuxError,
     mp4::{ChunkRef, ChunkSummary, Column, Edit, MovieBuilder, MovieTrack, SampleSource},
     sample::{SampleInfo, TrackConfig},
     virtual_file::{PIECE_MAX, Piece, PieceError, VirtualFile},
@@ -188,4 +194,68 @@ fn samples_that_are_not_those_of_the_plan_are_an_error() {
     builder.push(&chunk).expect("a chunk");
     let file = builder.finish().expect("a movie");
     assert!(file.piece(0..file.len()).is_err());
+}
+
+/// Chunks of a hundred thousand samples, of which one is a sync sample. Counts the samples that are read.
+#[derive(Debug, Clone, Default)]
+struct Huge(Arc<AtomicU64>);
+
+const HUGE: u32 = 100_000;
+
+fn huge(number: u32) -> SampleInfo {
+    SampleInfo { duration: 1 + number % 2, size: number % 3, cts_offset: 0, is_sync: number == HUGE / 2 }
+}
+
+impl SampleSource for Huge {
+    fn read(&self, _: ChunkRef, column: Column, out: &mut Vec<u32>) -> Result<(), PieceError> {
+        self.0.fetch_add(HUGE.into(), Ordering::Relaxed);
+        out.extend((0..HUGE).map(|number| column.of(&huge(number))));
+        Ok(())
+    }
+
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_piece_is_made_of_few_samples_even_where_chunks_are_huge() {
+    let config = video(LARGE);
+    let tracks = [MovieTrack { configs: std::slice::from_ref(&config), edit: WHOLE }];
+    let reads = Huge::default();
+    let mut builder = MovieBuilder::new(&tracks, 0, reads.clone()).expect("a movie");
+    let samples: Vec<SampleInfo> = (0..HUGE).map(huge).collect();
+    let samples = ChunkSummary::of(&samples);
+    for source in 0..40 {
+        let chunk = mediahooks_media::mp4::Chunk { track: 0, config: 0, source, offset: 0, samples };
+        builder.push(&chunk).expect("a chunk");
+    }
+    let file = builder.finish().expect("a movie");
+    let mut at = 0;
+    let mut most = 0;
+    while at < file.len() {
+        let before = reads.0.load(Ordering::Relaxed);
+        let Piece::Bytes(bytes) = file.piece(at..file.len()).expect("a piece") else { break };
+        most = most.max(reads.0.load(Ordering::Relaxed) - before);
+        at += bytes.len() as u64;
+    }
+    assert!(most <= 4 * u64::from(HUGE), "{most} samples for one piece");
+}
+
+#[test]
+fn a_chunk_of_more_bytes_than_there_can_be_is_refused() {
+    let config = video(LARGE);
+    let tracks = [MovieTrack { configs: std::slice::from_ref(&config), edit: WHOLE }];
+    let sample = SampleInfo { duration: 3000, size: 7, cts_offset: 0, is_sync: true };
+    let usual = ChunkSummary::of(&[sample]);
+    let damaged = ChunkSummary { bytes: u64::MAX, ..usual };
+    for (offset, samples) in [(0, damaged), (u64::MAX, usual)] {
+        let source = InMemory(vec![vec![sample]; 2]);
+        let mut builder = MovieBuilder::new(&tracks, 0, source).expect("a movie");
+        let chunk =
+            mediahooks_media::mp4::Chunk { track: 0, config: 0, source: 0, offset: 0, samples: usual };
+        builder.push(&chunk).expect("a chunk");
+        let refused = builder.push(&mediahooks_media::mp4::Chunk { offset, samples, ..chunk });
+        assert!(matches!(refused, Err(MuxError::Overflow { .. })), "{refused:?}");
+    }
 }

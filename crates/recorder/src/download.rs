@@ -350,7 +350,8 @@ impl Body {
     /// The open file that holds an extent, and where in it.
     async fn locate(&mut self, extent: Extent) -> Result<(ChunkReader, u64), RecorderError> {
         let place = self.file.places.get(extent.source as usize).ok_or(RecorderError::SegmentsMissing)?;
-        let (timeline, chunk, start) = (place.timeline, place.chunk, place.offset + extent.offset);
+        let (timeline, chunk) = (place.timeline, place.chunk);
+        let start = place.offset.checked_add(extent.offset).ok_or(RecorderError::SegmentsMissing)?;
         let reader = match &self.open {
             Some((of, open, reader)) if (*of, *open) == (timeline, chunk) => reader.clone(),
             _ => self.shared.storage.open_chunk(timeline, chunk).await?,

@@ -27,6 +27,9 @@ pub struct SegmenterSettings {
     pub piece_us: i64,
     /// A segment is closed before it holds more than this many bytes.
     pub bytes_max: usize,
+    /// A segment is closed before it has more than this many samples: what is done for a segment stays little,
+    /// however short its samples are.
+    pub samples_max: usize,
     /// A timestamp that is this much further from its predecessor than their arrivals are apart, in
     /// microseconds, is a jump and starts a new run.
     pub jump_us: i64,
@@ -37,7 +40,13 @@ pub struct SegmenterSettings {
 
 impl Default for SegmenterSettings {
     fn default() -> Self {
-        Self { piece_us: 800_000, bytes_max: 8 << 20, jump_us: 10_000_000, back_us: 1_000_000 }
+        Self {
+            piece_us: 800_000,
+            bytes_max: 8 << 20,
+            samples_max: 1 << 14,
+            jump_us: 10_000_000,
+            back_us: 1_000_000,
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Publisher, WALL_US, at, audio_config, video_config};
 use mediahooks_media::cmaf::parse_fragment;
 use mediahooks_media::colour::{Colour, ColourInfo, ContentLight};
-use mediahooks_media::sample::{TrackConfig, TrackKind};
+use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_timeline::segmenter::{ClosedSegment, RUN_ORIGIN_US};
 
 fn lengths_ms(segments: &[&ClosedSegment]) -> Vec<i64> {
@@ -421,4 +422,23 @@ fn what_was_received_reaches_to_the_latest_decode_time() {
     // The earliest that a picture can have been captured is when it arrived: the clock is set by the
     // one with the largest offset, and the next picture to come may be shown at 120 ms.
     assert_eq!(publisher.segmenter.received_until(), Some(at(60_000)));
+}
+
+#[test]
+fn a_flood_of_samples_is_parted() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    for number in 0..40_000 {
+        let sample = Sample {
+            dts: Ticks(number),
+            cts_offset: 0,
+            is_sync: number == 0,
+            data: Bytes::from_static(b"x"),
+        };
+        publisher.push(TrackKind::Video, sample, number / 90);
+    }
+    publisher.finish();
+    let counts: Vec<usize> =
+        publisher.segments().iter().map(|segment| segment.index.tracks[0].samples.len()).collect();
+    assert_eq!(counts, [16_384, 16_384, 7232]);
 }

@@ -19,7 +19,7 @@ use super::subsegments::{Access, Subsegments};
 use crate::{
     boxes::{append_file_type, overflow},
     error::MuxError,
-    mp4::Edit,
+    mp4::{Edit, groups},
     sample::{SampleInfo, Ticks, TrackConfig},
     virtual_file::{Extent, PIECE_MAX, Piece, PieceError, VirtualFile},
 };
@@ -263,25 +263,25 @@ fn append_media<'s>(
     span: &FragmentSpan<'s>,
     sets: &Bytes,
 ) -> Cow<'s, [SampleInfo]> {
-    let len_of = |samples: &[SampleInfo]| samples.iter().map(|sample| u64::from(sample.size)).sum();
     if sets.is_empty() {
-        pieces.push(Piece::Extent(Extent { source, offset: span.offset, len: len_of(span.samples) }));
+        let len = span.samples.iter().map(|sample| u64::from(sample.size)).sum();
+        pieces.push(Piece::Extent(Extent { source, offset: span.offset, len }));
         return Cow::Borrowed(span.samples);
     }
-    let mut samples = Vec::with_capacity(span.samples.len());
+    let inserted = u32::try_from(sets.len()).unwrap_or(u32::MAX);
     let mut offset = span.offset;
-    for group in span.samples.chunk_by(|_, next| !next.is_sync) {
-        let begins = samples.len();
-        samples.extend_from_slice(group);
-        if let Some(first) = samples.get_mut(begins).filter(|first| first.is_sync) {
-            first.size = first.size.saturating_add(u32::try_from(sets.len()).unwrap_or(u32::MAX));
+    for group in groups(span.samples.iter().map(|sample| (sample.size, sample.is_sync)), inserted) {
+        if group.inserted > 0 {
             pieces.push(Piece::Bytes(sets.clone()));
         }
-        let len = len_of(group);
-        pieces.push(Piece::Extent(Extent { source, offset, len }));
-        offset += len;
+        pieces.push(Piece::Extent(Extent { source, offset, len: group.len }));
+        offset += group.len;
     }
-    Cow::Owned(samples)
+    let grown = |sample: &SampleInfo| SampleInfo {
+        size: if sample.is_sync { sample.size.saturating_add(inserted) } else { sample.size },
+        ..*sample
+    };
+    Cow::Owned(span.samples.iter().map(grown).collect())
 }
 
 /// A fragmented MP4. See the module.

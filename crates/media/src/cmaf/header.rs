@@ -3,19 +3,18 @@
 use std::num::NonZeroU32;
 
 use shiguredo_mp4::{
-    FixedPointNumber, Mp4FileTime,
-    boxes::{
-        CttsBox, CttsEntry, ElstEntry, MehdBox, MvexBox, StscBox, StscEntry, StssBox, StszBox, SttsBox,
-        SttsEntry,
-    },
+    Mp4FileTime,
+    boxes::{MehdBox, MvexBox, StscBox, StscEntry, StssBox, StszBox},
 };
 
 use super::file::FragmentedTrack;
 use super::init::track_extends;
 use crate::{
-    boxes::{TrackHeader, append, append_movie_header, append_track, container, full_box, overflow},
+    boxes::{
+        TrackHeader, append, append_movie_header, append_track, container, edit_list, full_box, overflow,
+    },
     error::MuxError,
-    mp4::MOVIE_TIMESCALE,
+    mp4::{Column, MOVIE_TIMESCALE, Runs},
     sample::{SampleInfo, Ticks},
 };
 
@@ -54,14 +53,10 @@ impl HeadTables {
         is_large: bool,
         places: &mut Vec<ChunkPlace>,
     ) -> Result<(), MuxError> {
-        append(
-            out,
-            &SttsBox { entries: runs(self.samples.iter().map(|sample| sample.duration), stts_entry) },
-        )?;
+        self.append_runs(out, *b"stts", 0, Column::Duration)?;
         if self.samples.iter().any(|sample| sample.cts_offset != 0) {
             let version = u8::from(self.samples.iter().any(|sample| sample.cts_offset < 0));
-            let offsets = self.samples.iter().map(|sample| i64::from(sample.cts_offset));
-            append(out, &CttsBox { version, entries: runs(offsets, ctts_entry) })?;
+            self.append_runs(out, *b"ctts", version, Column::Offset)?;
         }
         if self.samples.iter().any(|sample| !sample.is_sync) {
             let numbered = (1..).zip(&self.samples).filter(|(_, sample)| sample.is_sync);
@@ -90,26 +85,24 @@ impl HeadTables {
             Ok(())
         })
     }
-}
 
-/// Runs of equal values as table entries.
-fn runs<T: PartialEq + Copy, E>(values: impl Iterator<Item = T>, entry: fn(u32, T) -> E) -> Vec<E> {
-    let mut runs: Vec<(u32, T)> = Vec::new();
-    for value in values {
-        match runs.last_mut() {
-            Some((count, last)) if *last == value => *count += 1,
-            _ => runs.push((1, value)),
-        }
+    fn append_runs(
+        &self,
+        out: &mut Vec<u8>,
+        box_type: [u8; 4],
+        version: u8,
+        column: Column,
+    ) -> Result<(), MuxError> {
+        let mut runs = Runs::default();
+        let mut entries: Vec<[u8; 8]> =
+            self.samples.iter().filter_map(|sample| runs.push(column.of(sample))).collect();
+        entries.extend(runs.end());
+        full_box(out, box_type, version, |out| {
+            out.extend(u32::try_from(entries.len()).unwrap_or(u32::MAX).to_be_bytes());
+            entries.iter().for_each(|entry| out.extend(entry));
+            Ok(())
+        })
     }
-    runs.into_iter().map(|(count, value)| entry(count, value)).collect()
-}
-
-fn stts_entry(sample_count: u32, sample_delta: u32) -> SttsEntry {
-    SttsEntry { sample_count, sample_delta }
-}
-
-fn ctts_entry(sample_count: u32, sample_offset: i64) -> CttsEntry {
-    CttsEntry { sample_count, sample_offset }
 }
 
 /// Appends the `moov` of a file that is shown for `duration` ticks of [`MOVIE_TIMESCALE`]. The durations that belong to
@@ -137,7 +130,7 @@ pub(super) fn append_movie(
                 created,
                 movie_duration: duration,
                 media_duration: u64::try_from(media.0).unwrap_or(0),
-                edits: edit_list(track)?,
+                edits: track.edit.as_ref().map_or(Ok(Vec::new()), edit_list)?,
             };
             append_track(out, header, |out| tables.append(out, is_large, &mut places))?;
         }
@@ -182,16 +175,4 @@ fn fill(header: &mut [u8], position: usize, bytes: &[u8]) {
     if let Some(field) = header.get_mut(position..position + bytes.len()) {
         field.copy_from_slice(bytes);
     }
-}
-
-fn edit_list(track: &FragmentedTrack<'_>) -> Result<Vec<ElstEntry>, MuxError> {
-    const NORMAL_RATE: FixedPointNumber<i16, i16> = FixedPointNumber::new(1, 0);
-    const NOTHING: i64 = -1;
-    let Some(edit) = track.edit else { return Ok(Vec::new()) };
-    if edit.media_time < 0 {
-        return Err(MuxError::NegativeTime { field: "elst media_time", value: edit.media_time });
-    }
-    let entry = |edit_duration, media_time| ElstEntry { edit_duration, media_time, media_rate: NORMAL_RATE };
-    let empty = (edit.empty > 0).then(|| entry(edit.empty, NOTHING));
-    Ok(empty.into_iter().chain([entry(edit.duration, edit.media_time)]).collect())
 }

@@ -30,12 +30,31 @@ pub(super) struct Chunks<S> {
 
 /// A part of a pushed chunk that is one in the file as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Group {
-    pub(super) samples: u32,
+pub(crate) struct Group {
+    pub(crate) samples: u32,
     /// Stored bytes.
-    pub(super) len: u64,
+    pub(crate) len: u64,
     /// Bytes that are inserted before them.
-    pub(super) inserted: u32,
+    pub(crate) inserted: u32,
+}
+
+/// Where samples, of each its bytes and whether it is a sync sample, are parted when `inserted` bytes come before
+/// each sync sample.
+pub(crate) fn groups(samples: impl IntoIterator<Item = (u32, bool)>, inserted: u32) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (size, is_sync) in samples {
+        let group = match groups.last_mut() {
+            Some(open) if !is_sync => open,
+            _ => {
+                groups.push(Group { samples: 0, len: 0, inserted: if is_sync { inserted } else { 0 } });
+                let Some(begun) = groups.last_mut() else { continue };
+                begun
+            }
+        };
+        group.samples += 1;
+        group.len += u64::from(size);
+    }
+    groups
 }
 
 impl<S: SampleSource> Chunks<S> {
@@ -68,21 +87,8 @@ impl<S: SampleSource> Chunks<S> {
             return Ok(vec![Group { samples: chunk.samples, len, inserted: 0 }]);
         }
         let sizes = self.read_stored(number, Column::Size)?;
-        let syncs = self.read_stored(number, Column::Sync)?;
-        let mut groups: Vec<Group> = Vec::new();
-        for (size, is_sync) in sizes.into_iter().zip(syncs) {
-            let group = match groups.last_mut() {
-                Some(open) if is_sync == 0 => open,
-                _ => {
-                    groups.push(Group { samples: 0, len: 0, inserted: chunk.inserted * is_sync });
-                    let Some(begun) = groups.last_mut() else { continue };
-                    begun
-                }
-            };
-            group.samples += 1;
-            group.len += u64::from(size);
-        }
-        Ok(groups)
+        let syncs = self.read_stored(number, Column::Sync)?.into_iter().map(|is_sync| is_sync == 1);
+        Ok(groups(sizes.into_iter().zip(syncs), chunk.inserted))
     }
 
     /// Where a chunk ends in the media of the file.

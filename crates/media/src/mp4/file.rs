@@ -1,7 +1,7 @@
 //! An MP4 file whose header is written, and whose media is found, when it is read.
 //!
 //! Made by [`super::MovieBuilder`]. Of a header it keeps what is not a sample table, and how far each table has
-//! come every [`STEP`] chunks: any part of a table is written from there on, with the samples of just these
+//! come at some chunks ([`Step`]): any part of a table is written from there on, with the samples of just these
 //! chunks.
 
 use std::ops::Range;
@@ -18,18 +18,33 @@ use crate::{
     virtual_file::{Extent, PIECE_MAX, Piece, PieceError, VirtualFile},
 };
 
-/// Chunks after which the states of the tables are kept.
-pub(super) const STEP: usize = 64;
+/// Chunks after which a [`Step`] is kept.
+pub(super) const STEP_CHUNKS: usize = 64;
 
-/// Chunks whose samples are read for one piece: what it costs at most, where many samples make few bytes.
-const READS_MAX: usize = 1024;
+/// Samples after which one is kept although there are fewer chunks.
+pub(super) const STEP_SAMPLES: u64 = 1 << 14;
+
+/// Samples that are read for one piece: what it costs at most, but for one chunk, where many samples make few bytes.
+const READS_MAX: usize = 1 << 17;
+
+/// As many samples cost what it costs to open a chunk.
+const CHUNK_COST: usize = 64;
+
+/// How far the tables have come before a chunk.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// Chunks before it.
+    pub(super) chunk: usize,
+    /// Of each track.
+    pub(super) states: Vec<TrackState>,
+}
 
 /// A whole MP4 file by reference.
 #[derive(Debug)]
 pub struct VirtualMp4<S> {
     pub(super) chunks: Chunks<S>,
-    /// After no chunk, after every [`STEP`] of them and after the last one: of each track.
-    pub(super) states: Vec<Vec<TrackState>>,
+    /// Before the first chunk, before some of the others, and after the last one.
+    pub(super) steps: Vec<Step>,
     pub(super) header: Skeleton,
     /// Of each track, the parameter sets of each of its configurations: places in what `header` ends with.
     pub(super) sets: Vec<Vec<Range<usize>>>,
@@ -102,7 +117,7 @@ struct Window<'a> {
     skip: u64,
     /// Bytes of the part that are missing.
     left: usize,
-    /// Chunks whose samples may still be read.
+    /// Samples that may still be read.
     reads: &'a mut usize,
 }
 
@@ -122,6 +137,11 @@ impl Window<'_> {
             self.skip -= len;
         }
         passes
+    }
+
+    /// Counts a chunk that is read.
+    fn pay_for(&mut self, chunk: &Pushed) {
+        *self.reads = self.reads.saturating_sub(CHUNK_COST + chunk.samples as usize);
     }
 
     /// Whether there is enough for now.
@@ -160,13 +180,10 @@ impl<S: SampleSource> VirtualMp4<S> {
 
     fn write_table(&self, slot: &Slot, window: &mut Window<'_>) -> Result<(), PieceError> {
         // The last state that has come no further than to the part.
-        let come =
-            |states: &Vec<TrackState>| states.get(slot.track).map_or(0, |state| state.entries(slot.table));
-        let is_before =
-            |states: &Vec<TrackState>| u64::from(come(states)) * slot.table.width() <= window.skip;
-        let step = self.states.partition_point(is_before).saturating_sub(1);
-        let state = self.states.get(step).and_then(|states| states.get(slot.track)).copied();
-        let state = state.unwrap_or_default();
+        let come = |step: &Step| step.states.get(slot.track).map_or(0, |state| state.entries(slot.table));
+        let is_before = |step: &Step| u64::from(come(step)) * slot.table.width() <= window.skip;
+        let step = self.steps.partition_point(is_before).saturating_sub(1);
+        let state = self.state(step, slot.track).copied().unwrap_or_default();
         window.skip -= u64::from(state.entries(slot.table)) * slot.table.width();
         match slot.table {
             Table::Durations => self.write_runs(slot, step, state.durations, Column::Duration, window),
@@ -179,17 +196,22 @@ impl<S: SampleSource> VirtualMp4<S> {
         }
     }
 
-    /// The chunks of a track from a state on.
+    /// The tables of a track at a step.
+    fn state(&self, step: usize, track: usize) -> Option<&TrackState> {
+        self.steps.get(step)?.states.get(track)
+    }
+
+    /// The chunks of a track from a step on.
     fn chunks_from(&self, track: usize, step: usize) -> impl Iterator<Item = (usize, &Pushed)> {
-        let chunks = self.chunks.pushed.iter().enumerate().skip(step * STEP);
+        let first = self.steps.get(step).map_or(usize::MAX, |step| step.chunk);
+        let chunks = self.chunks.pushed.iter().enumerate().skip(first);
         chunks.filter(move |(_, chunk)| usize::from(chunk.track) == track)
     }
 
-    /// The chunks of a track between a state and the next one; `None` after the last one.
+    /// The chunks of a track between a step and the next one; `None` after the last one.
     fn chunks_of_step(&self, track: usize, step: usize) -> Option<impl Iterator<Item = (usize, &Pushed)>> {
-        let end = (step + 1) * STEP;
-        (step * STEP < self.chunks.pushed.len())
-            .then(|| self.chunks_from(track, step).take_while(move |(number, _)| *number < end))
+        let end = self.steps.get(step + 1)?.chunk;
+        Some(self.chunks_from(track, step).take_while(move |(number, _)| *number < end))
     }
 
     fn write_runs(
@@ -202,7 +224,7 @@ impl<S: SampleSource> VirtualMp4<S> {
     ) -> Result<(), PieceError> {
         for step in step.. {
             let Some(chunks) = self.chunks_of_step(slot.track, step) else { break };
-            let next = self.states.get(step + 1).and_then(|states| states.get(slot.track));
+            let next = self.state(step + 1, slot.track);
             let next =
                 next.map(|state| if column == Column::Offset { state.offsets } else { state.durations });
             if let Some(next) = next.filter(|next| next.ended == runs.ended) {
@@ -276,7 +298,7 @@ impl<S: SampleSource> VirtualMp4<S> {
                 break;
             }
             if chunk.inserted > 0 {
-                *window.reads = window.reads.saturating_sub(1);
+                window.pay_for(chunk);
             }
             let mut offset = self.header.len() + chunk.media_start;
             for group in self.chunks.groups(number)? {
@@ -296,7 +318,9 @@ impl<S: SampleSource> VirtualMp4<S> {
     }
 
     fn values(&self, number: usize, column: Column, window: &mut Window<'_>) -> Result<Vec<u32>, PieceError> {
-        *window.reads = window.reads.saturating_sub(1);
+        if let Some(chunk) = self.chunks.pushed.get(number) {
+            window.pay_for(chunk);
+        }
         self.chunks.read(number, column)
     }
 
@@ -367,7 +391,8 @@ impl<S: SampleSource> VirtualFile for VirtualMp4<S> {
     }
 
     fn weight(&self) -> usize {
-        let states: usize = self.states.iter().map(|states| states.len() * size_of::<TrackState>()).sum();
+        let step = |step: &Step| size_of::<Step>() + step.states.capacity() * size_of::<TrackState>();
+        let states: usize = self.steps.iter().map(step).sum();
         let chunks = self.chunks.pushed.capacity() * size_of::<Pushed>();
         self.chunks.samples.weight() + chunks + states + self.header.bytes.len()
     }

@@ -5,22 +5,19 @@
 
 use std::{ops::Range, time::Duration};
 
-use shiguredo_mp4::{
-    FixedPointNumber, Mp4FileTime,
-    boxes::{Brand, ElstEntry},
-};
+use shiguredo_mp4::{Mp4FileTime, boxes::Brand};
 
 use super::{
     MOVIE_TIMESCALE,
     chunks::{Chunks, Pushed},
-    file::{STEP, Skeleton, VirtualMp4},
+    file::{STEP_CHUNKS, STEP_SAMPLES, Skeleton, Step, VirtualMp4},
     summary::{ChunkSummary, Column, SampleSource},
     tables::{Table, Totals, TrackState},
 };
 use crate::{
     boxes::{
-        Output, TrackHeader, append_file_type, append_movie_header, append_track, container, full_box,
-        overflow,
+        Output, TrackHeader, append_file_type, append_movie_header, append_track, container, edit_list,
+        full_box, overflow,
     },
     error::MuxError,
     sample::{Ticks, TrackConfig},
@@ -70,6 +67,10 @@ pub struct Chunk {
     pub samples: ChunkSummary,
 }
 
+/// More bytes than there can be, and few enough that nothing that is counted with them overflows: only a damaged
+/// summary tells of more.
+const BYTES_MAX: u64 = 1 << 62;
+
 /// Lays out a movie chunk by chunk.
 #[derive(Debug)]
 pub struct MovieBuilder<'a, S> {
@@ -78,7 +79,9 @@ pub struct MovieBuilder<'a, S> {
     inserted: Vec<u8>,
     created: Mp4FileTime,
     chunks: Chunks<S>,
-    states: Vec<Vec<TrackState>>,
+    steps: Vec<Step>,
+    /// Samples since the last of them.
+    since_step: u64,
 }
 
 /// A track of the movie, as far as it has come.
@@ -104,12 +107,7 @@ impl<'a, S: SampleSource> MovieBuilder<'a, S> {
             return Err(MuxError::Empty { what: "a movie without tracks" });
         }
         for track in tracks {
-            if track.edit.media_time < 0 {
-                return Err(MuxError::NegativeTime {
-                    field: "elst media_time",
-                    value: track.edit.media_time,
-                });
-            }
+            edit_list(&track.edit)?;
             if track.config()?.timescale == 0 {
                 return Err(MuxError::NoTimescale);
             }
@@ -136,7 +134,8 @@ impl<'a, S: SampleSource> MovieBuilder<'a, S> {
             inserted,
             created: Mp4FileTime::from_unix_time(Duration::from_secs(created_unix_s)),
             chunks: Chunks { samples, pushed: Vec::new(), media_len: 0 },
-            states: vec![vec![TrackState::default(); tracks.len()]],
+            steps: vec![Step { chunk: 0, states: vec![TrackState::default(); tracks.len()] }],
+            since_step: 0,
         })
     }
 
@@ -152,7 +151,7 @@ impl<'a, S: SampleSource> MovieBuilder<'a, S> {
     /// own: players that keep to the first sample entry can go on with those.
     ///
     /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`]; [`MuxError::Overflow`] past 2^32
-    ///   samples of a track; [`MuxError::Unreadable`].
+    ///   samples of a track, or 2^62 bytes; [`MuxError::Unreadable`].
     pub fn push(&mut self, chunk: &Chunk) -> Result<(), MuxError> {
         let tracks = self.tracks.len();
         let no_track = MuxError::NoSuchTrack { track: chunk.track, tracks };
@@ -186,20 +185,30 @@ impl<'a, S: SampleSource> MovieBuilder<'a, S> {
         if sets > 0 {
             insert(&self.chunks, number, &mut samples)?;
         }
+        for (field, begins) in [("mdat size", self.chunks.media_len), ("chunk offset", chunk.offset)] {
+            let end = begins.saturating_add(samples.bytes);
+            if end > BYTES_MAX {
+                return Err(overflow(field, end, BYTES_MAX));
+            }
+        }
         self.chunks.media_len += samples.bytes;
         track.totals.append(&samples);
         track.state.append(&samples);
         for group in self.chunks.groups(number)? {
             track.state.push_chunk(group.samples, u32::from(self.chunks.pushed[number].config) + 1);
         }
-        if self.chunks.pushed.len().is_multiple_of(STEP) {
+        self.since_step += u64::from(samples.samples);
+        let chunks = self.chunks.pushed.len() - self.steps.last().map_or(0, |step| step.chunk);
+        if chunks >= STEP_CHUNKS || self.since_step >= STEP_SAMPLES {
             self.keep_states();
         }
         Ok(())
     }
 
     fn keep_states(&mut self) {
-        self.states.push(self.tracks.iter().map(|track| track.state).collect());
+        let states = self.tracks.iter().map(|track| track.state).collect();
+        self.steps.push(Step { chunk: self.chunks.pushed.len(), states });
+        self.since_step = 0;
     }
 
     /// Plans the header.
@@ -225,7 +234,7 @@ impl<'a, S: SampleSource> MovieBuilder<'a, S> {
         header.put(&inserted);
         let placed = |sets: &Range<usize>| begin + sets.start..begin + sets.end;
         let sets = self.tracks.iter().map(|track| track.sets.iter().map(placed).collect()).collect();
-        Ok(VirtualMp4 { chunks: self.chunks, states: self.states, header, sets })
+        Ok(VirtualMp4 { chunks: self.chunks, steps: self.steps, header, sets })
     }
 }
 
@@ -276,7 +285,7 @@ fn append_movie(
                 created,
                 movie_duration: shown_duration(track)?,
                 media_duration: track.totals.media_duration,
-                edits: edit_list(track)?,
+                edits: if shows_all(track)? { Vec::new() } else { edit_list(&track.movie.edit)? },
             };
             append_track(out, header, |out| {
                 append_tables(out, number, track, wide_offsets)?;
@@ -349,18 +358,6 @@ fn shown_duration(track: &Track<'_>) -> Result<u64, MuxError> {
     } else {
         Ok(track.movie.edit.empty.saturating_add(track.movie.edit.duration))
     }
-}
-
-fn edit_list(track: &Track<'_>) -> Result<Vec<ElstEntry>, MuxError> {
-    const NORMAL_RATE: FixedPointNumber<i16, i16> = FixedPointNumber::new(1, 0);
-    const NOTHING: i64 = -1;
-    if shows_all(track)? {
-        return Ok(Vec::new());
-    }
-    let edit = track.movie.edit;
-    let entry = |edit_duration, media_time| ElstEntry { edit_duration, media_time, media_rate: NORMAL_RATE };
-    let empty = (edit.empty > 0).then(|| entry(edit.empty, NOTHING));
-    Ok(empty.into_iter().chain([entry(edit.duration, edit.media_time)]).collect())
 }
 
 /// Tells players to decode some audio before what they show, after a seek or where an edit begins

@@ -11,6 +11,7 @@ mod layout;
 mod summary;
 mod tables;
 
+pub(crate) use self::{chunks::groups, tables::Runs};
 pub use self::{
     file::VirtualMp4,
     layout::{Chunk, Edit, MovieBuilder, MovieTrack},

@@ -35,7 +35,7 @@ impl Table {
 
 /// Entries of (number of samples, value), as `stts` and `ctts` have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Runs {
+pub(crate) struct Runs {
     /// Runs that are over.
     pub(super) ended: u32,
     len: u32,
@@ -44,7 +44,7 @@ pub(super) struct Runs {
 
 impl Runs {
     /// Adds a value; the entry of the run that it ends.
-    pub(super) fn push(&mut self, value: u32) -> Option<[u8; 8]> {
+    pub(crate) fn push(&mut self, value: u32) -> Option<[u8; 8]> {
         let ended = if value == self.value { None } else { self.end() };
         self.value = value;
         self.len += 1;
@@ -52,7 +52,7 @@ impl Runs {
     }
 
     /// The entry of the run that is open.
-    pub(super) fn end(&mut self) -> Option<[u8; 8]> {
+    pub(crate) fn end(&mut self) -> Option<[u8; 8]> {
         let len = std::mem::take(&mut self.len);
         (len > 0).then(|| {
             self.ended += 1;

@@ -168,6 +168,10 @@ impl TrackSummary {
         let sync_samples = samples.checked_sub(take_u32(bytes)?)?;
         let size_min = take_u32(bytes)?;
         let size_max = size_min.checked_add(take_u32(bytes)?)?;
+        let count = u64::from(samples);
+        if !(count * u64::from(size_min)..=count * u64::from(size_max)).contains(&size_in_all) {
+            return None;
+        }
         let last_duration = take_u32(bytes)?;
         let durations = match samples {
             1 => RunSummary::default(),
@@ -210,6 +214,35 @@ impl TrackSummary {
             summary.end_but_last = varint::take_signed(bytes)?.wrapping_add(last_at);
         }
         Some(summary)
+    }
+
+    /// Whether these are the values that the samples have, as far as it tells.
+    pub(super) fn agrees_with(&self, column: Column, values: &[u32]) -> bool {
+        let runs = |values: &[u32]| {
+            let mut runs = RunSummary::default();
+            values.iter().for_each(|value| runs.push(*value));
+            runs
+        };
+        let sum = |values: &[u32]| values.iter().map(|value| u64::from(*value)).sum::<u64>();
+        let lies_within = |min: i64, max: i64, value: fn(u32) -> i64| {
+            values.iter().map(|bits| value(*bits)).all(|value| (min..=max).contains(&value))
+        };
+        match column {
+            Column::Duration => values.split_last().is_some_and(|(last, but_last)| {
+                *last == self.last_duration
+                    && sum(but_last) == self.last_dts
+                    && runs(but_last) == self.durations
+            }),
+            Column::Offset => {
+                runs(values) == self.offsets
+                    && lies_within(self.offset_min.into(), self.offset_max.into(), signed)
+            }
+            Column::Size => {
+                sum(values) == self.bytes
+                    && lies_within(self.size_min.into(), self.size_max.into(), i64::from)
+            }
+            Column::Sync => sum(values) == u64::from(self.sync_samples),
+        }
     }
 
     /// The value that all stored samples have in common, where none is stored for each.

@@ -251,7 +251,8 @@ impl OpenRun {
         let Some((first_us, last_us)) = self.span_us() else { return false };
         let Some(track) = self.tracks.iter().find(|track| track.config.kind == kind) else { return false };
         let dts_us = sample.dts.to_micros(track.config.timescale);
-        if self.bytes + sample.data.len() > settings.bytes_max {
+        let samples: usize = self.tracks.iter().map(|track| track.samples.len()).sum();
+        if self.bytes + sample.data.len() > settings.bytes_max || samples >= settings.samples_max {
             return true;
         }
         // Neither a silent video track nor one that lags may hold the segment open. Of a broadcast in real time the
