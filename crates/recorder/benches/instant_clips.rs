@@ -121,7 +121,7 @@ async fn fill(database: &Database, begun: Timestamp) {
     let mut changes = vec![
         Change::StartFeed(started),
         Change::OpenTimeline(Timeline { id: timeline, feed, created: begun }),
-        Change::PutRun(Run { timeline, number: 0, tracks }),
+        Change::PutRun(Run { timeline, number: 0, tracks, earlier: Vec::new() }),
     ];
     for sequence in 0..SECONDS {
         changes.push(Change::AddSegment(segment(timeline, sequence, begun)));

@@ -108,7 +108,7 @@ impl Style {
 
     /// What file it becomes of `loaded`.
     fn format(&self, loaded: &[LoadedPart]) -> TargetFormat {
-        let tracks = loaded.iter().flat_map(|loaded| &loaded.tracks);
+        let tracks = loaded.iter().flat_map(|loaded| loaded.tracks());
         let suited = || if webm::suits(tracks) { TargetFormat::Webm } else { TargetFormat::Mp4 };
         self.format.unwrap_or_else(suited)
     }

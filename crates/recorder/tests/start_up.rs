@@ -103,7 +103,7 @@ fn opening(number: u128, state: AssetType, is_live: bool) -> Vec<Change> {
     let mut changes = vec![
         Change::StartFeed(feed),
         Change::OpenTimeline(Timeline { id: timeline, feed: id, created: now() }),
-        Change::PutRun(Run { timeline, number: 0, tracks: vec![track] }),
+        Change::PutRun(Run { timeline, number: 0, tracks: vec![track], earlier: Vec::new() }),
         Change::CreateAsset(Box::new(NewAsset { asset })),
     ];
     if !is_live {

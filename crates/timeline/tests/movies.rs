@@ -4,7 +4,7 @@ mod common;
 
 use bytes::Bytes;
 use common::player::{materialise, range, shown};
-use common::{Publisher, audio_config, video_config};
+use common::{Publisher, audio_config, on_a_page, video_config};
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::CutMode;
@@ -192,17 +192,9 @@ fn a_file_keeps_nothing_of_what_its_indexes_were_read_from() {
     publisher.broadcast(0, 4, 25, false, false);
     publisher.finish();
     let mut source = publisher.source(0);
-    // As a page of the database has them: one behind the other, beside others.
-    let segments = &mut source.stretches[0].segments;
-    let lens: Vec<usize> = segments.iter().map(|segment| segment.index.0.len()).collect();
-    let all: Vec<u8> = segments.iter().flat_map(|segment| segment.index.0.to_vec()).collect();
-    let page = Bytes::from([all, vec![0; 50_000]].concat());
-    let mut rest = page.clone();
-    for (segment, len) in segments.iter_mut().zip(lens) {
-        segment.index.0 = rest.split_to(len);
-    }
+    let page = on_a_page(&mut source);
     let built = build(&source).unwrap();
-    drop((source, rest));
+    drop(source);
     assert!(page.is_unique());
     assert!(built.file.weight() < 4000, "{} bytes", built.file.weight());
 }

@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use common::player::whole;
-use common::{Publisher, at, audio_config};
+use common::{Publisher, at, audio_config, on_a_page};
 use matroska_demuxer::{Frame, MatroskaFile};
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::error::MuxError;
@@ -89,6 +89,16 @@ fn every_sample_has_its_time() {
     assert_eq!(sounds, expected.collect::<Vec<_>>());
     assert_eq!((movie.metadata.duration_ms, movie.metadata.pre_roll_ms), (Some(5000), Some(0)));
     assert_eq!(movie.metadata.start_time, Some(at(0)));
+}
+
+#[test]
+fn a_file_keeps_nothing_of_what_its_indexes_were_read_from() {
+    let mut source = cut(&broadcast(4, 25), None);
+    let page = on_a_page(&mut source);
+    let built = movie::build(&source).unwrap();
+    drop(source);
+    assert!(page.is_unique());
+    assert!(built.file.weight() < 8000, "{} bytes", built.file.weight());
 }
 
 #[test]

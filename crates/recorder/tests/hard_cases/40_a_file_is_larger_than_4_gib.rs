@@ -102,7 +102,7 @@ async fn its_end_is_read_by_range() {
     let mut changes = vec![
         Change::StartFeed(feed.clone()),
         Change::OpenTimeline(Timeline { id: timeline(), feed: feed.id, created: now() }),
-        Change::PutRun(Run { timeline: timeline(), number: 0, tracks: vec![track] }),
+        Change::PutRun(Run { timeline: timeline(), number: 0, tracks: vec![track], earlier: Vec::new() }),
     ];
     for sequence in 0..SEGMENTS {
         changes.push(Change::AddSegment(segment(&bench, sequence).await));

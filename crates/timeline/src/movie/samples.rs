@@ -64,7 +64,7 @@ impl MovieSamples {
 
 /// Copies of the indexes of all segments. Where they are read from they are parts of something larger, such as a page
 /// that holds those of many more segments, and would keep all of it.
-fn owned(source: &MovieSource) -> Vec<StoredIndex> {
+pub(super) fn owned(source: &MovieSource) -> Vec<StoredIndex> {
     let indexes =
         || source.stretches.iter().flat_map(|stretch| &stretch.segments).map(|segment| &segment.index.0);
     let mut all = Vec::with_capacity(indexes().map(Bytes::len).sum());

@@ -14,6 +14,7 @@ use mediahooks_media::webm::{self, Block, CLUSTER_MS_MAX, Cluster, Clusters, Cue
 
 use super::cut::{self, TrackCut};
 use super::join::Joined;
+use super::samples;
 use super::table::{Span, Tables};
 use super::{MovieError, MovieSource, Stretch};
 use crate::index::{IndexError, StoredIndex, TrackSummary};
@@ -29,12 +30,12 @@ pub(super) fn layout(
     info: WebmInfo,
 ) -> Result<VirtualWebm, MovieError> {
     let mut plan = Plan::default();
+    let mut indexes = samples::owned(source).into_iter();
     let mut segment = 0;
     for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
         let parts: Arc<[Part]> = parts(joined, number, stretch).into();
         let mut spans: Vec<&[Span]> = parts.iter().map(|part| spans_of(tables, part)).collect();
-        for (position, of_stretch) in stretch.segments.iter().enumerate() {
-            let index = of_stretch.index.clone();
+        for (position, index) in indexes.by_ref().take(stretch.segments.len()).enumerate() {
             let table = Table { parts: Arc::clone(&parts), position, segment, index };
             let found: Vec<Option<&Span>> = spans.iter_mut().map(|spans| next_at(spans, position)).collect();
             plan.push(table, &found)?;

@@ -157,3 +157,16 @@ fn reordering_ms(place: i64, group: i64) -> i64 {
         0
     }
 }
+
+/// Lets the indexes of a source be parts of a page, as the database reads them: one behind the other, beside others.
+pub fn on_a_page(source: &mut MovieSource) -> Bytes {
+    let segments = &mut source.stretches[0].segments;
+    let lens: Vec<usize> = segments.iter().map(|segment| segment.index.0.len()).collect();
+    let all: Vec<u8> = segments.iter().flat_map(|segment| segment.index.0.to_vec()).collect();
+    let page = Bytes::from([all, vec![0; 50_000]].concat());
+    let mut rest = page.clone();
+    for (segment, len) in segments.iter_mut().zip(lens) {
+        segment.index.0 = rest.split_to(len);
+    }
+    page
+}
