@@ -3,9 +3,7 @@
 mod common;
 
 use common::player::{materialise, shown};
-use common::{Publisher, audio_config, video_config};
-use mediahooks_media::codec::CodecConfig;
-use mediahooks_media::sample::TrackConfig;
+use common::{Publisher, audio_config, larger, video_config};
 use mediahooks_model::{CutMode, GapReason, TargetFormat};
 use mediahooks_timeline::movie::{MovieSource, break_between, build, can_join};
 use proptest::prelude::*;
@@ -24,15 +22,6 @@ fn two_runs(group: i64, reorder: (bool, bool), gap_ms: i64, with_sound: bool) ->
     publisher.broadcast(4000 + gap_ms, 4, group, reorder.1, with_sound);
     publisher.finish();
     publisher
-}
-
-/// 320x180 like [`video_config`], with another record.
-fn larger() -> TrackConfig {
-    let avcc =
-        "0164000dffe1001a6764000dacd941519e226c0440000003004000000f03c50a658001000668ebe3cb22c0fdf8f800";
-    let bytes: Vec<u8> =
-        (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
-    TrackConfig { codec: CodecConfig::h264(bytes.into()).unwrap(), ..video_config() }
 }
 
 fn joined(publisher: &Publisher, hold_gaps: bool) -> (MovieSource, Vec<Vec<u8>>) {

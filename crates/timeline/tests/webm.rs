@@ -6,30 +6,14 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use common::player::whole;
-use common::{Publisher, at, audio_config, on_a_page};
+use common::{Publisher, at, audio_config, on_a_page, opus, vp9};
 use matroska_demuxer::{Frame, MatroskaFile};
-use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::error::MuxError;
-use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
+use mediahooks_media::sample::{Sample, Ticks, TrackKind};
 use mediahooks_model::TargetFormat;
 use mediahooks_timeline::movie::{self, BuiltMovie, MovieError, MovieSource};
 use mediahooks_timeline::segmenter::RUN_ORIGIN_US;
 use proptest::prelude::*;
-
-/// 64x48.
-fn vp9() -> TrackConfig {
-    let record = Bytes::from_static(&[0, 10, 0x82, 2, 2, 2, 0, 0]);
-    let frame = [0x82, 0x49, 0x83, 0x42, 0, 3, 0xf0, 2, 0xf6, 6, 0x38, 0x24, 0x1c, 0x18, 0x42, 0];
-    let codec = CodecConfig::vp9(record).unwrap().with_dimensions_from_sample(&frame).unwrap();
-    TrackConfig::new(90_000, codec)
-}
-
-/// Opus with a pre-skip of 312 samples, 6.5 ms.
-fn opus() -> TrackConfig {
-    let head = [&b"OpusHead\x01\x02"[..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0]].concat();
-    let codec = CodecConfig::opus_from_id_header(&head).unwrap();
-    TrackConfig::new(48_000, codec)
-}
 
 /// The `number`th packet of 20 ms, that arrives when it is due.
 fn sound(publisher: &mut Publisher, number: i64) {

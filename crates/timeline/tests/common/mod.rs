@@ -26,6 +26,30 @@ pub fn audio_config(channels: u8) -> TrackConfig {
     TrackConfig::new(48_000, CodecConfig::aac(Bytes::from(vec![0x11, 0x80 | (channels << 3)])).unwrap())
 }
 
+/// 64x48.
+pub fn vp9() -> TrackConfig {
+    let record = Bytes::from_static(&[0, 10, 0x82, 2, 2, 2, 0, 0]);
+    let frame = [0x82, 0x49, 0x83, 0x42, 0, 3, 0xf0, 2, 0xf6, 6, 0x38, 0x24, 0x1c, 0x18, 0x42, 0];
+    let codec = CodecConfig::vp9(record).unwrap().with_dimensions_from_sample(&frame).unwrap();
+    TrackConfig::new(90_000, codec)
+}
+
+/// Opus with a pre-skip of 312 samples, 6.5 ms.
+pub fn opus() -> TrackConfig {
+    let head = [&b"OpusHead\x01\x02"[..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0]].concat();
+    let codec = CodecConfig::opus_from_id_header(&head).unwrap();
+    TrackConfig::new(48_000, codec)
+}
+
+/// 320x180 like [`video_config`], with another record.
+pub fn larger() -> TrackConfig {
+    let avcc =
+        "0164000dffe1001a6764000dacd941519e226c0440000003004000000f03c50a658001000668ebe3cb22c0fdf8f800";
+    let bytes: Vec<u8> =
+        (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
+    TrackConfig { codec: CodecConfig::h264(bytes.into()).unwrap(), ..video_config() }
+}
+
 pub fn at(us: i64) -> Timestamp {
     Timestamp::from_micros(WALL_US + us)
 }

@@ -1,0 +1,86 @@
+//! The same media makes the same bytes: who has a part of a file goes on with it after an update of the server.
+//!
+//! The ETag of a file names what it is made of and `movie::LAYOUT`, which stands for how. A change of the bytes fails
+//! here: raise `movie::LAYOUT` with it, unless the bytes before were in no release, and expect the new ones.
+
+mod common;
+
+use bytes::Bytes;
+use common::player::{range, whole};
+use common::{Publisher, audio_config, larger, opus, video_config, vp9};
+use mediahooks_media::sample::{Sample, Ticks, TrackKind};
+use mediahooks_model::{CutMode, TargetFormat};
+use mediahooks_timeline::movie::{BuiltMovie, Edits, MovieSource, build, build_fragments};
+use sha2::{Digest, Sha256};
+
+/// The beginning of the SHA-256 of each file.
+const EXPECTED: &[(&str, &str)] = &[
+    ("mp4", "410f46ccfb7bd873"),
+    ("mp4, cut", "4b01d14b441bc0b6"),
+    ("mp4, cut at key frames", "ba05a62fa6f2fe37"),
+    ("mp4, joined", "f625636d85a48b62"),
+    ("fmp4, cut at key frames", "41b2d9f34b352695"),
+    ("hls, joined", "65e8e4815fb31a6c"),
+    ("webm", "41eb94f778ee6c5f"),
+];
+
+/// Five seconds with reordering, a break of one, and four of another configuration.
+fn broadcast() -> Publisher {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 5, 25, true, true);
+    publisher.finish();
+    publisher.config(larger());
+    publisher.broadcast(6000, 4, 50, false, true);
+    publisher.finish();
+    publisher
+}
+
+fn royalty_free() -> Publisher {
+    let mut publisher = Publisher::new();
+    publisher.config(vp9());
+    publisher.config(opus());
+    for number in 0..250 {
+        if number % 2 == 0 {
+            publisher.picture(number * 20, 0, number % 50 == 0, number * 20);
+        }
+        let data = Bytes::from(format!("sound {number}"));
+        let sample = Sample { dts: Ticks(number * 960), cts_offset: 0, is_sync: true, data };
+        publisher.push(TrackKind::Audio, sample, number * 20);
+    }
+    publisher.finish();
+    publisher
+}
+
+#[test]
+fn the_same_media_makes_the_same_bytes() {
+    let publisher = broadcast();
+    let stored = [publisher.stored(0), publisher.stored(1)].concat();
+    let cut = range(publisher.source(0), 1300, 3700);
+    let at_sync = MovieSource { cut: CutMode::Keyframe, ..cut.clone() };
+    let stretches = vec![publisher.stretch(0, 1), publisher.stretch(1, 2)];
+    let joined = MovieSource { stretches, hold_gaps: true, ..publisher.source(0) };
+    let mp4 = |source: &MovieSource| build(source).unwrap();
+    let fmp4 = |source: &MovieSource, edits| build_fragments(source, edits).unwrap().movie;
+    let free = royalty_free();
+    let webm = MovieSource { format: TargetFormat::Webm, ..free.source(0) };
+    let files: [(&str, BuiltMovie, &[Vec<u8>]); 7] = [
+        ("mp4", mp4(&publisher.source(0)), &stored),
+        ("mp4, cut", mp4(&cut), &stored),
+        ("mp4, cut at key frames", mp4(&at_sync), &stored),
+        ("mp4, joined", mp4(&joined), &stored),
+        ("fmp4, cut at key frames", fmp4(&at_sync, Edits::Whole), &stored),
+        ("hls, joined", fmp4(&joined, Edits::Absent), &stored),
+        ("webm", mp4(&webm), &free.stored(0)),
+    ];
+    let made: Vec<(&str, String)> = files
+        .iter()
+        .map(|(name, movie, stored)| {
+            let digest = Sha256::digest(whole(movie.file.as_ref(), stored));
+            (*name, hex::encode(&digest[..8]))
+        })
+        .collect();
+    let made: Vec<(&str, &str)> = made.iter().map(|(name, digest)| (*name, digest.as_str())).collect();
+    assert_eq!(made.as_slice(), EXPECTED, "other bytes: see the head of this test");
+}
