@@ -378,7 +378,7 @@ impl Writer<'_> {
             };
             let table = TrackTable { stretch: at.stretch, tables: at.tables, track: part.cut.track };
             let span = table.spans_from(at.position).first().filter(|span| span.segment == at.position);
-            let Some(mut samples) = span.map(|span| table.samples(span)) else { continue };
+            let Some(mut samples) = span.map(|span| span.settle(stored.samples.clone())) else { continue };
             let Some(range) = part.cut.kept(at.position, samples.len()) else { continue };
             let is_last = (at.position, range.end) == (part.cut.last.segment, part.cut.last.sample + 1);
             if let (Some(lasts), Some(last)) =

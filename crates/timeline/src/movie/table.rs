@@ -49,6 +49,17 @@ impl Span {
     pub(super) fn has_sync(&self) -> bool {
         self.summary.sync_samples > 0
     }
+
+    /// Its samples, of which `stored` were stored.
+    pub(super) fn settle(&self, mut stored: Vec<SampleInfo>) -> Vec<SampleInfo> {
+        if let Some(changed) = &self.changed {
+            return changed.to_vec();
+        }
+        if let Some(last) = stored.last_mut() {
+            last.duration = self.last_duration;
+        }
+        stored
+    }
 }
 
 /// The spans of a stretch.
@@ -157,12 +168,7 @@ impl<'a> TrackTable<'a> {
         }
         let Some(segment) = self.stretch.segments.get(span.segment) else { return Vec::new() };
         match segment.index.samples(span.summary.track) {
-            Ok(mut samples) => {
-                if let Some(last) = samples.last_mut() {
-                    last.duration = span.last_duration;
-                }
-                samples
-            }
+            Ok(samples) => span.settle(samples),
             Err(error) => {
                 self.tables.damage.set(Some(error));
                 Vec::new()
