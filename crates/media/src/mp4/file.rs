@@ -4,7 +4,10 @@
 //! come at some chunks ([`Step`]): any part of a table is written from there on, with the samples of just these
 //! chunks.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 
@@ -48,6 +51,18 @@ pub struct VirtualMp4<S> {
     pub(super) header: Skeleton,
     /// Of each track, the parameter sets of each of its configurations: places in what `header` ends with.
     pub(super) sets: Vec<Vec<Range<usize>>>,
+    /// Those of the chunk that was asked for last.
+    pub(super) latest_parts: Mutex<Option<(usize, Arc<[Part]>)>>,
+}
+
+/// A group of a chunk that something is inserted into.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    /// Where it begins in the media of the file, with what is inserted before it.
+    at: u64,
+    /// Where its bytes begin in the source.
+    offset: u64,
+    group: Group,
 }
 
 /// A header (`ftyp`, `moov`, head of the `mdat`, parameter sets) without the entries of its tables.
@@ -330,22 +345,44 @@ impl<S: SampleSource> VirtualMp4<S> {
         let chunk = self.chunks.pushed.get(number).filter(|_| at < self.chunks.media_len && len > 0);
         let chunk =
             chunk.ok_or_else(|| PieceError { reason: "the range is not within the file".to_owned() })?;
-        let (mut group_at, mut offset) = (chunk.media_start, chunk.offset);
-        for Group { len: stored, inserted, .. } in self.chunks.groups(number)? {
-            let inserted = u64::from(inserted);
-            if at < group_at + inserted {
-                return self.sets(chunk, at - group_at, len.min(group_at + inserted - at));
-            }
-            let skipped = at - group_at - inserted;
-            if skipped < stored {
-                let (source, offset) = (chunk.source, offset + skipped);
-                let more = if chunk.inserted == 0 { self.continued(number) } else { 0 };
-                return Ok(Piece::Extent(Extent { source, offset, len: len.min(stored - skipped + more) }));
-            }
-            group_at += inserted + stored;
-            offset += stored;
+        let source = chunk.source;
+        if chunk.inserted == 0 {
+            let skipped = at - chunk.media_start;
+            let stored = self.chunks.end(number) - chunk.media_start + self.continued(number);
+            let len = len.min(stored - skipped);
+            return Ok(Piece::Extent(Extent { source, offset: chunk.offset + skipped, len }));
         }
-        Err(disagreement())
+        let parts = self.parts(number, chunk)?;
+        let part =
+            parts.partition_point(|part| part.at <= at).checked_sub(1).and_then(|part| parts.get(part));
+        let Part { at: begins, offset, group } = part.ok_or_else(disagreement)?;
+        let inserted = u64::from(group.inserted);
+        if at < begins + inserted {
+            return self.sets(chunk, at - begins, len.min(begins + inserted - at));
+        }
+        let skipped = at - begins - inserted;
+        let left = group.len.checked_sub(skipped).filter(|left| *left > 0).ok_or_else(disagreement)?;
+        Ok(Piece::Extent(Extent { source, offset: offset + skipped, len: len.min(left) }))
+    }
+
+    /// What a chunk is in the file that something is inserted into. Whoever reads a file asks for each of its parts,
+    /// one after the other.
+    fn parts(&self, number: usize, chunk: &Pushed) -> Result<Arc<[Part]>, PieceError> {
+        // What is in it is whole after every statement that touches it.
+        let latest = || self.latest_parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, parts)) = latest().as_ref().filter(|(of, _)| *of == number) {
+            return Ok(Arc::clone(parts));
+        }
+        let (mut at, mut offset) = (chunk.media_start, chunk.offset);
+        let place = |group: Group| {
+            let part = Part { at, offset, group };
+            at += u64::from(group.inserted) + group.len;
+            offset += group.len;
+            part
+        };
+        let parts: Arc<[Part]> = self.chunks.groups(number)?.into_iter().map(place).collect();
+        *latest() = Some((number, Arc::clone(&parts)));
+        Ok(parts)
     }
 
     /// How many bytes the chunks that follow have of the same source, without a hole.

@@ -3,7 +3,7 @@
 //! Fed chunk by chunk, in file order, with summaries of their samples. Nothing here depends on anything but its
 //! arguments, so a movie laid out again is the same to the byte.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Mutex, time::Duration};
 
 use shiguredo_mp4::{Mp4FileTime, boxes::Brand};
 
@@ -234,7 +234,13 @@ impl<'a, S: SampleSource> MovieBuilder<'a, S> {
         header.put(&inserted);
         let placed = |sets: &Range<usize>| begin + sets.start..begin + sets.end;
         let sets = self.tracks.iter().map(|track| track.sets.iter().map(placed).collect()).collect();
-        Ok(VirtualMp4 { chunks: self.chunks, steps: self.steps, header, sets })
+        Ok(VirtualMp4 {
+            chunks: self.chunks,
+            steps: self.steps,
+            header,
+            sets,
+            latest_parts: Mutex::default(),
+        })
     }
 }
 
