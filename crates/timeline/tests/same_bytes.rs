@@ -10,19 +10,25 @@ use common::player::{range, whole};
 use common::{Publisher, audio_config, larger, opus, video_config, vp9};
 use mediahooks_media::sample::{Sample, Ticks, TrackKind};
 use mediahooks_model::{CutMode, TargetFormat};
-use mediahooks_timeline::movie::{BuiltMovie, Edits, MovieSource, build, build_fragments};
+use mediahooks_timeline::movie::{BuiltMovie, Edits, LAYOUT, MovieSource, build, build_fragments};
 use sha2::{Digest, Sha256};
 
-/// The beginning of the SHA-256 of each file.
-const EXPECTED: &[(&str, &str)] = &[
-    ("mp4", "410f46ccfb7bd873"),
-    ("mp4, cut", "4b01d14b441bc0b6"),
-    ("mp4, cut at key frames", "ba05a62fa6f2fe37"),
-    ("mp4, joined", "f625636d85a48b62"),
-    ("fmp4, cut at key frames", "41b2d9f34b352695"),
-    ("hls, joined", "65e8e4815fb31a6c"),
-    ("webm", "41eb94f778ee6c5f"),
-];
+/// `movie::LAYOUT`, and the beginning of the SHA-256 of each file.
+const EXPECTED: (u32, &[(&str, &str)]) = (
+    2,
+    &[
+        ("mp4", "410f46ccfb7bd873"),
+        ("mp4, cut", "4b01d14b441bc0b6"),
+        ("mp4, cut at key frames", "ba05a62fa6f2fe37"),
+        ("mp4, joined", "f625636d85a48b62"),
+        ("fmp4", "47acd0f46da00cac"),
+        ("fmp4, cut", "5f998a96fb924839"),
+        ("fmp4, cut at key frames", "41b2d9f34b352695"),
+        ("fmp4, joined", "f5d05992bc5200b5"),
+        ("hls, joined", "65e8e4815fb31a6c"),
+        ("webm", "41eb94f778ee6c5f"),
+    ],
+);
 
 /// Five seconds with reordering, a break of one, and four of another configuration.
 fn broadcast() -> Publisher {
@@ -65,12 +71,15 @@ fn the_same_media_makes_the_same_bytes() {
     let fmp4 = |source: &MovieSource, edits| build_fragments(source, edits).unwrap().movie;
     let free = royalty_free();
     let webm = MovieSource { format: TargetFormat::Webm, ..free.source(0) };
-    let files: [(&str, BuiltMovie, &[Vec<u8>]); 7] = [
+    let files: [(&str, BuiltMovie, &[Vec<u8>]); 10] = [
         ("mp4", mp4(&publisher.source(0)), &stored),
         ("mp4, cut", mp4(&cut), &stored),
         ("mp4, cut at key frames", mp4(&at_sync), &stored),
         ("mp4, joined", mp4(&joined), &stored),
+        ("fmp4", fmp4(&publisher.source(0), Edits::Hiding), &stored),
+        ("fmp4, cut", fmp4(&cut, Edits::Hiding), &stored),
         ("fmp4, cut at key frames", fmp4(&at_sync, Edits::Whole), &stored),
+        ("fmp4, joined", fmp4(&joined, Edits::Hiding), &stored),
         ("hls, joined", fmp4(&joined, Edits::Absent), &stored),
         ("webm", mp4(&webm), &free.stored(0)),
     ];
@@ -82,5 +91,5 @@ fn the_same_media_makes_the_same_bytes() {
         })
         .collect();
     let made: Vec<(&str, &str)> = made.iter().map(|(name, digest)| (*name, digest.as_str())).collect();
-    assert_eq!(made.as_slice(), EXPECTED, "other bytes: see the head of this test");
+    assert_eq!((LAYOUT, made.as_slice()), EXPECTED, "other bytes: see the head of this test");
 }
