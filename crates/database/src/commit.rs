@@ -105,10 +105,10 @@ fn start_feed(tx: &Writing<'_>, feed: &Feed, now: Timestamp) -> Result<()> {
 
 fn end_feed(tx: &Writing<'_>, id: FeedId, at: Timestamp, now: Timestamp) -> Result<()> {
     let feed = timelines::feed(tx, id)?.ok_or(DatabaseError::NotFound)?;
+    segments::close(tx, id)?;
     if feed.ended.is_some() {
         return Ok(());
     }
-    segments::close(tx, id)?;
     let (Sql(last), Sql(count)): (Sql<Timestamp>, Sql<u64>) = tx
         .prepare_cached("SELECT last_event_us, event_count FROM feed WHERE id = ?1")?
         .query_row([Sql(id)], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -49,10 +49,11 @@ impl Database {
                 let (Sql(first), Sql(last)): (Sql<u64>, Sql<u64>) = (row.get(2)?, row.get(3)?);
                 let paged = Stored::paged(tx, timeline);
                 let stored = tails.get(&timeline).unwrap_or(&paged);
-                let mut freed = 0;
-                for (first, last) in uncovered(tx, timeline, (first, last), Some(id))? {
-                    freed += stored.bytes(first, last)?;
-                }
+                let ranges = uncovered(tx, timeline, (first, last), Some(id))?;
+                let freed =
+                    ranges.into_iter().map(|(first, last)| stored.bytes(first, last)).sum::<Result<u64>>();
+                // Of one that is damaged it is not known how much.
+                let freed = segments::or_damaged(freed)?.unwrap_or(1);
                 if freed > 0 {
                     found.push((id, freed));
                     bytes += freed;
@@ -145,8 +146,12 @@ fn forget_first_part(tx: &Writing<'_>, id: MediaAssetId) -> Result<()> {
 fn first_after(tx: &Writing<'_>, part: &RecipePart, batch: u32) -> Result<Option<u64>> {
     let mut missing = u64::from(batch);
     let last = part.last.unwrap_or(segments::NEWEST);
-    for stretch in segments::of(tx, part.timeline).stretches(part.first, last)? {
-        let count = stretch.last - stretch.first + 1;
+    let stored = segments::of(tx, part.timeline);
+    let Some(stretches) = segments::or_damaged(stored.stretches(part.first, last, missing + 1))? else {
+        return Ok(None);
+    };
+    for stretch in stretches {
+        let count = stretch.count();
         if missing < count {
             return Ok(Some(stretch.first + missing));
         }
@@ -173,7 +178,7 @@ fn release(tx: &Writing<'_>, removed: &RecipePart) -> Result<()> {
     let within = if over { (0, u64::MAX) } else { (removed.first, removed.last.unwrap_or(u64::MAX)) };
     free_uncovered(tx, timeline, within)?;
     if over {
-        segments::move_into_pages(tx, timeline)?;
+        segments::move_if_sound(tx, timeline)?;
         tidy(tx, timeline)?;
     }
     Ok(())

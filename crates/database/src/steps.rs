@@ -168,8 +168,8 @@ fn check_media_is_there(tx: &Writing<'_>, asset_type: AssetType, part: &RecipePa
         _ => return Err(Conflict::MediaGone.into()),
     };
     let (mut held, mut of_run) = (0, 0);
-    for stretch in stored.stretches(part.first, last.unwrap_or(part.first))? {
-        let count = stretch.last - stretch.first + 1;
+    for stretch in stored.stretches(part.first, last.unwrap_or(part.first), wanted)? {
+        let count = stretch.count();
         held += count;
         of_run += if stretch.run == part.run { count } else { 0 };
     }

@@ -9,7 +9,7 @@ UPDATE asset SET target_format = 'mp4' WHERE status = 'complete' AND asset_type 
 
 -- Many segments of one timeline, run and chunk file, without a hole: what was a row per segment.
 CREATE TABLE segment_page (
-    id                INTEGER PRIMARY KEY,
+    id                INTEGER PRIMARY KEY AUTOINCREMENT,
     timeline          BLOB NOT NULL,
     first_sequence    BIGINT NOT NULL,   -- of its first segment
     last_sequence     BIGINT NOT NULL,   -- of its last segment
@@ -20,18 +20,21 @@ CREATE TABLE segment_page (
     wall_start_us     BIGINT NOT NULL,   -- the earliest of them begins
     wall_end_us       BIGINT NOT NULL,   -- the latest of them ends
     first_sync        BIGINT,            -- the first of them that decoding can begin with; NULL: none
+    checksum          BIGINT NOT NULL,   -- of all columns before it but the id
     fields            BLOB NOT NULL,     -- place and times of each, packed
     tables            BLOB NOT NULL,     -- their sample tables; last, so that scans of the rest leave them unread
     FOREIGN KEY (timeline, run) REFERENCES run (timeline, number)
 );
--- The columns behind the first let start-up learn the extent of every chunk file, and others which segments there
+CREATE UNIQUE INDEX segment_page_once ON segment_page (timeline, first_sequence);
+-- The columns behind the first two let start-up learn the extent of every chunk file, and others which segments there
 -- are, from the index alone.
-CREATE UNIQUE INDEX segment_page_by_sequence
+CREATE INDEX segment_page_by_sequence
     ON segment_page (timeline, first_sequence, last_sequence, run, chunk, end_bytes, first_sync);
 CREATE INDEX segment_page_by_wall ON segment_page (timeline, wall_end_us, wall_start_us);
 
 -- The newest segments of all feeds, in the order of their writing, until they move into a page. A slot holds several,
--- packed one behind the other, and is filled again once nothing in it is needed.
+-- packed one behind the other, each with a checksum, and is filled again once nothing in it is needed. Slots are numbered
+-- from 0 on: 32 bits are more than enough.
 CREATE TABLE segment_tail (
     slot              INTEGER PRIMARY KEY,
     segments          BLOB NOT NULL

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::packed::Tables;
 use super::{PAGE, pages};
 use crate::sql::Sql;
 use crate::{Result, Segment};
@@ -32,7 +33,7 @@ pub(crate) fn adopt(tx: &Connection) -> Result<()> {
 
 fn store(tx: &Connection, page: &[Segment]) -> Result<()> {
     let Some(last) = page.last() else { return Ok(()) };
-    pages::put(tx, page)?;
+    pages::put(tx, page, Tables::Sound)?;
     tx.prepare_cached("UPDATE timeline SET paged_below = ?2 WHERE id = ?1")?
         .execute(params![Sql(last.timeline), Sql(last.sequence + 1)])?;
     Ok(())

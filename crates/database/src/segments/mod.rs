@@ -23,6 +23,8 @@ use crate::writer::Writing;
 use crate::{Conflict, DatabaseError, FreedRange, Result, Segment, SegmentSpan};
 
 pub(crate) use adopt::adopt;
+use packed::Tables;
+pub(crate) use pages::WithTables;
 #[cfg(test)]
 pub(crate) use pages::{BY_WALL, HOT};
 pub(crate) use places::Places;
@@ -47,6 +49,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    fn place(&self) -> FreedRange {
+        FreedRange { timeline: self.span.timeline, chunk: self.chunk, offset: self.offset, len: self.len }
+    }
+
     fn with_table(self, index: Bytes) -> Segment {
         let SegmentSpan { timeline, sequence, run, media_start_us, media_end_us, wall_offset_us, .. } =
             self.span;
@@ -117,15 +123,40 @@ pub(crate) fn close(tx: &Writing<'_>, feed: FeedId) -> Result<()> {
     let mut statement = tx.prepare_cached("SELECT id FROM timeline WHERE feed = ?1")?;
     let timelines = statement.query_map([Sql(feed)], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
     let timelines: Vec<TimelineId> = timelines.collect::<Result<_, _>>()?;
-    timelines.into_iter().try_for_each(|timeline| move_into_pages(tx, timeline))
+    for timeline in timelines {
+        if move_if_sound(tx, timeline)? {
+            // Also the places of what was never committed.
+            tx.moved_into_pages(timeline, NEWEST);
+        }
+    }
+    Ok(())
 }
 
-/// Moves what the tail holds of a timeline into pages.
-pub(crate) fn move_into_pages(tx: &Writing<'_>, timeline: TimelineId) -> Result<()> {
-    let segments = of(tx, timeline).tail(0, NEWEST)?;
-    let Some(last) = segments.last() else { return Ok(()) };
+/// Moves what the tail holds of a timeline into pages. Where that cannot be, because something is damaged, it stays and
+/// this is false.
+pub(crate) fn move_if_sound(tx: &Writing<'_>, timeline: TimelineId) -> Result<bool> {
+    tx.execute_batch("SAVEPOINT moving")?;
+    let moved = or_damaged(move_into_pages(tx, timeline))?.is_some();
+    if !moved {
+        tx.execute_batch("ROLLBACK TO moving")?;
+    }
+    tx.execute_batch("RELEASE moving")?;
+    Ok(moved)
+}
+
+/// Moves what the tail holds of a timeline into pages. What cannot be read is left behind.
+fn move_into_pages(tx: &Writing<'_>, timeline: TimelineId) -> Result<()> {
+    let stored::Tail { segments, lost, damaged: slots } = of(tx, timeline).look_at_tail(0, NEWEST)?;
+    slots.iter().for_each(|slot| tx.places().set_aside(*slot));
+    if !lost.is_empty() {
+        tracing::error!(%timeline, ?lost, ?slots, "segments cannot be found any more: slots of the newest segments are damaged; run `mediahooks check`");
+    }
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(()) };
+    if pages::newest_sequence(tx, timeline)?.is_some_and(|newest| newest >= first.sequence) {
+        return Err(damaged(timeline, format_args!("segments before {}", first.sequence)));
+    }
     let paged_below = last.sequence + 1;
-    pages::put(tx, &segments)?;
+    pages::put(tx, &segments, Tables::Sound)?;
     tx.prepare_cached("UPDATE timeline SET paged_below = ?2 WHERE id = ?1")?
         .execute(params![Sql(timeline), Sql(paged_below)])?;
     tx.moved_into_pages(timeline, paged_below);
@@ -141,11 +172,28 @@ pub(crate) fn remove(
 ) -> Result<Vec<FreedRange>> {
     let (first, last) = (first.min(NEWEST), last.min(NEWEST));
     if paged_below(tx, timeline)?.is_some_and(|below| last >= below) {
-        move_into_pages(tx, timeline)?;
+        move_if_sound(tx, timeline)?;
     }
-    let place =
-        |entry: Entry| FreedRange { timeline, chunk: entry.chunk, offset: entry.offset, len: entry.len };
-    Ok(pages::take_out(tx, timeline, first, last)?.into_iter().map(place).collect())
+    pages::take_out(tx, timeline, first, last)
+}
+
+/// Looks at the whole index and tells what is wrong, a sentence each.
+pub(crate) fn check(tx: &rusqlite::Connection, with: WithTables) -> Result<Vec<String>> {
+    let mut problems = pages::check(tx, with)?;
+    problems.append(&mut tail::check(tx)?);
+    Ok(problems)
+}
+
+/// Tells of what is damaged, for who goes on without it.
+pub(crate) fn or_damaged<T>(outcome: Result<T>) -> Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ DatabaseError::Corrupt { .. }) => {
+            tracing::error!(%error, "going on without it: run `mediahooks check`");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn damaged(timeline: TimelineId, what: impl std::fmt::Display) -> DatabaseError {

@@ -2,8 +2,8 @@
 //!
 //! Pure. Neighbours in a page resemble each other, so differences are stored: a second of media takes about a
 //! dozen bytes beside its sample table. Whatever bytes are read, nothing panics and nothing is allocated that they
-//! only claim to need; a page carries checksums, because what one wrong bit would say of all segments behind it
-//! could be believed.
+//! only claim to need. A page carries checksums, of its columns, its fields and its sample tables, and so does each
+//! segment in the tail: what one wrong bit would say could be believed, and bytes be given back that are needed.
 
 use bytes::Bytes;
 use mediahooks_media::varint;
@@ -43,6 +43,54 @@ pub(super) struct PageKey {
     pub chunk: u32,
 }
 
+/// What a page's row says of its segments, taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub key: PageKey,
+    /// Where in the chunk file the last of them ends.
+    pub end: u64,
+    /// Bytes of all of them.
+    pub len: u64,
+    pub wall_start_us: i64,
+    pub wall_end_us: i64,
+    /// The first that decoding can begin with.
+    pub first_sync: Option<u64>,
+}
+
+impl Columns {
+    /// What the row of these segments has to say; they are the whole of a page. None: there are none.
+    pub(super) fn of(entries: &[Entry]) -> Option<Self> {
+        let (first, last) = (entries.first()?, entries.last()?);
+        let SegmentSpan { timeline, sequence, run, .. } = first.span;
+        let spans = || entries.iter().map(|entry| entry.span);
+        Some(Self {
+            key: PageKey { timeline, first: sequence, last: last.span.sequence, run, chunk: first.chunk },
+            end: entries.iter().map(|entry| entry.offset.saturating_add(entry.len)).max()?,
+            len: entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.len)),
+            wall_start_us: spans().map(|span| span.wall_start().as_micros()).min()?,
+            wall_end_us: spans().map(|span| span.wall_end().as_micros()).max()?,
+            first_sync: spans().find(|span| span.starts_with_sync).map(|span| span.sequence),
+        })
+    }
+
+    /// The checksum of them all.
+    pub(super) fn checksum(&self) -> u32 {
+        let PageKey { timeline, first, last, run, chunk } = self.key;
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(timeline.0.as_bytes());
+        for number in [first, last, run.into(), chunk.into(), self.end, self.len] {
+            sum.update(&number.to_le_bytes());
+        }
+        for moment in [self.wall_start_us, self.wall_end_us] {
+            sum.update(&moment.to_le_bytes());
+        }
+        if let Some(first_sync) = self.first_sync {
+            sum.update(&first_sync.to_le_bytes());
+        }
+        sum.finalize()
+    }
+}
+
 /// What stands before the segment that is next: the differences are counted from here.
 #[derive(Default)]
 struct Before {
@@ -51,12 +99,21 @@ struct Before {
     wall_offset_us: i64,
 }
 
+/// Whether sample tables are what was once stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tables {
+    Sound,
+    /// They are stored such that whoever reads them is told.
+    Damaged,
+}
+
 /// Packs segments of one page.
-pub(super) fn pack(segments: &[Segment]) -> Packed {
+pub(super) fn pack(segments: &[Segment], state: Tables) -> Packed {
     let tables: Vec<u8> = segments.iter().flat_map(|segment| segment.index.iter().copied()).collect();
     let mut fields = Vec::with_capacity(16 + 16 * segments.len());
     fields.push(LAYOUT);
-    fields.extend(crc32fast::hash(&tables).to_le_bytes());
+    let sum = crc32fast::hash(&tables);
+    fields.extend(if state == Tables::Sound { sum } else { !sum }.to_le_bytes());
     let mut before = Before::default();
     for segment in segments {
         // Wrapping: what is far apart takes ten bytes and comes back as it was.
@@ -110,20 +167,23 @@ pub(super) fn unpack(key: &PageKey, fields: &[u8]) -> Option<Vec<(Entry, usize)>
 
 /// Reads a page whole; the sample tables refer to `tables`. None: it is damaged.
 pub(super) fn unpack_whole(key: &PageKey, fields: &[u8], tables: Bytes) -> Option<Vec<Segment>> {
+    let (segments, tables) = unpack_readable(key, fields, tables)?;
+    (tables == Tables::Sound).then_some(segments)
+}
+
+/// As [`unpack_whole`], also where just the sample tables are damaged. None: the fields are.
+pub(super) fn unpack_readable(key: &PageKey, fields: &[u8], tables: Bytes) -> Option<(Vec<Segment>, Tables)> {
     let (_, sum) = checked(fields)?;
-    if crc32fast::hash(&tables) != sum {
-        return None;
-    }
+    let is_sound = crc32fast::hash(&tables) == sum;
     let entries = unpack(key, fields)?;
-    let mut segments = Vec::with_capacity(entries.len());
+    let wanted = entries.iter().fold(0usize, |sum, (_, len)| sum.saturating_add(*len));
+    let is_whole = wanted == tables.len();
     let mut rest = tables;
+    let mut segments = Vec::with_capacity(entries.len());
     for (entry, len) in entries {
-        if len > rest.len() {
-            return None;
-        }
-        segments.push(entry.with_table(rest.split_to(len)));
+        segments.push(entry.with_table(rest.split_to(len.min(rest.len()))));
     }
-    rest.is_empty().then_some(segments)
+    Some((segments, if is_sound && is_whole { Tables::Sound } else { Tables::Damaged }))
 }
 
 /// The fields without layout and checksums, and the checksum of the tables.
@@ -150,9 +210,10 @@ pub(super) fn pack_one(segment: &Segment) -> Vec<u8> {
     varint::put_signed(&mut body, segment.media_end_us.wrapping_sub(segment.media_start_us));
     varint::put_signed(&mut body, segment.wall_offset_us);
     body.extend(&segment.index);
-    let mut out = Vec::with_capacity(body.len() + 4);
+    let mut out = Vec::with_capacity(body.len() + 4 + SUM);
     varint::put(&mut out, body.len() as u64);
     out.append(&mut body);
+    out.extend(crc32fast::hash(&out).to_le_bytes());
     out
 }
 
@@ -191,45 +252,50 @@ impl InSlot<'_> {
     }
 }
 
-/// The segments of a slot; what is not used of it is zeros. One that is damaged ends them with None.
+/// The segments of a slot; what is not used of it is zeros. None stands for bytes that are damaged: what is behind them
+/// is found again by its checksum.
 pub(super) fn in_slot(slot: &[u8]) -> impl Iterator<Item = Option<InSlot<'_>>> {
     let mut rest = slot;
-    std::iter::from_fn(move || match next_in_slot(&mut rest) {
-        Some(found) => found.map(Some),
-        None => {
-            rest = &[];
-            Some(None)
+    std::iter::from_fn(move || {
+        if is_unused(rest) {
+            return None;
         }
+        if let Some((found, behind)) = take_one(rest) {
+            rest = behind;
+            return Some(Some(found));
+        }
+        let mut behind = (1..rest.len()).filter_map(|from| rest.get(from..));
+        rest = behind.find(|rest| take_one(rest).is_some()).unwrap_or_default();
+        Some(None)
     })
 }
 
-/// Takes a segment off the front. None: it is damaged; Some(None): there are no more.
-fn next_in_slot<'a>(rest: &mut &'a [u8]) -> Option<Option<InSlot<'a>>> {
-    // A slot may be full to the last byte.
-    let len = if rest.is_empty() { 0 } else { usize::try_from(varint::take(rest)?).ok()? };
-    if len == 0 {
-        let is_unused = rest.iter().all(|byte| *byte == 0);
-        *rest = &[];
-        return is_unused.then_some(None);
-    }
-    let (body, behind) = rest.split_at_checked(len)?;
-    *rest = behind;
-    let (id, mut body) = body.split_first_chunk::<16>()?;
-    let sequence = varint::take(&mut body)?;
-    Some(Some(InSlot { timeline: TimelineId(Uuid::from_bytes(*id)), sequence, rest: body }))
+fn is_unused(rest: &[u8]) -> bool {
+    rest.iter().all(|byte| *byte == 0)
 }
 
-/// Bytes of a slot that are used.
+/// The segment that bytes begin with, and what is behind it. None: they begin with none.
+fn take_one(bytes: &[u8]) -> Option<(InSlot<'_>, &[u8])> {
+    let mut rest = bytes;
+    let len = usize::try_from(varint::take(&mut rest)?).ok()?;
+    let head = bytes.len() - rest.len();
+    let (content, behind) = bytes.split_at_checked(head.checked_add(len)?)?;
+    let (sum, behind) = behind.split_first_chunk::<SUM>()?;
+    if crc32fast::hash(content) != u32::from_le_bytes(*sum) {
+        return None;
+    }
+    let (id, mut body) = content.get(head..)?.split_first_chunk::<16>()?;
+    let sequence = varint::take(&mut body)?;
+    Some((InSlot { timeline: TimelineId(Uuid::from_bytes(*id)), sequence, rest: body }, behind))
+}
+
+/// Bytes of a slot that are used. None: it is damaged.
 pub(super) fn used(slot: &[u8]) -> Option<usize> {
     let mut rest = slot;
-    loop {
-        let before = rest.len();
-        let len = if rest.is_empty() { 0 } else { usize::try_from(varint::take(&mut rest)?).ok()? };
-        if len == 0 {
-            return Some(slot.len() - before);
-        }
-        rest = rest.get(len..)?;
+    while !is_unused(rest) {
+        (_, rest) = take_one(rest)?;
     }
+    Some(slot.len() - rest.len())
 }
 
 #[cfg(test)]
@@ -277,7 +343,7 @@ mod tests {
         #[test]
         fn a_page_comes_back_as_it_was(segments in prop::collection::vec(any_segment(), 1..20)) {
             let (key, segments) = page(segments);
-            let packed = pack(&segments);
+            let packed = pack(&segments, Tables::Sound);
             prop_assert_eq!(unpack_whole(&key, &packed.fields, packed.tables.into()), Some(segments));
         }
 
@@ -288,7 +354,7 @@ mod tests {
             bit in 0..8u32,
         ) {
             let (key, segments) = page(segments);
-            let Packed { mut fields, mut tables } = pack(&segments);
+            let Packed { mut fields, mut tables } = pack(&segments, Tables::Sound);
             let at = at.index(fields.len() + tables.len());
             match at.checked_sub(fields.len()) {
                 None => fields[at] ^= 1 << bit,
@@ -316,6 +382,24 @@ mod tests {
             for found in in_slot(&slot).flatten() {
                 let _ = found.segment(&slot);
             }
+        }
+
+        #[test]
+        fn a_damaged_byte_in_a_slot_costs_one_segment(
+            segments in prop::collection::vec(any_segment(), 1..20),
+            at: prop::sample::Index,
+            bit in 0..8u32,
+        ) {
+            let mut slot: Vec<u8> = segments.iter().flat_map(pack_one).collect();
+            let at = at.index(slot.len());
+            slot[at] ^= 1 << bit;
+            slot.resize(slot.len() + 9, 0);
+            prop_assert_eq!(used(&slot), None);
+            let slot = Bytes::from(slot);
+            let found: Vec<Segment> = in_slot(&slot).flatten().map(|found| found.segment(&slot).unwrap()).collect();
+            prop_assert_eq!(in_slot(&slot).filter(Option::is_none).count(), 1);
+            prop_assert_eq!(found.len(), segments.len() - 1);
+            prop_assert!(found.iter().all(|segment| segments.contains(segment)));
         }
 
         #[test]
@@ -347,7 +431,7 @@ mod tests {
                 index: vec![7; 400].into(),
             })
             .collect();
-        let packed = pack(&segments);
+        let packed = pack(&segments, Tables::Sound);
         assert!(packed.fields.len() <= 64 * 15, "{} bytes", packed.fields.len());
     }
 }

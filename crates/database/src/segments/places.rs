@@ -4,7 +4,7 @@
 //! for what is not there, or is in a page by now: who follows one looks whether it is. So a place is kept from the
 //! moment its segment is written, and goes after the transaction that moved the segment into a page is durable.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mediahooks_model::TimelineId;
@@ -23,6 +23,8 @@ struct Known {
     slots: HashMap<i64, usize>,
     /// Slots that exist and hold nothing that is needed.
     free: Vec<i64>,
+    /// Slots that are damaged: they are kept as they are, for whoever can make sense of them.
+    aside: BTreeSet<i64>,
     /// What is written next goes here, if there is room.
     open: Option<i64>,
     /// Above all slots that exist.
@@ -55,9 +57,29 @@ impl Places {
     pub(super) fn exists(&self, slot: i64) {
         let mut known = self.known();
         known.next = known.next.max(slot + 1);
-        if !known.slots.contains_key(&slot) {
-            known.free.push(slot);
+        known.free_if_empty(slot);
+    }
+
+    /// A slot is damaged: it is not filled again.
+    pub(super) fn set_aside(&self, slot: i64) {
+        let mut known = self.known();
+        known.next = known.next.max(slot + 1);
+        known.aside.insert(slot);
+        known.free.retain(|free| *free != slot);
+        if known.open == Some(slot) {
+            known.open = None;
         }
+    }
+
+    /// Whether any slot was found damaged.
+    pub(super) fn are_damaged(&self) -> bool {
+        !self.known().aside.is_empty()
+    }
+
+    /// Whether no slot holds anything that is needed or could be.
+    pub(super) fn are_none(&self) -> bool {
+        let known = self.known();
+        known.timelines.is_empty() && known.aside.is_empty()
     }
 
     /// The slot that is being filled.
@@ -115,7 +137,7 @@ impl Known {
     }
 
     fn free_if_empty(&mut self, slot: i64) {
-        if !self.slots.contains_key(&slot) && self.open != Some(slot) {
+        if !self.slots.contains_key(&slot) && self.open != Some(slot) && !self.aside.contains(&slot) {
             self.free.push(slot);
         }
     }

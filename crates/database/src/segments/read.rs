@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Entry, NEWEST, Stored, Stretch, chunk_extents};
+use super::{Entry, NEWEST, Stored, Stretch, WithTables, chunk_extents, or_damaged};
 use crate::sql::Sql;
 use crate::{ChunkExtent, Database, Result, Segment, SegmentSpan};
 
@@ -82,7 +82,7 @@ impl Database {
         let places = Arc::clone(&self.inner.places);
         self.read(move |tx| {
             for tail in Stored::all(tx, &places).into_values() {
-                if !tail.tail(0, NEWEST)?.is_empty() {
+                if !tail.readable_tail(0, NEWEST)?.is_empty() {
                     return Ok(true);
                 }
             }
@@ -108,14 +108,15 @@ impl Database {
                 )?
                 .query_row([], |row| row.get(0))?;
             for tail in tails.values() {
-                count += tail.tail(0, NEWEST)?.len() as u64;
+                count += tail.readable_tail(0, NEWEST)?.len() as u64;
             }
             Ok(count)
         })
         .await
     }
 
-    /// All segments, at most `limit` at a time, ordered by timeline and sequence: those after the one given.
+    /// All segments that can be read, at most `limit` at a time, ordered by timeline and sequence: those after the one
+    /// given. What is damaged is told by [`Database::check_index`].
     pub async fn segments_after(&self, after: Option<(TimelineId, u64)>, limit: u32) -> Result<Vec<Segment>> {
         let places = Arc::clone(&self.inner.places);
         self.read(move |tx| {
@@ -125,16 +126,35 @@ impl Database {
                 Some((timeline, sequence)) => Some((timeline, sequence.saturating_add(1))),
                 None => timeline_after(tx, None)?,
             };
-            while let Some((timeline, first)) = next.filter(|_| found.len() < limit as usize) {
+            while let Some((timeline, mut first)) = next {
                 let stored = tails.remove(&timeline).unwrap_or_else(|| Stored::paged(tx, timeline));
-                let stretches = stored.stretches(first, NEWEST)?;
-                let missing = u64::from(limit) - found.len() as u64;
-                found.append(&mut stored.segments(first, until(&stretches, missing))?);
+                while first <= NEWEST {
+                    let missing = u64::from(limit) - found.len() as u64;
+                    if missing == 0 {
+                        return Ok(found);
+                    }
+                    let stretches = or_damaged(stored.stretches(first, NEWEST, missing))?;
+                    let last = until(&stretches.unwrap_or_default(), missing);
+                    found.append(&mut stored.readable(first, last)?);
+                    first = last + 1;
+                }
                 next = timeline_after(tx, Some(timeline))?;
             }
             Ok(found)
         })
         .await
+    }
+
+    /// Looks at the whole index of segments, with each segment's sample table, and tells what is wrong, one sentence each.
+    ///
+    /// Errors: [`DatabaseError`](crate::DatabaseError) when the database itself cannot be read.
+    pub async fn check_index(&self) -> Result<Vec<String>> {
+        self.read(|tx| super::check(tx, WithTables::Yes)).await
+    }
+
+    /// Whether the index can be believed in what it says of where segments are. Reads all of it but the sample tables.
+    pub async fn is_index_sound(&self) -> Result<bool> {
+        self.read(|tx| Ok(super::check(tx, WithTables::No)?.is_empty())).await
     }
 
     /// Runs `query` on what is stored of a timeline.
@@ -164,7 +184,7 @@ fn timeline_after(tx: &Connection, after: Option<TimelineId>) -> Result<Option<(
 /// The segment with which there are `count` of those that there are; the last one when there are fewer.
 fn until(stretches: &[Stretch], mut count: u64) -> u64 {
     for stretch in stretches {
-        let held = stretch.last - stretch.first + 1;
+        let held = stretch.count();
         if count <= held {
             return stretch.first + count.saturating_sub(1);
         }

@@ -17,6 +17,18 @@ pub(crate) struct Stored<'a> {
     timeline: TimelineId,
     /// Where in the tail its segments may be.
     places: BTreeMap<u64, i64>,
+    /// The tail may have held others, which nobody can read.
+    may_lack: bool,
+}
+
+/// What the tail holds of a timeline.
+pub(crate) struct Tail {
+    /// In order.
+    pub segments: Vec<Segment>,
+    /// Numbers of those that were there and cannot be read.
+    pub lost: Vec<u64>,
+    /// Slots that are damaged.
+    pub damaged: BTreeSet<i64>,
 }
 
 /// Segments of one run, without a hole.
@@ -27,59 +39,96 @@ pub(crate) struct Stretch {
     pub run: u32,
 }
 
+impl Stretch {
+    /// How many they are.
+    pub(crate) fn count(&self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+}
+
 impl<'a> Stored<'a> {
     /// To be made before the first statement of a transaction that reads; see [`Places::of`].
     pub(crate) fn new(tx: &'a Connection, places: &Places, timeline: TimelineId) -> Self {
-        Self { tx, timeline, places: places.of(timeline) }
+        Self { tx, timeline, places: places.of(timeline), may_lack: places.are_damaged() }
     }
 
     /// The same of every timeline that may have segments in the tail.
     pub(crate) fn all(tx: &'a Connection, places: &Places) -> HashMap<TimelineId, Self> {
+        let may_lack = places.are_damaged();
         let places = places.all().into_iter();
-        places.map(|(timeline, places)| (timeline, Self { tx, timeline, places })).collect()
+        places.map(|(timeline, places)| (timeline, Self { tx, timeline, places, may_lack })).collect()
     }
 
     /// A timeline of which nothing is in the tail.
     pub(crate) fn paged(tx: &'a Connection, timeline: TimelineId) -> Self {
-        Self { tx, timeline, places: BTreeMap::new() }
+        Self { tx, timeline, places: BTreeMap::new(), may_lack: false }
     }
 
     /// The segments `first..=last` that are in the tail, in order.
-    pub(crate) fn tail(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
-        let Some(wanted) = self.of_tail(first, last)? else { return Ok(Vec::new()) };
-        let slots: BTreeSet<i64> = self.places.range(wanted.clone()).map(|(_, slot)| *slot).collect();
-        let mut found = Vec::new();
-        for slot in slots {
-            found.append(&mut tail::find(self.tx, slot, self.timeline, &wanted)?);
+    ///
+    /// Errors: [`DatabaseError::Corrupt`](crate::DatabaseError::Corrupt) when one of them cannot be read.
+    fn tail(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
+        let Tail { segments, lost, .. } = self.look_at_tail(first, last)?;
+        match lost.first() {
+            None => Ok(segments),
+            Some(lost) => Err(damaged(self.timeline, format_args!("segment {lost}"))),
         }
-        found.sort_unstable_by_key(|segment| segment.sequence);
-        Ok(found)
     }
 
-    /// The last of the segments up to `last` in the tail that is `wanted`; looks no further than it has to.
+    /// Those of them that can be read, for who asks for all that there are.
+    pub(crate) fn readable_tail(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
+        Ok(self.look_at_tail(first, last)?.segments)
+    }
+
+    /// The segments `first..=last` in the tail.
+    pub(crate) fn look_at_tail(&self, first: u64, last: u64) -> Result<Tail> {
+        let mut tail = Tail { segments: Vec::new(), lost: Vec::new(), damaged: BTreeSet::new() };
+        let Some(wanted) = self.of_tail(first, last)? else { return Ok(tail) };
+        let places = || self.places.range(wanted.clone());
+        for slot in places().map(|(_, slot)| *slot).collect::<BTreeSet<i64>>() {
+            let mut found = tail::find(self.tx, slot, self.timeline, &wanted)?;
+            tail.segments.append(&mut found.segments);
+            if found.is_damaged {
+                tail.damaged.insert(slot);
+            }
+        }
+        tail.segments.sort_unstable_by_key(|segment| segment.sequence);
+        let is_there =
+            |sequence: &u64| tail.segments.binary_search_by_key(sequence, |segment| segment.sequence).is_ok();
+        tail.lost = places()
+            .filter(|(sequence, slot)| tail.damaged.contains(slot) && !is_there(sequence))
+            .map(|(sequence, _)| *sequence)
+            .collect();
+        Ok(tail)
+    }
+
+    /// The last of the segments up to `last` in the tail that is `wanted`; looks no further than it has to. What cannot
+    /// be read is passed over.
     fn last_of_tail(&self, last: u64, wanted: impl Fn(&Segment) -> bool) -> Result<Option<Segment>> {
         let Some(range) = self.of_tail(0, last)? else { return Ok(None) };
         for (sequence, slot) in self.places.range(range).rev() {
             let found = tail::find(self.tx, *slot, self.timeline, &(*sequence..=*sequence))?;
-            if let Some(segment) = found.into_iter().find(&wanted) {
+            if let Some(segment) = found.segments.into_iter().find(&wanted) {
                 return Ok(Some(segment));
             }
         }
         Ok(None)
     }
 
-    /// As much of `first..=last` as the tail can hold.
+    /// As much of `first..=last` as the tail can hold. Not what was written after the places were asked for: an earlier
+    /// one could be missed beside it.
     fn of_tail(&self, first: u64, last: u64) -> Result<Option<RangeInclusive<u64>>> {
-        if self.places.last_key_value().is_none_or(|(newest, _)| *newest < first) {
+        let Some((newest, _)) = self.places.last_key_value().filter(|(newest, _)| **newest >= first) else {
             return Ok(None);
-        }
+        };
         let below = paged_below(self.tx, self.timeline)?;
-        Ok(below.map(|below| first.max(below)..=last).filter(|range| !range.is_empty()))
+        let range = below.map(|below| first.max(below)..=last.min(*newest));
+        Ok(range.filter(|range| !range.is_empty()))
     }
 
     /// Whether a segment is in the tail.
     pub(crate) fn holds_in_tail(&self, sequence: u64) -> Result<bool> {
-        Ok(!self.tail(sequence, sequence)?.is_empty())
+        Ok(!self.readable_tail(sequence, sequence)?.is_empty())
     }
 
     /// The segments `first..=last`, in order.
@@ -98,10 +147,19 @@ impl<'a> Stored<'a> {
         Ok(found)
     }
 
-    /// Segments of any run, or one, that hold media captured in `from..to`, in order.
+    /// As [`Stored::segments`], but passes over what is damaged.
+    pub(crate) fn readable(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
+        let last = last.min(NEWEST);
+        let mut found = pages::readable(self.tx, self.timeline, first, last)?;
+        found.append(&mut self.readable_tail(first, last)?);
+        Ok(found)
+    }
+
+    /// Segments of any run, or one, that hold media captured in `from..to`, in order. One in the tail that cannot be
+    /// read is missing: it cannot be told when it was captured.
     pub(crate) fn by_wall(&self, run: Option<u32>, from: Timestamp, to: Timestamp) -> Result<Vec<Entry>> {
         let mut found = pages::by_wall(self.tx, self.timeline, run, (from, to))?;
-        let tail = self.tail(0, NEWEST)?;
+        let tail = self.readable_tail(0, NEWEST)?;
         let wanted = |segment: &&Segment| {
             segment.wall_end() > from && segment.wall_start() < to && run.is_none_or(|run| run == segment.run)
         };
@@ -109,37 +167,44 @@ impl<'a> Stored<'a> {
         Ok(found)
     }
 
-    /// Which of the segments `first..=last` there are, in order.
-    pub(crate) fn stretches(&self, first: u64, last: u64) -> Result<Vec<Stretch>> {
+    /// Which of the segments `first..=last` there are, in order; not many more than `enough` of them.
+    pub(crate) fn stretches(&self, first: u64, last: u64, enough: u64) -> Result<Vec<Stretch>> {
         let last = last.min(NEWEST);
-        let keys = pages::keys(self.tx, self.timeline, first, last)?;
+        let keys = pages::keys(self.tx, self.timeline, (first, last), enough)?;
         let paged = keys.iter().map(|key| Stretch {
             first: key.first.max(first),
             last: key.last.min(last),
             run: key.run,
         });
-        let tail = self.tail(first, last)?;
-        let in_tail = tail.iter().map(|segment| Stretch {
+        let mut found: Vec<Stretch> = paged.collect();
+        if found.iter().fold(0u64, |held, stretch| held.saturating_add(stretch.count())) >= enough {
+            return Ok(found);
+        }
+        found.extend(self.readable_tail(first, last)?.iter().map(|segment| Stretch {
             first: segment.sequence,
             last: segment.sequence,
             run: segment.run,
-        });
-        Ok(paged.chain(in_tail).collect())
+        }));
+        Ok(found)
     }
 
     /// Bytes of the segments `first..=last`.
     pub(crate) fn bytes(&self, first: u64, last: u64) -> Result<u64> {
         let last = last.min(NEWEST);
-        let tail: u64 = self.tail(first, last)?.iter().map(|segment| segment.len).sum();
+        let tail: u64 = self.readable_tail(first, last)?.iter().map(|segment| segment.len).sum();
         Ok(pages::bytes(self.tx, self.timeline, first, last)?.saturating_add(tail))
     }
 
-    /// The number of the newest segment.
+    /// The number of the newest segment, whether it can be read or not.
     pub(crate) fn newest_sequence(&self) -> Result<Option<u64>> {
-        match self.last_of_tail(NEWEST, |_| true)? {
-            Some(newest) => Ok(Some(newest.sequence)),
-            None => pages::newest_sequence(self.tx, self.timeline),
+        let range = self.of_tail(0, NEWEST)?;
+        for (sequence, slot) in range.iter().flat_map(|range| self.places.range(range.clone())).rev() {
+            let found = tail::find(self.tx, *slot, self.timeline, &(*sequence..=*sequence))?;
+            if found.is_damaged || !found.segments.is_empty() {
+                return Ok(Some(*sequence));
+            }
         }
+        pages::newest_sequence(self.tx, self.timeline)
     }
 
     /// The newest segment.
@@ -159,11 +224,26 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// Whether a segment points into a chunk file.
+    /// Whether a segment points into a chunk file, or may: what is damaged does not tell.
     pub(crate) fn uses_chunk(&self, chunk: u32) -> Result<bool> {
-        Ok(pages::is_chunk_used(self.tx, self.timeline, chunk)?
-            || self.last_of_tail(NEWEST, |segment| segment.chunk == chunk)?.is_some())
+        if pages::is_chunk_used(self.tx, self.timeline, chunk)? || !pages::are_sound(self.tx, self.timeline)?
+        {
+            return Ok(true);
+        }
+        if self.may_lack && is_live(self.tx, self.timeline)? {
+            return Ok(true);
+        }
+        let tail = self.look_at_tail(0, NEWEST)?;
+        Ok(!tail.lost.is_empty() || tail.segments.iter().any(|segment| segment.chunk == chunk))
     }
+}
+
+/// Whether the feed of a timeline has not ended: all that was stored of others is in pages.
+fn is_live(tx: &Connection, timeline: TimelineId) -> Result<bool> {
+    let mut statement = tx.prepare_cached(
+        "SELECT 1 FROM timeline t JOIN feed f ON f.id = t.feed WHERE t.id = ?1 AND f.ended_us IS NULL",
+    )?;
+    Ok(statement.exists([Sql(timeline)])?)
 }
 
 /// Where the last segment in each chunk file ends.
@@ -179,11 +259,8 @@ pub(crate) fn chunk_extents(tx: &Connection, places: &Places) -> Result<Vec<Chun
         ends.insert((timeline, row.get(1)?), end);
     }
     for tail in tails.values() {
-        for segment in tail.tail(0, NEWEST)? {
-            let end = segment
-                .offset
-                .checked_add(segment.len)
-                .ok_or_else(|| damaged(segment.timeline, format_args!("segment {}", segment.sequence)))?;
+        for segment in tail.readable_tail(0, NEWEST)? {
+            let end = segment.offset.saturating_add(segment.len);
             let known = ends.entry((segment.timeline, segment.chunk)).or_default();
             *known = end.max(*known);
         }

@@ -5,7 +5,7 @@
 //! database: a transaction with segments of many feeds changes a page or two. What is in a slot by the time it is
 //! filled again is left where it is; a segment below `timeline.paged_below`, or of no timeline, is not in the tail.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::packed::{in_slot, pack_one, used};
 use super::{Places, paged_below};
 use crate::Segment;
-use crate::error::{DatabaseError, Result};
+use crate::error::Result;
 use crate::writer::Writing;
 
 /// Bytes of a slot: as many as fit into a page of 4096 bytes together with what the engine needs. A segment with a
@@ -44,7 +44,14 @@ fn append_to_open(tx: &Writing<'_>, bytes: &[u8]) -> Result<Option<i64>> {
     let Some(slot) = tx.places().open_slot() else { return Ok(None) };
     // Not there: the transaction that made it was undone.
     let Some(mut content) = read(tx, slot)? else { return Ok(None) };
-    let from = used(&content).ok_or_else(|| damaged(slot))?;
+    let Some(from) = used(&content) else {
+        tracing::error!(
+            slot,
+            "a slot of the newest segments is damaged; it is set aside: run `mediahooks check`"
+        );
+        tx.places().set_aside(slot);
+        return Ok(None);
+    };
     let Some(room) = content.get_mut(from..from + bytes.len()) else { return Ok(None) };
     room.copy_from_slice(bytes);
     write(tx, slot, &content)?;
@@ -65,29 +72,40 @@ fn read(tx: &Connection, slot: i64) -> Result<Option<Vec<u8>>> {
     Ok(statement.query_row([slot], |row| row.get(0)).optional()?)
 }
 
-/// The segments of a timeline with numbers in `wanted` that a slot holds, whether they are needed or not.
+/// What of a timeline a slot holds.
+pub(super) struct Found {
+    /// Whether they are needed or not.
+    pub segments: Vec<Segment>,
+    /// Some of the slot's bytes are damaged: others may have been there.
+    pub is_damaged: bool,
+}
+
+/// The segments of a timeline with numbers in `wanted` that a slot holds.
 pub(super) fn find(
     tx: &Connection,
     slot: i64,
     timeline: TimelineId,
     wanted: &RangeInclusive<u64>,
-) -> Result<Vec<Segment>> {
+) -> Result<Found> {
     let content = read(tx, slot)?.map(Bytes::from).unwrap_or_default();
-    let mut found = Vec::new();
+    let mut found = Found { segments: Vec::new(), is_damaged: false };
     for held in in_slot(&content) {
-        let held = held.ok_or_else(|| damaged(slot))?;
+        let Some(held) = held else {
+            found.is_damaged = true;
+            continue;
+        };
         if held.timeline == timeline && wanted.contains(&held.sequence) {
-            found.push(held.segment(&content).ok_or_else(|| damaged(slot))?);
+            match held.segment(&content) {
+                Some(segment) => found.segments.push(segment),
+                None => found.is_damaged = true,
+            }
         }
     }
     Ok(found)
 }
 
-fn damaged(slot: i64) -> DatabaseError {
-    DatabaseError::corrupt(format!("slot {slot} of the newest segments is damaged"))
-}
-
-/// Finds the place of every segment in the tail.
+/// Finds the place of every segment in the tail. A slot that is damaged is set aside: what it held may be needed, and
+/// media that nobody else knows of.
 pub(crate) fn load(tx: &Connection) -> Result<Places> {
     let places = Places::default();
     let mut below: HashMap<TimelineId, Option<u64>> = HashMap::new();
@@ -95,10 +113,18 @@ pub(crate) fn load(tx: &Connection) -> Result<Places> {
     let mut statement = tx.prepare("SELECT slot, segments FROM segment_tail")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (slot, content): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let slot: i64 = row.get(0)?;
         let held = found.entry(slot).or_default();
-        for segment in in_slot(&content) {
-            let segment = segment.ok_or_else(|| damaged(slot))?;
+        for segment in in_slot(row.get_ref(1)?.as_blob().unwrap_or_default()) {
+            let Some(segment) = segment else {
+                tracing::error!(
+                    slot,
+                    "a slot of the newest segments is damaged; what else it held of streams that were live can still be \
+                     used, and no media is removed that it may refer to: run `mediahooks check`"
+                );
+                places.set_aside(slot);
+                continue;
+            };
             let below = match below.get(&segment.timeline) {
                 Some(known) => *known,
                 None => *below.entry(segment.timeline).or_insert(paged_below(tx, segment.timeline)?),
@@ -117,9 +143,30 @@ pub(crate) fn load(tx: &Connection) -> Result<Places> {
     Ok(places)
 }
 
+/// Looks at every slot and tells what is wrong with each.
+pub(super) fn check(tx: &Connection) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    let mut statement = tx.prepare("SELECT slot, segments FROM segment_tail ORDER BY slot")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let slot: i64 = row.get(0)?;
+        let content = row.get_ref(1)?.as_blob().unwrap_or_default();
+        if in_slot(content).any(|held| held.is_none()) {
+            let sound: BTreeSet<TimelineId> =
+                in_slot(content).flatten().map(|segment| segment.timeline).collect();
+            let sound: Vec<String> = sound.iter().map(ToString::to_string).collect();
+            problems.push(format!(
+                "slot {slot} of the newest segments is damaged; beside it are segments of timelines {}",
+                sound.join(", ")
+            ));
+        }
+    }
+    Ok(problems)
+}
+
 /// Gives the slots back when no segment needs one: how many there are is decided by the busiest time.
 pub(crate) fn shrink(tx: &Connection, places: &Places) -> Result<()> {
-    if places.all().is_empty() {
+    if places.are_none() {
         tx.execute("DELETE FROM segment_tail", [])?;
     }
     Ok(())

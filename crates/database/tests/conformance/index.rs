@@ -325,34 +325,199 @@ async fn who_reads_while_segments_move_misses_none() {
     }
 }
 
+/// What stands at a place of the database, changed from outside.
+fn damage(fresh: &Fresh, sql: &str) {
+    let changed = rusqlite::Connection::open(fresh.path()).unwrap().execute(sql, []).unwrap();
+    assert!(changed > 0, "{sql}");
+}
+
+/// Changes a byte of a column, counted from 1.
+fn damage_byte(fresh: &Fresh, table: &str, column: &str, at: u32) {
+    let connection = rusqlite::Connection::open(fresh.path()).unwrap();
+    let sql = format!("SELECT rowid, {column} FROM {table} ORDER BY rowid LIMIT 1");
+    let (id, mut bytes): (i64, Vec<u8>) =
+        connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    bytes[at as usize - 1] ^= 0x40;
+    let sql = format!("UPDATE {table} SET {column} = ?1 WHERE rowid = ?2");
+    assert_eq!(connection.execute(&sql, (bytes, id)).unwrap(), 1);
+}
+
+fn end(feed: u64) -> Change {
+    Change::EndFeed { feed: feed_id(feed), at: at(5) }
+}
+
+fn is_corrupt<T: std::fmt::Debug>(outcome: Result<T, DatabaseError>) -> bool {
+    matches!(outcome, Err(DatabaseError::Corrupt { .. }))
+}
+
 #[tokio::test]
-async fn a_damaged_index_is_told_with_its_place() {
+async fn a_damaged_page_is_told_with_its_place() {
     let fresh = Fresh::open().await;
     // More than one page and less than two, whatever their places are.
     fresh.db.commit(timeline_with(1, 129), at(0)).await.unwrap();
-    fresh.db.close().await.unwrap();
-    let Fresh { db, dir } = fresh;
-    drop(db);
-    let path = dir.path().join("mediahooks.db");
-    let damage = |sql: &str| {
-        let changed = rusqlite::Connection::open(&path).unwrap().execute(sql, []).unwrap();
-        assert!(changed > 0, "{sql}");
-    };
-    damage("UPDATE segment_page SET tables = zeroblob(length(tables) - 1)");
-    let db = Database::open(&path, Options::default()).unwrap();
-    let error = db.segments(timeline_id(1), 0, None).await.unwrap_err();
+    damage(&fresh, "UPDATE segment_page SET tables = zeroblob(length(tables) - 1) WHERE first_sequence = 0");
+    let error = fresh.db.segments(timeline_id(1), 0, None).await.unwrap_err();
     assert!(matches!(&error, DatabaseError::Corrupt { what } if what.contains("segments 0 to ")), "{error}");
     // Who needs no sample table is not concerned.
-    assert_eq!(db.segment_spans(timeline_id(1), 0, None).await.unwrap().len(), 129);
-    drop(db);
+    assert_eq!(fresh.db.segment_spans(timeline_id(1), 0, None).await.unwrap().len(), 129);
+    assert!(fresh.db.is_index_sound().await.unwrap());
+    assert_eq!(fresh.db.check_index().await.unwrap().len(), 1);
 
-    damage("UPDATE segment_page SET fields = substr(fields, 1, 9)");
-    let db = Database::open(&path, Options::default()).unwrap();
-    let error = db.segment_spans(timeline_id(1), 0, None).await.unwrap_err();
-    assert!(matches!(error, DatabaseError::Corrupt { .. }), "{error}");
-    drop(db);
+    damage(&fresh, "UPDATE segment_page SET fields = substr(fields, 1, 9)");
+    assert!(is_corrupt(fresh.db.segment_spans(timeline_id(1), 0, None).await));
+    assert!(!fresh.db.is_index_sound().await.unwrap());
+    fresh.reopen();
+}
 
-    damage("UPDATE segment_tail SET segments = x'ff01'");
-    let error = Database::open(&path, Options::default()).unwrap_err();
-    assert!(matches!(error, DatabaseError::Corrupt { .. }), "{error}");
+#[tokio::test]
+async fn every_column_of_a_page_is_checked() {
+    for column in ["first_sequence", "last_sequence", "chunk", "end_bytes", "len_bytes"].into_iter().chain([
+        "wall_start_us",
+        "wall_end_us",
+        "first_sync",
+        "checksum",
+    ]) {
+        let fresh = Fresh::open().await;
+        fresh.db.commit(timeline_with(1, 3), at(0)).await.unwrap();
+        fresh.db.commit(vec![end(1)], at(0)).await.unwrap();
+        assert_eq!(fresh.db.check_index().await.unwrap(), Vec::<String>::new());
+        damage(&fresh, &format!("UPDATE segment_page SET {column} = {column} + 4"));
+        assert!(!fresh.db.is_index_sound().await.unwrap(), "{column}");
+        assert_eq!(fresh.db.check_index().await.unwrap().len(), 1, "{column}");
+        assert!(fresh.db.chunk_in_use(timeline_id(1), 77).await.unwrap(), "{column}: any chunk may be meant");
+    }
+    let fresh = Fresh::open().await;
+    fresh.db.commit(timeline_with(1, 3), at(0)).await.unwrap();
+    fresh.db.commit(vec![end(1)], at(0)).await.unwrap();
+    damage(&fresh, "UPDATE timeline SET paged_below = 2");
+    assert!(!fresh.db.is_index_sound().await.unwrap());
+}
+
+#[tokio::test]
+async fn no_two_pages_begin_with_one_segment() {
+    let fresh = Fresh::open().await;
+    fresh.db.commit(timeline_with(1, 3), at(0)).await.unwrap();
+    fresh.db.commit(vec![end(1)], at(0)).await.unwrap();
+    let connection = rusqlite::Connection::open(fresh.path()).unwrap();
+    connection
+        .execute("INSERT INTO segment_page SELECT 9, timeline, first_sequence, 7, run, 3, 9, 9, 1, 2, 3, 4, fields, tables FROM segment_page", [])
+        .unwrap_err();
+}
+
+#[tokio::test]
+async fn a_damaged_slot_costs_the_segment_in_it_and_is_kept() {
+    let fresh = Fresh::open().await;
+    for timeline in [1, 2] {
+        fresh.db.commit(timeline_with(timeline, 5), at(0)).await.unwrap();
+    }
+    // The first segment of timeline 1; as after a kill.
+    damage_byte(&fresh, "segment_tail", "segments", 30);
+    let fresh = fresh.reopen();
+    assert_eq!(fresh.db.segments(timeline_id(2), 0, None).await.unwrap().len(), 5);
+    assert_eq!(fresh.db.segments(timeline_id(1), 0, None).await.unwrap().len(), 4);
+    assert!(fresh.db.chunk_in_use(timeline_id(1), 77).await.unwrap(), "any chunk may be meant");
+    for timeline in [1, 2] {
+        fresh.db.commit(vec![end(timeline)], at(0)).await.unwrap();
+    }
+    fresh.db.commit(timeline_with(3, 200), at(0)).await.unwrap();
+    fresh.db.commit(vec![end(3)], at(0)).await.unwrap();
+    let fresh = fresh.reopen();
+    assert_eq!(fresh.db.segment_count().await.unwrap(), 209);
+    let problems = fresh.db.check_index().await.unwrap();
+    assert!(problems.len() == 1 && problems[0].starts_with("slot 0 "), "{problems:?}");
+    assert!(!fresh.db.is_index_sound().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_slot_damaged_while_it_is_filled_stops_no_feed() {
+    let fresh = Fresh::open().await;
+    for timeline in [1, 2] {
+        fresh.db.commit(timeline_with(timeline, 2), at(0)).await.unwrap();
+    }
+    damage_byte(&fresh, "segment_tail", "segments", 30);
+    for sequence in 2..300 {
+        for timeline in [1, 2] {
+            let added = vec![Change::AddSegment(segment(timeline, sequence))];
+            fresh.db.commit(added, at(0)).await.unwrap();
+        }
+        if sequence == 2 {
+            assert!(is_corrupt(fresh.db.segments(timeline_id(1), 0, None).await));
+            assert_eq!(fresh.db.segments(timeline_id(1), 1, None).await.unwrap().len(), 2);
+            assert_eq!(fresh.db.segments(timeline_id(2), 0, None).await.unwrap().len(), 3);
+        }
+    }
+    for timeline in [1, 2] {
+        fresh.db.commit(vec![end(timeline)], at(0)).await.unwrap();
+    }
+    assert!(fresh.db.live_feeds().await.unwrap().is_empty());
+    assert_eq!(fresh.db.segment_count().await.unwrap(), 599);
+    assert!(!fresh.db.is_index_sound().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_feed_ends_though_its_segments_cannot_be_moved() {
+    let fresh = Fresh::open().await;
+    fresh.db.commit(timeline_with(1, 129), at(0)).await.unwrap();
+    damage(&fresh, "UPDATE segment_page SET last_sequence = 1000");
+    fresh.db.commit(vec![end(1)], at(0)).await.unwrap();
+    assert!(fresh.db.live_feeds().await.unwrap().is_empty());
+}
+
+/// Stores a timeline in one page, and an asset that holds a part of it and is marked for removal.
+async fn marked(fresh: &Fresh, timeline: u64, part: (u64, u64)) {
+    fresh.db.commit(timeline_with(timeline, 10), at(0)).await.unwrap();
+    let clip = asset(timeline, AssetType::Clip, Some(recipe(timeline, part.0, Some(part.1))));
+    let changes =
+        vec![end(timeline), create(clip), step(timeline, fail()), step(timeline, AssetInput::Delete)];
+    fresh.db.commit(changes, at(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_page_goes_with_its_asset() {
+    let ranges = async |damage: &str| {
+        let fresh = Fresh::open().await;
+        marked(&fresh, 1, (0, 9)).await;
+        if !damage.is_empty() {
+            self::damage(&fresh, damage);
+        }
+        fresh.db.remove_asset(asset_id(1), at(2)).await.unwrap();
+        assert_eq!(fresh.db.segment_count().await.unwrap(), 0);
+        let freed = fresh.db.freed_ranges(0, 9).await.unwrap();
+        freed.into_iter().map(|(_, range)| (range.offset, range.len)).collect::<Vec<_>>()
+    };
+    let all = ranges("").await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(ranges("UPDATE segment_page SET fields = x'00'").await, all);
+    assert_eq!(ranges("UPDATE segment_page SET tables = zeroblob(9)").await, all);
+    // Nothing else is given back in its place.
+    assert_eq!(ranges("UPDATE segment_page SET end_bytes = end_bytes + 1, fields = x'00'").await, []);
+    assert_eq!(ranges("UPDATE segment_page SET end_bytes = 1").await, []);
+    assert_eq!(ranges("UPDATE segment_page SET chunk = 9").await, []);
+    assert_eq!(ranges("UPDATE segment_page SET last_sequence = -1").await, []);
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_damaged_page_is_not_taken_for_sound() {
+    let fresh = Fresh::open().await;
+    marked(&fresh, 1, (0, 3)).await;
+    let kept = asset(2, AssetType::Clip, Some(recipe(1, 4, Some(9))));
+    fresh.db.commit(vec![create(kept)], at(1)).await.unwrap();
+    damage(&fresh, "UPDATE segment_page SET tables = zeroblob(9)");
+    fresh.db.remove_asset(asset_id(1), at(2)).await.unwrap();
+    assert_eq!(fresh.db.segment_spans(timeline_id(1), 0, None).await.unwrap().len(), 6);
+    assert!(is_corrupt(fresh.db.segments(timeline_id(1), 0, None).await));
+}
+
+#[tokio::test]
+async fn room_is_found_though_an_older_timeline_is_damaged() {
+    let fresh = Fresh::open().await;
+    for number in [1, 2] {
+        fresh.db.commit(timeline_with(number, 10), at(0)).await.unwrap();
+        let timeline = asset(number, AssetType::Timeline, Some(recipe(number, 0, Some(9))));
+        let changes = vec![end(number), create(timeline), step(number, finish())];
+        fresh.db.commit(changes, at(1)).await.unwrap();
+    }
+    damage(&fresh, "UPDATE segment_page SET len_bytes = 7 WHERE id = (SELECT min(id) FROM segment_page)");
+    let found = fresh.db.reclaimable_timelines(2).await.unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
 }
