@@ -49,6 +49,7 @@ pub async fn check(
     progress: impl FnMut(u64, u64),
 ) -> Result<CheckReport, RecorderError> {
     let mut check = Check { database, storage, report: CheckReport::default(), open: None };
+    check.report.problems = database.check_index().await?;
     let recipes = check.recipes().await?;
     check.segments(&recipes, progress).await?;
     check.files(&recipes).await?;

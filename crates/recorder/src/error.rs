@@ -36,6 +36,9 @@ pub enum RecorderError {
     /// Segments that an asset refers to are not there.
     #[error("segments that the asset refers to are missing")]
     SegmentsMissing,
+    /// Segments in the midst of what an asset refers to are not there.
+    #[error("segments are missing between others that the asset refers to")]
+    SegmentsLost,
     /// A request for clips cannot be written down.
     #[error("a request for clips cannot be written as JSON")]
     Unwritable,
@@ -63,6 +66,11 @@ impl RecorderError {
     /// Whether the same request can succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Database(error) if error.is_transient()) || matches!(self, Self::Storage(_))
+    }
+
+    /// Whether what the database holds of the media is damaged: trying again does not help.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Database(DatabaseError::Corrupt { .. }) | Self::SegmentsLost)
     }
 }
 

@@ -169,6 +169,9 @@ pub(crate) async fn finish(
     }
 }
 
+/// Why an asset fails of whose segments something cannot be read any more.
+pub(crate) const DAMAGED: &str = "The media cannot be found any more: what the server has noted of it is damaged. Its operator can run `mediahooks check`.";
+
 /// As [`finish`], but `None` when there is nothing to show.
 pub(crate) async fn try_finish(
     shared: &Shared,
@@ -191,6 +194,10 @@ pub(crate) async fn try_finish(
         Err(RecorderError::Movie(MovieError::Empty)) => Ok(None),
         Err(RecorderError::SegmentsMissing) => {
             failed(shared, asset, "The media is no longer stored: its timeline expired.").await.map(Some)
+        }
+        Err(error) if error.is_damage() => {
+            tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be built; run `mediahooks check`");
+            failed(shared, asset, DAMAGED).await.map(Some)
         }
         Err(RecorderError::Movie(MovieError::Mux(error @ MuxError::NotInWebm { .. }))) => {
             failed(shared, asset, &format!("The clip was asked for as WebM. {error}.")).await.map(Some)
@@ -256,7 +263,11 @@ async fn load(database: &Database, recipe: &[RecipePart]) -> Result<Vec<LoadedPa
         let whole = (part.first..=last).eq(segments.iter().map(|segment| segment.sequence))
             && segments.iter().all(|segment| segment.run == part.run);
         if !whole {
-            return Err(RecorderError::SegmentsMissing);
+            let ends = (segments.first(), segments.last());
+            let (Some(begin), Some(end)) = ends else { return Err(RecorderError::SegmentsMissing) };
+            // What expires goes from an end.
+            let has_hole = (begin.sequence, end.sequence) == (part.first, last);
+            return Err(if has_hole { RecorderError::SegmentsLost } else { RecorderError::SegmentsMissing });
         }
         loaded.push(LoadedPart { part: part.clone(), run, segments });
     }

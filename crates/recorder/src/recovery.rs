@@ -64,8 +64,14 @@ fn is_attended(shared: &Shared, asset: &Asset) -> bool {
 
 /// Finishes an asset with what is stored; returns when its media ends.
 async fn finish_left(shared: &Shared, asset: &Asset) -> Result<Option<Timestamp>, RecorderError> {
-    let recipe = closed(shared, asset).await?;
-    let change = finish::finish(shared, asset, recipe).await?;
+    let change = match closed(shared, asset).await {
+        Ok(recipe) => finish::finish(shared, asset, recipe).await?,
+        Err(error) if error.is_damage() => {
+            tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; run `mediahooks check`");
+            finish::failed(shared, asset, finish::DAMAGED).await?
+        }
+        Err(error) => return Err(error),
+    };
     let stop = match &change {
         Change::StepAsset(step) => step.stop_time,
         _ => None,
@@ -108,4 +114,66 @@ async fn end(shared: &Shared, feed: &Feed, media_end: Option<Timestamp>) -> Resu
     let at = media_end.unwrap_or_else(|| shared.now()).max(feed.started);
     shared.database.commit(vec![Change::EndFeed { feed: feed.id, at }], shared.now()).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use mediahooks_model::{AssetState, MediaAssetId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::check::check;
+    use crate::removal::tests::Bench;
+
+    async fn reason(bench: &Bench, number: u128) -> String {
+        let id = MediaAssetId(Uuid::from_u128(number));
+        match bench.shared.database.asset(id).await.unwrap().unwrap().state {
+            AssetState::Error { reason } => reason,
+            state => panic!("{state:?}"),
+        }
+    }
+
+    /// Two feeds that were live, the first of which something damaged belongs to.
+    async fn take_up_damaged(is_paged: bool) -> Bench {
+        let bench = Bench::new().await;
+        let shared = &bench.shared;
+        for number in [1, 2] {
+            bench.unfinished(number).await;
+        }
+        match is_paged {
+            true => {
+                for number in [1, 2] {
+                    let ended =
+                        Change::EndFeed { feed: FeedId(Uuid::from_u128(number)), at: Timestamp::EPOCH };
+                    shared.database.commit(vec![ended], shared.now()).await.unwrap();
+                }
+                bench.damage("segment_page", "fields", 7);
+            }
+            false => bench.damage("segment_tail", "segments", 5),
+        }
+        take_up(shared).await.unwrap();
+        assert_eq!(shared.database.unfinished_assets().await.unwrap(), []);
+        assert_eq!(shared.database.live_feeds().await.unwrap(), []);
+        assert_eq!(reason(&bench, 1).await, finish::DAMAGED);
+        // It was media of five letters.
+        assert_ne!(reason(&bench, 2).await, finish::DAMAGED);
+        bench
+    }
+
+    #[tokio::test]
+    async fn an_asset_of_a_damaged_page_fails_and_its_feed_ends() {
+        let bench = take_up_damaged(true).await;
+        let report = check(&bench.shared.database, &bench.shared.storage, |_, _| {}).await.unwrap();
+        assert!(report.problems[0].contains("segments 0 to 0 of timeline"), "{report:?}");
+        // It goes on with the other one.
+        assert_eq!(report.segments, 1);
+    }
+
+    #[tokio::test]
+    async fn an_asset_of_a_damaged_slot_fails_and_its_feed_ends() {
+        let bench = take_up_damaged(false).await;
+        let report = check(&bench.shared.database, &bench.shared.storage, |_, _| {}).await.unwrap();
+        assert!(report.problems[0].starts_with("slot 0 "), "{report:?}");
+        assert_eq!(report.segments, 1);
+    }
 }

@@ -256,7 +256,7 @@ pub(crate) mod tests {
     /// What the sweeper works on, gone with its directory when dropped.
     pub(crate) struct Bench {
         pub(crate) shared: Arc<Shared>,
-        _directory: tempfile::TempDir,
+        directory: tempfile::TempDir,
     }
 
     impl Bench {
@@ -266,7 +266,26 @@ pub(crate) mod tests {
             database.account_or_create("dkxfvY".parse().unwrap(), Timestamp::EPOCH).await.unwrap();
             let storage = DiskStorage::open(directory.path().join("media")).unwrap();
             let shared = Arc::new(Shared::new(database, storage, Limits::default().into()));
-            Self { shared, _directory: directory }
+            Self { shared, directory }
+        }
+
+        /// Stores a chunk file with one segment, and its rows with an asset that is not finished.
+        pub(crate) async fn unfinished(&self, number: u128) {
+            let mut writer =
+                self.shared.storage.create_chunk(timeline(number), 0, b"init".to_vec()).await.unwrap();
+            writer.append(vec!["media".into()]).await.unwrap();
+            self.shared.database.commit(rows(number), Timestamp::EPOCH).await.unwrap();
+        }
+
+        /// Changes a byte, counted from 0, of the oldest row of a table.
+        pub(crate) fn damage(&self, table: &str, column: &str, at: usize) {
+            let connection = rusqlite::Connection::open(self.directory.path().join("test.db")).unwrap();
+            let find = format!("SELECT rowid, {column} FROM {table} ORDER BY rowid LIMIT 1");
+            let (id, mut bytes): (i64, Vec<u8>) =
+                connection.query_row(&find, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            bytes[at] ^= 0x40;
+            let change = format!("UPDATE {table} SET {column} = ?1 WHERE rowid = ?2");
+            assert_eq!(connection.execute(&change, (bytes, id)).unwrap(), 1);
         }
 
         /// Stores a chunk file with one segment, and its rows with an asset that is marked for removal.

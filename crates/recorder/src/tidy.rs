@@ -1,11 +1,13 @@
 //! Brings the chunk files on disk into agreement with the rows about them.
 //!
 //! What always holds: no file goes that a row knows or that a feed still writes, and none at all
-//! before it is certain that directory and database belong together.
+//! before it is certain that directory and database belong together. None is removed or cut because no row knows it
+//! while the index is damaged: a row that cannot be read may.
 
 use std::collections::{HashMap, HashSet};
 
 use mediahooks_model::TimelineId;
+use mediahooks_storage::ChunkFile;
 use uuid::Uuid;
 
 use crate::error::RecorderError;
@@ -21,6 +23,11 @@ pub(crate) async fn tidy_chunks(shared: &Shared) -> Result<(), RecorderError> {
     let extents = shared.database.chunk_extents().await?;
     let mut known: HashMap<(TimelineId, u32), u64> =
         extents.into_iter().map(|extent| ((extent.timeline, extent.chunk), extent.end)).collect();
+    let has_more = |file: &ChunkFile| {
+        !live.contains(&file.timeline)
+            && known.get(&(file.timeline, file.chunk)).is_none_or(|end| file.len > *end)
+    };
+    let may_remove = !files.iter().any(has_more) || is_sound(shared).await?;
     for file in files {
         let (timeline, chunk) = (file.timeline, file.chunk);
         let end = known.remove(&(timeline, chunk));
@@ -28,6 +35,10 @@ pub(crate) async fn tidy_chunks(shared: &Shared) -> Result<(), RecorderError> {
             continue;
         }
         match end {
+            Some(end) if file.len < end => {
+                tracing::error!(%timeline, chunk, have = file.len, want = end, "a chunk file is too short: it was changed from outside; run `mediahooks check`");
+            }
+            _ if !may_remove => {}
             None => {
                 tracing::info!(%timeline, chunk, bytes = file.len, "removing a chunk file that nothing refers to");
                 shared.storage.remove_chunk(timeline, chunk).await?;
@@ -35,9 +46,6 @@ pub(crate) async fn tidy_chunks(shared: &Shared) -> Result<(), RecorderError> {
             Some(end) if file.len > end => {
                 tracing::info!(%timeline, chunk, bytes = file.len - end, "cutting off an unfinished segment");
                 shared.storage.cut_back(timeline, chunk, end).await?;
-            }
-            Some(end) if file.len < end => {
-                tracing::error!(%timeline, chunk, have = file.len, want = end, "a chunk file is too short: it was changed from outside; run `mediahooks check`");
             }
             Some(_) => {}
         }
@@ -51,6 +59,17 @@ pub(crate) async fn tidy_chunks(shared: &Shared) -> Result<(), RecorderError> {
         }
     }
     Ok(())
+}
+
+/// Whether the index can be believed when it knows nothing of a file.
+async fn is_sound(shared: &Shared) -> Result<bool, RecorderError> {
+    let is_sound = shared.database.is_index_sound().await?;
+    if !is_sound {
+        tracing::error!(
+            "the index of segments is damaged: chunk files that it does not know of are kept; run `mediahooks check`"
+        );
+    }
+    Ok(is_sound)
 }
 
 /// Compares the random identity that the database keeps with the one in the directory, and writes it
@@ -111,11 +130,14 @@ pub(crate) async fn remove_unknown(shared: &Shared) -> Result<(), RecorderError>
     let extents = shared.database.chunk_extents().await?;
     let known: HashSet<(TimelineId, u32)> =
         extents.iter().map(|extent| (extent.timeline, extent.chunk)).collect();
-    for file in files {
+    let is_unknown =
+        |file: &ChunkFile| !live.contains(&file.timeline) && !known.contains(&(file.timeline, file.chunk));
+    let unknown: Vec<ChunkFile> = files.into_iter().filter(is_unknown).collect();
+    if unknown.is_empty() || !is_sound(shared).await? {
+        return Ok(());
+    }
+    for file in unknown {
         let (timeline, chunk) = (file.timeline, file.chunk);
-        if live.contains(&timeline) || known.contains(&(timeline, chunk)) {
-            continue;
-        }
         match shared.storage.remove_chunk(timeline, chunk).await {
             Ok(()) => {
                 tracing::info!(%timeline, chunk, bytes = file.len, "removed a chunk file that nothing refers to");
@@ -149,5 +171,20 @@ mod tests {
         shared.live.leave(FeedId(Uuid::from_u128(1)));
         remove_unknown(shared).await.unwrap();
         assert_eq!(shared.storage.chunk_files().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn no_file_goes_or_shrinks_that_a_damaged_row_may_know() {
+        let bench = Bench::new().await;
+        let shared = &bench.shared;
+        bench.unfinished(1).await;
+        let known = shared.storage.chunk_path(timeline(1), 0);
+        std::fs::OpenOptions::new().write(true).open(&known).unwrap().set_len(5000).unwrap();
+        shared.storage.create_chunk(timeline(2), 0, b"init".to_vec()).await.unwrap();
+        bench.damage("segment_tail", "segments", 5);
+        tidy_chunks(shared).await.unwrap();
+        remove_unknown(shared).await.unwrap();
+        assert_eq!(std::fs::metadata(known).unwrap().len(), 5000);
+        assert!(shared.storage.chunk_path(timeline(2), 0).exists());
     }
 }
