@@ -60,6 +60,16 @@ pub enum DatabaseError {
     /// Something else stands in the way.
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    /// The database is of an earlier version and there is no room to bring it up to date; nothing was changed.
+    #[error(
+        "bringing the database up to date takes {needed_bytes} bytes, and its disk has {free_bytes} free: make room there and start again"
+    )]
+    NoRoom {
+        /// Bytes that it takes meanwhile, about.
+        needed_bytes: u64,
+        /// Bytes that are free.
+        free_bytes: u64,
+    },
     /// What is stored cannot be understood. Trying again does not help.
     #[error("the database holds something unreadable: {what}")]
     Corrupt {

@@ -3,6 +3,7 @@
 //! A version, once released, is never edited: a change is a new file with the next number. All
 //! missing versions are applied in one transaction.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -71,6 +72,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
     };
     if !missing.is_empty() {
         for (version, migration) in (found + 1..).zip(missing) {
+            if version == 3 {
+                check_room(&tx, free_bytes(&tx))?;
+            }
             tx.execute_batch(migration)?;
             // What SQL alone cannot do.
             if version == 3 {
@@ -83,6 +87,25 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
     }
     tx.commit()?;
     Ok(())
+}
+
+/// Bytes that are free where the database is; absent when that cannot be told.
+fn free_bytes(connection: &Connection) -> Option<u64> {
+    let directory = Path::new(connection.path().filter(|path| !path.is_empty())?).parent()?;
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let about = rustix::fs::statvfs(directory).ok()?;
+    about.f_bavail.checked_mul(about.f_frsize)
+}
+
+/// A disk that fills up on the way would end the migration, and the next one, after minutes.
+fn check_room(connection: &Connection, free_bytes: Option<u64>) -> Result<()> {
+    let needed_bytes = segments::room_needed(connection)?;
+    match free_bytes {
+        Some(free_bytes) if free_bytes < needed_bytes => {
+            Err(DatabaseError::NoRoom { needed_bytes, free_bytes })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that the schema is one that can be read without changing it.
@@ -162,6 +185,30 @@ mod tests {
         };
         assert_eq!(counts("feed"), [1, 2]);
         assert_eq!(counts("asset"), [1, 2, 2, 3, 0]);
+    }
+
+    #[test]
+    fn a_disk_too_small_for_the_migration_is_told_before() {
+        let connection = Connection::open_in_memory().unwrap();
+        configure(&connection).unwrap();
+        at_version_2(&connection);
+        check_room(&connection, Some(0)).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO feed (id, token, stream_name, remote, started_us, last_event_us)
+                     VALUES (x'02', 1, 'stage', '::1', 0, 0);
+                 INSERT INTO timeline VALUES (zeroblob(16), x'02', 0);
+                 INSERT INTO run VALUES (zeroblob(16), 0, '[]');
+                 INSERT INTO segment VALUES (zeroblob(16), 0, 0, 0, 0, 10, 0, 1, 0, 0, 1, 1, zeroblob(1000));",
+            )
+            .unwrap();
+        let error = check_room(&connection, Some(2000)).unwrap_err();
+        assert!(matches!(error, DatabaseError::NoRoom { needed_bytes: 2875, free_bytes: 2000 }), "{error}");
+        check_room(&connection, Some(3000)).unwrap();
+        check_room(&connection, None).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = Connection::open(directory.path().join("test.db")).unwrap();
+        assert!(free_bytes(&file).is_some_and(|free| free > 0));
     }
 
     #[test]

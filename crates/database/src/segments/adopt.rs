@@ -7,6 +7,25 @@ use super::{PAGE, pages};
 use crate::sql::Sql;
 use crate::{Result, Segment};
 
+/// Bytes that a row of a segment takes beside its sample table, with its entries in indexes.
+const ROW_BYTES: u64 = 150;
+
+/// Bytes of disk that [`adopt`] takes: the pages grow beside the rows, and all of it goes through the write-ahead log.
+pub(crate) fn room_needed(connection: &Connection) -> Result<u64> {
+    let (Sql(count), Sql(tables)): (Sql<u64>, Sql<u64>) = connection.query_row(
+        "SELECT count(*), coalesce(sum(length(sample_table)), 0) FROM segment",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if count > 0 {
+        tracing::info!(
+            segments = count,
+            "moving the index of segments into pages: some twenty seconds per million"
+        );
+    }
+    Ok(tables.saturating_add(count.saturating_mul(ROW_BYTES)).saturating_mul(5) / 2)
+}
+
 /// Part of the migration to version 3. Reads and writes the whole index: some twenty seconds per million segments.
 pub(crate) fn adopt(tx: &Connection) -> Result<()> {
     {

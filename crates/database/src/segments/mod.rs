@@ -22,7 +22,7 @@ use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{Conflict, DatabaseError, FreedRange, Result, Segment, SegmentSpan};
 
-pub(crate) use adopt::adopt;
+pub(crate) use adopt::{adopt, room_needed};
 use packed::Tables;
 pub(crate) use pages::WithTables;
 #[cfg(test)]
