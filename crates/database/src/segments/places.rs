@@ -5,7 +5,7 @@
 //! moment its segment is written, and goes after the transaction that moved the segment into a page is durable.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mediahooks_model::TimelineId;
 
@@ -18,7 +18,7 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct Known {
     /// By timeline and sequence: the slot.
-    timelines: HashMap<TimelineId, BTreeMap<u64, i64>>,
+    timelines: HashMap<TimelineId, Arc<BTreeMap<u64, i64>>>,
     /// How many places are in each slot that has any.
     slots: HashMap<i64, usize>,
     /// Slots that exist and hold nothing that is needed.
@@ -39,7 +39,7 @@ impl Places {
     /// The segments of a timeline that may be in the tail, in order, with their slots. Who reads has to ask
     /// before the first statement of its transaction: what moves into a page afterwards is found in the tail
     /// that the transaction sees, and what moved before is found in the page.
-    pub(super) fn of(&self, timeline: TimelineId) -> BTreeMap<u64, i64> {
+    pub(super) fn of(&self, timeline: TimelineId) -> Arc<BTreeMap<u64, i64>> {
         self.known().timelines.get(&timeline).cloned().unwrap_or_default()
     }
 
@@ -49,7 +49,7 @@ impl Places {
     }
 
     /// The same as [`Places::of`] for all timelines.
-    pub(super) fn all(&self) -> HashMap<TimelineId, BTreeMap<u64, i64>> {
+    pub(super) fn all(&self) -> HashMap<TimelineId, Arc<BTreeMap<u64, i64>>> {
         self.known().timelines.clone()
     }
 
@@ -103,7 +103,7 @@ impl Places {
     pub(super) fn put(&self, timeline: TimelineId, sequence: u64, slot: i64) {
         let mut known = self.known();
         *known.slots.entry(slot).or_default() += 1;
-        let replaced = known.timelines.entry(timeline).or_default().insert(sequence, slot);
+        let replaced = Arc::make_mut(known.timelines.entry(timeline).or_default()).insert(sequence, slot);
         if let Some(replaced) = replaced {
             known.leave(replaced);
         }
@@ -112,7 +112,7 @@ impl Places {
     /// Segments of a timeline below `below` are in pages, durably.
     pub(crate) fn moved(&self, timeline: TimelineId, below: u64) {
         let mut known = self.known();
-        let Some(of_timeline) = known.timelines.get_mut(&timeline) else { return };
+        let Some(of_timeline) = known.timelines.get_mut(&timeline).map(Arc::make_mut) else { return };
         let rest = of_timeline.split_off(&below);
         let gone = std::mem::replace(of_timeline, rest);
         if of_timeline.is_empty() {
@@ -171,6 +171,6 @@ mod tests {
         assert_eq!(places.another_slot(), first);
         places.put(timeline(1), 3, first);
         assert!(![first, second].contains(&places.another_slot()));
-        assert_eq!(places.of(timeline(1)), BTreeMap::from([(2, second), (3, first)]));
+        assert_eq!(*places.of(timeline(1)), BTreeMap::from([(2, second), (3, first)]));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::Connection;
@@ -16,7 +17,7 @@ pub(crate) struct Stored<'a> {
     tx: &'a Connection,
     timeline: TimelineId,
     /// Where in the tail its segments may be.
-    places: BTreeMap<u64, i64>,
+    places: Arc<BTreeMap<u64, i64>>,
     /// The tail may have held others, which nobody can read.
     may_lack: bool,
 }
@@ -61,7 +62,7 @@ impl<'a> Stored<'a> {
 
     /// A timeline of which nothing is in the tail.
     pub(crate) fn paged(tx: &'a Connection, timeline: TimelineId) -> Self {
-        Self { tx, timeline, places: BTreeMap::new(), may_lack: false }
+        Self { tx, timeline, places: Arc::default(), may_lack: false }
     }
 
     /// The segments `first..=last` that are in the tail, in order.
@@ -267,4 +268,83 @@ pub(crate) fn chunk_extents(tx: &Connection, places: &Places) -> Result<Vec<Chun
     }
     let extents = ends.into_iter().map(|((timeline, chunk), end)| ChunkExtent { timeline, chunk, end });
     Ok(extents.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use mediahooks_model::{FeedId, Timestamp};
+    use rusqlite::Connection;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Change, Database, Options};
+
+    const TIMELINE: TimelineId = TimelineId(Uuid::nil());
+
+    fn add(sequence: u64) -> Change {
+        Change::AddSegment(Segment {
+            timeline: TIMELINE,
+            sequence,
+            run: 0,
+            chunk: 0,
+            offset: sequence * 10,
+            len: 10,
+            media_start_us: 0,
+            media_end_us: 1,
+            wall_offset_us: 0,
+            starts_with_sync: true,
+            index: vec![7; 9].into(),
+        })
+    }
+
+    fn end() -> Change {
+        Change::EndFeed { feed: FeedId(Uuid::nil()), at: Timestamp::EPOCH }
+    }
+
+    async fn commit(db: &Database, changes: Vec<Change>) -> crate::Result<()> {
+        db.commit(changes, Timestamp::EPOCH).await.map(drop)
+    }
+
+    /// A database with a live feed, and a connection beside its own.
+    async fn live() -> (Database, Connection, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.db");
+        let db = Database::open(&path, Options::default()).unwrap();
+        db.account_or_create("dkxfvY".parse().unwrap(), Timestamp::EPOCH).await.unwrap();
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO feed (id, token, stream_name, remote, started_us, last_event_us, event_count)
+                     VALUES (zeroblob(16), 1, 'stage', '::1', 0, 0, 1);
+                 INSERT INTO timeline (id, feed, created_us) VALUES (zeroblob(16), zeroblob(16), 0);
+                 INSERT INTO run VALUES (zeroblob(16), 0, '[]');",
+            )
+            .unwrap();
+        (db, connection, directory)
+    }
+
+    #[tokio::test]
+    async fn a_segment_is_not_seen_without_those_before_it() {
+        let (db, connection, _directory) = live().await;
+        commit(&db, vec![add(0)]).await.unwrap();
+        let before = Stored::new(&connection, &db.inner.places, TIMELINE);
+        // Into a slot that is known, while another one written meanwhile could go to one that is not.
+        commit(&db, vec![add(1)]).await.unwrap();
+        assert_eq!(before.segments(0, NEWEST).unwrap().len(), 1);
+        let after = Stored::new(&connection, &db.inner.places, TIMELINE);
+        assert_eq!(after.segments(0, NEWEST).unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_ended_leaves_no_places() {
+        let (db, _connection, _directory) = live().await;
+        commit(&db, vec![add(0)]).await.unwrap();
+        let unknown = Change::EndFeed { feed: FeedId(Uuid::max()), at: Timestamp::EPOCH };
+        commit(&db, vec![add(1), unknown]).await.unwrap_err();
+        commit(&db, vec![end()]).await.unwrap();
+        assert!(db.inner.places.are_none());
+        // Nor one that is ended once more.
+        commit(&db, vec![end()]).await.unwrap();
+        assert_eq!(db.segment_count().await.unwrap(), 1);
+    }
 }
