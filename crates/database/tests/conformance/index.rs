@@ -159,12 +159,12 @@ async fn remove(db: &Database, naive: &mut Naive, timeline: u64, first: prop::sa
         let (timeline, chunk) = (timeline_id(timeline), segment.chunk);
         join(&mut expected, FreedRange { timeline, chunk, offset: segment.offset, len: segment.len });
     }
-    let (mut numbers, mut freed) = (Vec::new(), Vec::new());
-    for (number, range) in db.freed_ranges(0, 10_000).await.unwrap() {
-        numbers.push(number);
-        // A long removal notes them piece by piece.
-        join(&mut freed, range);
-    }
+    let (numbers, mut noted): (Vec<i64>, Vec<FreedRange>) =
+        db.freed_ranges(0, 10_000).await.unwrap().into_iter().unzip();
+    // A long removal notes them piece by piece, and what nothing covers any more at last.
+    noted.sort_by_key(|range| (range.chunk, range.offset));
+    let mut freed = Vec::new();
+    noted.into_iter().for_each(|range| join(&mut freed, range));
     assert_eq!(freed, expected);
     db.forget_freed(numbers).await.unwrap();
 }
