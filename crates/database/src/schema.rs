@@ -198,7 +198,7 @@ mod tests {
                 "INSERT INTO feed (id, token, stream_name, remote, started_us, last_event_us)
                      VALUES (x'02', 1, 'stage', '::1', 0, 0);
                  INSERT INTO timeline VALUES (zeroblob(16), x'02', 0);
-                 INSERT INTO run VALUES (zeroblob(16), 0, '[]');
+                 INSERT INTO run (timeline, number, tracks) VALUES (zeroblob(16), 0, '[]');
                  INSERT INTO segment VALUES (zeroblob(16), 0, 0, 0, 0, 10, 0, 1, 0, 0, 1, 1, zeroblob(1000));",
             )
             .unwrap();

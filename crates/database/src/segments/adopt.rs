@@ -93,7 +93,7 @@ mod tests {
                 "INSERT INTO feed (id, token, stream_name, remote, started_us, last_event_us)
                      VALUES (x'02', 1, 'stage', '::1', 0, 0);
                  INSERT INTO timeline VALUES (zeroblob(16), x'02', 0);
-                 INSERT INTO run VALUES (zeroblob(16), 0, '[]'), (zeroblob(16), 1, '[]');
+                 INSERT INTO run (timeline, number, tracks) VALUES (zeroblob(16), 0, '[]'), (zeroblob(16), 1, '[]');
                  WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 199)
                  INSERT INTO segment
                      SELECT zeroblob(16), i, i / 150, i / 40, i * 10, 10, i * 1000, i * 1000 + 1000, 7, i * 1000 + 7,

@@ -317,7 +317,7 @@ mod tests {
                 "INSERT INTO feed (id, token, stream_name, remote, started_us, last_event_us, event_count)
                      VALUES (zeroblob(16), 1, 'stage', '::1', 0, 0, 1);
                  INSERT INTO timeline (id, feed, created_us) VALUES (zeroblob(16), zeroblob(16), 0);
-                 INSERT INTO run VALUES (zeroblob(16), 0, '[]');",
+                 INSERT INTO run (timeline, number, tracks) VALUES (zeroblob(16), 0, '[]');",
             )
             .unwrap();
         (db, connection, directory)
