@@ -198,7 +198,10 @@ fn members(value: &Value, at: &str, found: &mut BTreeSet<String>) {
 
 #[test]
 fn sample_and_fake_bodies_have_the_members_that_are_sent() {
-    use mediahooks_model::event::{FeedEvent, FeedFacts, MediaEvent, MediaFacts, feed_event, media_event};
+    use mediahooks_model::event::{
+        FeedEvent, FeedFacts, MediaEvent, MediaFacts, StorageEvent, StorageFacts, StorageRoom, feed_event,
+        media_event, storage_event,
+    };
     use mediahooks_model::*;
 
     let (account, stream) = ("dkxfvY".parse().unwrap(), "stage".parse().unwrap());
@@ -253,6 +256,10 @@ fn sample_and_fake_bodies_have_the_members_that_are_sent() {
     for event in [FeedEvent::Started, FeedEvent::Ended] {
         members(&serde_json::from_str(&feed_event(id, event, at, &feed).body).unwrap(), "feeds", &mut sent);
     }
+    let room = StorageRoom { free_bytes: 1, total_bytes: 4, low_bytes: 3, reserve_bytes: 2 };
+    let storage = StorageFacts { account: &account, room, seq: 1 };
+    let event = storage_event(id, StorageEvent::Refusing, at, &storage);
+    members(&serde_json::from_str(&event.body).unwrap(), "storage", &mut sent);
     let mut faked = BTreeSet::new();
     for event in [fake::completed_clip("a"), fake::errored_recording("a"), fake::feed_started("f")] {
         let body = serde_json::from_str(&event.to_json().unwrap()).unwrap();
