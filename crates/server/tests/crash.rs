@@ -1,20 +1,30 @@
 //! The server is killed again and again at random moments, with publishers live, clips being asked for
 //! and hooks on their way. Whatever it acknowledged is there afterwards, and everything that happened is
-//! told, in order.
+//! told, in order. Of the media at most a second is lost, of all that was sent before the kill; the publishers' time
+//! stands still while the server is more than three pictures behind ([`Pace`]).
 //!
 //! `MEDIAHOOKS_CRASH_KILLS` sets the number of kills (default 6), `MEDIAHOOKS_CRASH_SEED` the moments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use mediahooks_ingest::rtmp::publisher::Publisher;
-use mediahooks_media::flv::file::FlvFile;
+use mediahooks_ingest::rtmp::publisher::{PublishError, Publisher};
+use mediahooks_testkit::pace::Pace;
+use mediahooks_testkit::power::Dice;
+use mediahooks_testkit::synthetic::{self, Source, Tag};
 use mediahooks_testkit::{Received, Rest, ScriptedReceiver, ServerOptions, TestServer, eventually};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+/// From one picture to the next.
+const PICTURE_MS: i64 = 40;
+
+/// What a kill may cost: the open segment, and what comes while one is stored.
+const LOST_MS_MAX: usize = 1000;
+
+/// No clips are asked for of the second, so that its segments become as long as they can.
+const STREAMS: [&str; 2] = ["stage", "other"];
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name)
@@ -22,37 +32,92 @@ fn setting(name: &str, default: u64) -> u64 {
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Numbers that repeat for a seed (splitmix64).
-struct Dice(u64);
+/// What was sent of a stream on one connection: the number of each picture, and when it went out.
+struct Sent {
+    stream: &'static str,
+    pictures: Vec<(u32, Instant)>,
+}
 
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
+/// A connection of one stream.
+struct Connection<'a> {
+    source: &'a mut Source,
+    publisher: Publisher,
+    sent: Sent,
+}
+
+impl Connection<'_> {
+    /// Begins with the next group of pictures.
+    async fn begin(&mut self) -> Result<(), PublishError> {
+        while self.source.pictures() % self.source.group != 0 {
+            self.source.millis(PICTURE_MS);
+        }
+        self.send(self.source.headers()).await
+    }
+
+    async fn next_picture(&mut self) -> Result<(), PublishError> {
+        self.sent.pictures.push((self.source.pictures() as u32, Instant::now()));
+        let tags = self.source.millis(PICTURE_MS);
+        self.send(tags).await
+    }
+
+    async fn send(&mut self, tags: Vec<Tag>) -> Result<(), PublishError> {
+        for tag in tags {
+            self.publisher.send_tag(tag.tag_type, tag.timestamp_ms, &tag.body).await?;
+        }
+        Ok(())
     }
 }
 
-/// Publishes the sample over and over, in real time, reconnecting as an encoder does.
-async fn publish_until(stop: Arc<AtomicBool>, url: String, sample: bytes::Bytes) {
+/// Publishes both streams, at the pace of the server (`pid`; 0 while none runs), reconnecting as an encoder does. No
+/// number is used twice in a stream.
+async fn publish_until(stop: &AtomicBool, urls: Vec<String>, pid: &AtomicU32) -> Vec<Sent> {
+    let mut sources = STREAMS.map(|_| Source { group: 75, ..Source::default() });
+    let mut sent = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let Ok(mut publisher) = Publisher::connect(&url).await else {
-            tokio::time::sleep(Duration::from_millis(30)).await;
+        let server = pid.load(Ordering::Relaxed);
+        if server == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
-        };
-        let begun = Instant::now();
-        for tag in FlvFile::new(sample.clone()).expect("the sample is FLV") {
-            let tag = tag.expect("the sample is whole");
-            tokio::time::sleep_until(begun + Duration::from_millis(tag.timestamp_ms.into())).await;
-            let sent = publisher.send_tag(tag.tag_type, tag.timestamp_ms, &tag.body).await;
-            if sent.is_err() || stop.load(Ordering::Relaxed) {
-                break;
-            }
         }
-        let _ = publisher.finish().await;
+        let Ok(stage) = Publisher::connect(&urls[0]).await else { continue };
+        let Ok(other) = Publisher::connect(&urls[1]).await else { continue };
+        let mut connections = both(&mut sources, [stage, other]);
+        // Ends with an error when the server is gone.
+        let _ = publish(&mut connections, stop, server).await;
+        for connection in connections {
+            let _ = connection.publisher.finish().await;
+            sent.push(connection.sent);
+        }
     }
+    sent
+}
+
+fn both(sources: &mut [Source; 2], publishers: [Publisher; 2]) -> Vec<Connection<'_>> {
+    let streams = STREAMS.into_iter().zip(sources).zip(publishers);
+    let connections = streams.map(|((stream, source), publisher)| Connection {
+        source,
+        publisher,
+        sent: Sent { stream, pictures: Vec::new() },
+    });
+    connections.collect()
+}
+
+async fn publish(
+    connections: &mut [Connection<'_>],
+    stop: &AtomicBool,
+    server: u32,
+) -> Result<(), PublishError> {
+    let mut pace = Pace::new(Duration::from_millis(PICTURE_MS as u64), Dice(7));
+    for connection in &mut *connections {
+        connection.begin().await?;
+    }
+    while !stop.load(Ordering::Relaxed) {
+        for connection in &mut *connections {
+            connection.next_picture().await?;
+        }
+        pace.step(server).await;
+    }
+    Ok(())
 }
 
 /// Asks for clips until the server is gone; returns those that were acknowledged.
@@ -97,36 +162,43 @@ async fn all_assets(rest: &Rest) -> Vec<Value> {
 async fn kills_at_random_moments_lose_nothing_that_was_acknowledged_and_no_hook() {
     let kills = setting("MEDIAHOOKS_CRASH_KILLS", 6);
     let mut dice = Dice(setting("MEDIAHOOKS_CRASH_SEED", 42));
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/sample.flv");
-    let sample = bytes::Bytes::from(std::fs::read(sample).expect("the sample"));
     let receiver = ScriptedReceiver::start().await;
     let options = ServerOptions::new(env!("CARGO_BIN_EXE_mediahooks"))
         .environment("MEDIAHOOKS_WEBHOOK_RETRY_SCHEDULE", "0s,50ms,100ms,200ms,400ms,1s,1s,1s,1s,1s");
     let mut server = options.start().await;
     let rest = server.rest();
     rest.add_webhook(&receiver.url()).await;
-    let token = rest.create_token("stage").await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let url = server.publish_url("stage", &token);
-    let publisher = tokio::spawn(publish_until(Arc::clone(&stop), url, sample));
-
-    let mut acknowledged = BTreeSet::new();
-    for kill in 0..kills {
-        let rest = server.rest();
-        let clips = tokio::spawn(async move { ask_for_clips(&rest, &format!("kill-{kill}")).await });
-        // The moment is the test's subject, not a wait for something.
-        tokio::time::sleep(Duration::from_millis(200 + dice.below(2600))).await;
-        server.kill().await;
-        acknowledged.extend(clips.await.expect("the client runs"));
-        server.restart().await;
+    let mut urls = Vec::new();
+    for stream in STREAMS {
+        urls.push(server.publish_url(stream, &rest.create_token(stream).await));
     }
-    stop.store(true, Ordering::Relaxed);
-    publisher.await.expect("the publisher runs");
-    check_everything(&mut server, &receiver, &acknowledged, kills).await;
+    let (stop, pid) = (AtomicBool::new(false), AtomicU32::new(server.pid()));
+    let (mut acknowledged, mut killed) = (BTreeSet::new(), Vec::new());
+    let killing = async {
+        for kill in 0..kills {
+            let rest = server.rest();
+            let clips = tokio::spawn(async move { ask_for_clips(&rest, &format!("kill-{kill}")).await });
+            // The moment is the test's subject, not a wait for something.
+            tokio::time::sleep(Duration::from_millis(200 + dice.below(2600) as u64)).await;
+            killed.push(Instant::now());
+            server.kill().await;
+            pid.store(0, Ordering::Relaxed);
+            acknowledged.extend(clips.await.expect("the client runs"));
+            server.restart().await;
+            pid.store(server.pid(), Ordering::Relaxed);
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (sent, ()) = tokio::join!(publish_until(&stop, urls, &pid), killing);
+    check_everything(&server, &receiver, &acknowledged, kills).await;
+    let lost = media_lost(&server.rest(), &sent, &killed).await;
+    println!("ms of media lost by each kill and stream, in order: {lost:?}");
+    assert!(lost.last().is_some_and(|most| *most <= LOST_MS_MAX), "{lost:?} ms of media were lost");
+    check_offline(&mut server).await;
 }
 
 async fn check_everything(
-    server: &mut TestServer,
+    server: &TestServer,
     receiver: &ScriptedReceiver,
     acknowledged: &BTreeSet<String>,
     kills: u64,
@@ -188,6 +260,37 @@ async fn check_everything(
         let id = asset["id"].as_str().expect("an id");
         assert_eq!(asset["metadata"]["sizes"]["mp4"], rest.download(id).await.len());
     }
+}
+
+/// The milliseconds of media that each kill cost each stream, in order. What is kept of a connection is its beginning,
+/// whole.
+async fn media_lost(rest: &Rest, sent: &[Sent], killed: &[Instant]) -> Vec<usize> {
+    let mut kept: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for asset in all_assets(rest).await.iter().filter(|asset| asset["type"] == "recording") {
+        let file = rest.download(asset["id"].as_str().expect("an id")).await;
+        let pictures = synthetic::pictures(&file);
+        let stream = asset["feed"]["streamName"].as_str().expect("a name").to_owned();
+        let kept = kept.entry(stream).or_default();
+        let count = pictures.len() + kept.len();
+        kept.extend(pictures);
+        assert_eq!(kept.len(), count, "a picture is in two recordings or twice in {asset}");
+    }
+    let mut lost = Vec::new();
+    for Sent { stream, pictures } in sent {
+        let (Some((first, began)), Some((last, _))) = (pictures.first(), pictures.last()) else { continue };
+        let kept: Vec<u32> =
+            kept.get(*stream).into_iter().flat_map(|kept| kept.range(first..=last)).copied().collect();
+        assert_eq!(kept, (*first..*first + kept.len() as u32).collect::<Vec<_>>(), "of {first} to {last}");
+        let end = killed.iter().find(|kill| *kill >= began);
+        let due = pictures.iter().filter(|(_, at)| end.is_none_or(|end| at < end)).count();
+        lost.push(due.saturating_sub(kept.len()) * PICTURE_MS as usize);
+        assert!(end.is_some() || due == kept.len(), "no kill, but {} of {due} pictures kept", kept.len());
+    }
+    lost.sort_unstable();
+    lost
+}
+
+async fn check_offline(server: &mut TestServer) {
     assert!(server.stop().await.success());
     let check = tokio::process::Command::new(env!("CARGO_BIN_EXE_mediahooks"))
         .arg("check")

@@ -8,6 +8,7 @@ pub mod counters;
 pub mod faulty;
 pub mod ffmpeg;
 pub mod mp4box;
+pub mod pace;
 pub mod power;
 pub mod receiver;
 pub mod server;

@@ -15,7 +15,8 @@ const CALLS: &str = "trace=openat,open,creat,write,writev,pwrite64,pwritev,ftrun
 /// The program and its arguments that record the calls of what follows them, in the file `log`.
 pub fn record(log: &Path) -> Vec<String> {
     let log = log.to_str().expect("a path of text");
-    let words = ["strace", "-D", "-f", "-q", "-y", "-xx", "-ttt", "-s", "67108864", "-e", CALLS, "-o", log];
+    let words =
+        ["strace", "-D", "-f", "-q", "-y", "-xx", "-ttt", "-T", "-s", "67108864", "-e", CALLS, "-o", log];
     words.map(str::to_owned).to_vec()
 }
 
@@ -73,7 +74,7 @@ struct Call {
 #[derive(Debug)]
 pub struct Calls {
     calls: Vec<Call>,
-    /// When each line was written, in seconds since 1970.
+    /// When what each line tells of had happened, in seconds since 1970.
     times: Vec<f64>,
     root: PathBuf,
 }
@@ -112,9 +113,9 @@ impl Calls {
         syncs.flat_map(|call| [call.began, call.ended]).collect()
     }
 
-    /// When a line was written, in seconds since 1970.
+    /// Until when the files were as they are after `line`, in seconds since 1970: until the next call was done.
     pub fn time(&self, line: usize) -> f64 {
-        self.times[line]
+        self.times[(line + 1).min(self.times.len() - 1)]
     }
 
     /// Writes into `target` what a crash after `line` leaves of the recorded directory.
@@ -248,8 +249,11 @@ impl Reader {
         let (Some(thread), rest) = (words.next(), words.collect::<Vec<_>>().join(" ")) else { return };
         let rest = rest.trim_start();
         let (time, call) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (call, lasted) = without_duration(call);
         let last = self.times.last().copied().unwrap_or_default();
-        self.times.push(time.parse().unwrap_or(last));
+        // The line of a call that went on while others came was written when it returned.
+        let after = if call.starts_with("<... ") { 0.0 } else { lasted };
+        self.times.push(time.parse().map_or(last, |began: f64| last.max(began + after)));
         if let Some(start) = call.strip_suffix("<unfinished ...>") {
             self.unfinished.insert(thread.to_owned(), (line, start.trim_end().to_owned()));
         } else if let Some(rest) = call.strip_prefix("<... ") {
@@ -371,6 +375,13 @@ impl Reader {
             _ => None,
         }
     }
+}
+
+/// A line without the seconds its call lasted, which stand in angle brackets at its end, and these seconds.
+fn without_duration(line: &str) -> (&str, f64) {
+    let split =
+        line.rsplit_once(" <").and_then(|(line, end)| Some((line, end.strip_suffix('>')?.parse().ok()?)));
+    split.unwrap_or((line, 0.0))
 }
 
 /// Bytes written as `\x41\x42`, or as they are.
