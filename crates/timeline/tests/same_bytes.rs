@@ -22,7 +22,7 @@ const EXPECTED: (u32, &[(&str, &str)]) = (
         ("mp4, cut at key frames", "ba05a62fa6f2fe37"),
         ("mp4, joined", "f625636d85a48b62"),
         ("fmp4", "47acd0f46da00cac"),
-        ("fmp4, cut", "5f998a96fb924839"),
+        ("fmp4, cut", "c291d94fcbeac81e"),
         ("fmp4, cut at key frames", "41b2d9f34b352695"),
         ("fmp4, joined", "f5d05992bc5200b5"),
         ("hls, joined", "65e8e4815fb31a6c"),

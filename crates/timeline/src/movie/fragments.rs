@@ -4,9 +4,11 @@
 //! source, but for the length of the last sound of a fragment, which may be off by less than [`SLACK_US`].
 //!
 //! Where an edit list hides something, the samples up to the first shown one are described by the `moov` itself
-//! ([`head`]), because FFmpeg and Chromium do not cut fragments.
+//! ([`head`]), because FFmpeg and Chromium do not cut fragments; those after the last shown one, which it is decoded
+//! with, are hidden by their decode times ([`tail`]).
 
 mod head;
+mod tail;
 
 use std::sync::Arc;
 
@@ -20,7 +22,8 @@ use mediahooks_media::virtual_file::VirtualFile;
 use mediahooks_model::Timestamp;
 
 use self::head::Head;
-use super::cut;
+use self::tail::{Tail, TailSample};
+use super::cut::{self, Place};
 use super::join::{self, Joined, JoinedTrack, Times};
 use super::table::{Tables, TrackTable};
 use super::{BuiltMovie, MovieError, MovieSource, Stretch, cut_all, describe, read};
@@ -101,7 +104,12 @@ pub fn build_fragments(source: &MovieSource, edits: Edits) -> Result<BuiltFragme
     let pieces = cut_all(source, &mut tables)?;
     let times = if edits == Edits::Hiding { Times::Edited } else { Times::Plain };
     let joined = join::join(source, pieces, times).ok_or(MovieError::Empty)?;
-    let head = if edits == Edits::Hiding { Head::of(source, &tables, &joined) } else { Head::default() };
+    let (head, tail) = if edits == Edits::Hiding {
+        let tail = Tail::of(source, &tables, &joined);
+        (Head::of(source, &tables, &joined, &tail), tail)
+    } else {
+        Default::default()
+    };
     let placed = place(&joined, &head, edits);
     let tracks: Vec<FragmentedTrack<'_>> = joined
         .tracks
@@ -120,6 +128,7 @@ pub fn build_fragments(source: &MovieSource, edits: Edits) -> Result<BuiltFragme
         next_dts: placed.iter().map(|placed| placed.base_dts).collect(),
         placed: &placed,
         head,
+        tail,
         marks: Vec::new(),
         fragments: 0,
         is_indexed: false,
@@ -273,6 +282,7 @@ struct Writer<'a> {
     joined: &'a Joined,
     placed: &'a [PlacedTrack],
     head: Head,
+    tail: Tail,
     /// Of each track, when its next sample is decoded.
     next_dts: Vec<i64>,
     marks: Vec<Mark>,
@@ -289,7 +299,11 @@ struct Kept {
     config: usize,
     base_dts: i64,
     offset: u64,
+    /// The first one of them.
+    first: Place,
     samples: Vec<SampleInfo>,
+    /// Whether they are decoded only for others.
+    is_hidden: bool,
     /// Whether that is all of it, and as it was stored.
     is_whole: bool,
     /// When the first one of them is shown, on the file's clock.
@@ -302,6 +316,8 @@ impl Kept {
     /// What decoding can do at its beginning.
     fn access(&self) -> Access {
         match self.samples.first() {
+            // What is shown after it, in decode order, may be shown before it.
+            _ if self.is_hidden => Access::None,
             Some(first) if !first.is_sync => Access::None,
             Some(first) if self.start_pts < self.base_dts.saturating_add(i64::from(first.cts_offset)) => {
                 Access::Open
@@ -309,6 +325,49 @@ impl Kept {
             _ => Access::Closed,
         }
     }
+
+    /// When its last sample ends, in decode time.
+    fn end_dts(&self) -> i64 {
+        self.base_dts.saturating_add(ticks(&self.samples))
+    }
+
+    /// Parts it, of whose samples all but the first `before` are `tail`, where shown ones and hidden ones follow
+    /// each other.
+    fn parted(self, before: usize, tail: &[TailSample]) -> Vec<Self> {
+        let shown = self.samples.iter().take(before);
+        let shown = shown.map(|info| TailSample { info: *info, is_hidden: false });
+        let samples: Vec<TailSample> = shown.chain(tail.iter().copied()).collect();
+        // On the run's clock after the file's.
+        let run = self.start_run_pts.saturating_sub(self.start_pts);
+        let mut parts: Vec<Self> = Vec::new();
+        for group in samples.chunk_by(|a, b| a.is_hidden == b.is_hidden) {
+            let (base_dts, offset, first) =
+                parts.last().map_or((self.base_dts, self.offset, self.first), |last| {
+                    let bytes = last.samples.iter().map(|sample| u64::from(sample.size)).sum::<u64>();
+                    let sample = last.first.sample + last.samples.len();
+                    (last.end_dts(), last.offset + bytes, Place { sample, ..last.first })
+                });
+            let samples: Vec<SampleInfo> = group.iter().map(|sample| sample.info).collect();
+            let start_pts = base_dts.saturating_add(earliest(&samples));
+            parts.push(Self {
+                base_dts,
+                offset,
+                first,
+                is_hidden: group.iter().any(|sample| sample.is_hidden),
+                is_whole: false,
+                start_pts,
+                start_run_pts: start_pts.saturating_add(run),
+                samples,
+                ..self
+            });
+        }
+        parts
+    }
+}
+
+/// How long samples last.
+fn ticks(samples: &[SampleInfo]) -> i64 {
+    samples.iter().map(|sample| i64::from(sample.duration)).sum()
 }
 
 /// When the first one of some samples is shown, in ticks after the first one of them is decoded.
@@ -334,6 +393,19 @@ impl Writer<'_> {
         if kept.is_empty() {
             return Ok(());
         }
+        let (kept, after) = if is_head { (kept, Vec::new()) } else { self.parted(at, kept) };
+        self.push_fragment(at, shape.as_ref(), &kept, is_head)?;
+        after.into_iter().try_for_each(|part| self.push_fragment(at, None, &[part], false))
+    }
+
+    /// Adds a fragment of a segment, which has the samples of `kept`, or as much to the head.
+    fn push_fragment(
+        &mut self,
+        at: At<'_>,
+        shape: Option<&Shape>,
+        kept: &[Kept],
+        is_head: bool,
+    ) -> Result<(), MovieError> {
         let source = u32::try_from(at.source).unwrap_or(u32::MAX);
         let spans: Vec<FragmentSpan<'_>> = kept
             .iter()
@@ -348,12 +420,12 @@ impl Writer<'_> {
         if is_head {
             return Ok(self.builder.push_head(source, &spans)?);
         }
-        self.mark(at, &kept);
+        self.mark(at, kept);
         self.fragments += 1;
-        if let Some(shape) = shape.as_ref().filter(|shape| self.is_as_stored(shape, &kept)) {
+        if let Some(shape) = shape.filter(|shape| self.is_as_stored(shape, kept)) {
             // In the order in which the segment has them.
             let times: Vec<Ticks> =
-                shape.spans.iter().zip(&kept).map(|(_, kept)| Ticks(kept.base_dts)).collect();
+                shape.spans.iter().zip(kept).map(|(_, kept)| Ticks(kept.base_dts)).collect();
             let stored = StoredAs { len: shape.len, layout: &shape.layout, base_dts: &times };
             if self.builder.push_stored(source, stored)? {
                 return Ok(());
@@ -389,8 +461,6 @@ impl Writer<'_> {
             let (Some(kept), Some(skipped)) = (samples.get(range.clone()), samples.get(..range.start)) else {
                 continue;
             };
-            let ticks =
-                |samples: &[SampleInfo]| samples.iter().map(|sample| i64::from(sample.duration)).sum::<i64>();
             let skipped_bytes = skipped.iter().map(|sample| u64::from(sample.size)).sum::<u64>();
             let run_dts = stored.base_dts.0.saturating_add(ticks(skipped));
             let kept: Vec<SampleInfo> = kept.iter().map(|sample| shifted(sample, part.shift)).collect();
@@ -411,6 +481,8 @@ impl Writer<'_> {
                 config: part.config,
                 base_dts,
                 offset: u64::from(stored.data_offset) + skipped_bytes,
+                first: Place { segment: at.position, sample: range.start },
+                is_hidden: false,
                 is_whole,
                 start_pts: base_dts.saturating_add(earliest),
                 start_run_pts: run_dts.saturating_add(earliest).saturating_sub(part.shift),
@@ -425,11 +497,31 @@ impl Writer<'_> {
         for kept in kept {
             let Some(samples) = self.head.take(kept.track, kept.samples.len()) else { continue };
             if let Some(next_dts) = self.next_dts.get_mut(kept.track) {
-                *next_dts =
-                    kept.base_dts + samples.iter().map(|sample| i64::from(sample.duration)).sum::<i64>();
+                *next_dts = kept.base_dts + ticks(&samples);
             }
             kept.samples = samples;
         }
+    }
+
+    /// Parts what the file has of a segment where shown samples and hidden ones follow each other: into what is in the
+    /// first fragment, and what is in one of its own each.
+    fn parted(&mut self, at: At<'_>, kept: Vec<Kept>) -> (Vec<Kept>, Vec<Kept>) {
+        let (mut first, mut after) = (Vec::with_capacity(kept.len()), Vec::new());
+        for kept in kept {
+            let of = (at.number, kept.track);
+            let Some((before, tail)) = self.tail.take(of, kept.first, kept.samples.len()) else {
+                first.push(kept);
+                continue;
+            };
+            let (track, mut parts) = (kept.track, kept.parted(before, &tail).into_iter());
+            first.extend(parts.next());
+            after.extend(parts);
+            let ends = after.last().or(first.last()).map(Kept::end_dts);
+            if let (Some(next_dts), Some(end)) = (self.next_dts.get_mut(track), ends) {
+                *next_dts = end;
+            }
+        }
+        (first, after)
     }
 
     /// Whether what the file has of a segment is the fragment that was stored.

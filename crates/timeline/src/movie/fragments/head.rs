@@ -9,6 +9,7 @@ use mediahooks_media::sample::{SampleInfo, TrackKind};
 use super::super::join::{Joined, JoinedTrack};
 use super::super::table::{Row, Tables, TrackTable};
 use super::super::{MovieSource, Stretch};
+use super::tail::Tail;
 
 /// How many times shorter than the longest one a picture that is not shown is. FFmpeg warns where a packet takes
 /// more than a thousand times as long as those before.
@@ -35,8 +36,9 @@ struct RetimedTrack {
 }
 
 impl Head {
-    /// The head of a file: its first segment, and those that are decoded before its first picture is shown.
-    pub(super) fn of(source: &MovieSource, tables: &[Tables], joined: &Joined) -> Self {
+    /// The head of a file: its first segment, and those that are decoded before its first picture is shown. Where that
+    /// reaches into the `tail` it is all of the stretch: what the `moov` describes is cut at its end as well.
+    pub(super) fn of(source: &MovieSource, tables: &[Tables], joined: &Joined, tail: &Tail) -> Self {
         let number = joined.pieces.first().map_or(0, |piece| piece.stretch);
         let (Some(stretch), Some(tables)) = (source.stretches.get(number), tables.get(number)) else {
             return Self::default();
@@ -46,6 +48,9 @@ impl Head {
             let Some(part) = track.parts.iter().find(|part| part.stretch == number) else { continue };
             let hidden = held(stretch, tables, track).take_while(|row| row.dts < part.cut.shown_start_pts);
             end = end.max(hidden.last().map_or(0, |row| row.place.segment + 1));
+        }
+        if tail.begins_within(number, end) {
+            end = stretch.segments.len();
         }
         let tracks = joined.tracks.iter().enumerate().filter_map(|(index, track)| {
             let is_picture = track.configs.first().is_some_and(|config| config.kind == TrackKind::Video);
