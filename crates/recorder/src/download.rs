@@ -11,7 +11,7 @@ use futures::Stream;
 use mediahooks_database::Asset;
 use mediahooks_media::virtual_file::{Extent, Piece};
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, TargetFormat, TimelineId, Timestamp};
-use mediahooks_storage::{ChunkReader, ExportWriter, StoredRange};
+use mediahooks_storage::{ChunkReader, ExportWriter, Part, StoredRange, gather};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -20,11 +20,15 @@ use crate::finish::{self, PreparedFile, SegmentPlace};
 use crate::hls;
 use crate::state::{Reading, Shared};
 
-/// Bytes read from disk at a time: what one download keeps in memory.
+/// Bytes read at a time: what one download keeps in memory.
 const READ_MAX: u64 = 256 << 10;
 
 /// Bytes that the kernel is given to send at a time; they take no memory.
 const SEND_MAX: u64 = 1 << 20;
+
+/// Bytes in one place from which on they are sent as they are. Fewer are put together with what is around them:
+/// copying costs less than a system call, or a packet, for each.
+const LONG: u64 = 64 << 10;
 
 /// Bytes of planned files kept for the next request of the same one: of eight hours about 15 MB.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -252,7 +256,11 @@ impl Download {
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static + use<> {
         futures::stream::try_unfold(self.body(range), |mut body| async move {
-            Ok(body.next_read().await?.map(|bytes| (bytes, body)))
+            Ok(match body.next(false).await? {
+                Some(DownloadPiece::Bytes(bytes)) => Some((bytes, body)),
+                Some(DownloadPiece::Stored(piece)) => Some((piece.read().await?, body)),
+                None => None,
+            })
         })
     }
 
@@ -262,7 +270,7 @@ impl Download {
         range: Range<u64>,
     ) -> impl Stream<Item = Result<DownloadPiece, RecorderError>> + Send + 'static + use<> {
         futures::stream::try_unfold(self.body(range), |mut body| async move {
-            Ok(body.next_piece().await?.map(|piece| (piece, body)))
+            Ok(body.next(true).await?.map(|piece| (piece, body)))
         })
     }
 
@@ -322,29 +330,44 @@ impl Body {
         self.range.start += len;
     }
 
-    async fn next_read(&mut self) -> Result<Option<Bytes>, RecorderError> {
-        let bytes = match self.peek()? {
-            None => return Ok(None),
-            Some(Piece::Bytes(bytes)) => bytes,
-            Some(Piece::Extent(extent)) => {
-                let (reader, start) = self.locate(extent).await?;
-                reader.read(start, extent.len.min(READ_MAX) as usize).await?
+    /// What comes next, as one piece: something long, or all that is short up to there.
+    /// `by_kernel`: whether what is in the page cache need not be read.
+    async fn next(&mut self, by_kernel: bool) -> Result<Option<DownloadPiece>, RecorderError> {
+        let (mut parts, mut len) = (Vec::new(), 0);
+        while len < READ_MAX
+            && let Some(piece) = self.peek()?
+        {
+            let is_long = piece.len() >= LONG;
+            if is_long && !parts.is_empty() {
+                break;
             }
-        };
-        self.took(bytes.len() as u64);
-        Ok(Some(bytes))
-    }
-
-    async fn next_piece(&mut self) -> Result<Option<DownloadPiece>, RecorderError> {
-        if let Some(Piece::Extent(extent)) = self.peek()? {
-            let (reader, start) = self.locate(extent).await?;
-            if let Some(range) = reader.cached(start, extent.len.min(SEND_MAX)) {
-                self.took(range.len());
-                let hold = Hold(Arc::clone(&self.reading));
-                return Ok(Some(DownloadPiece::Stored(StoredPiece { range, hold })));
-            }
+            let room = READ_MAX - len;
+            let part = match piece {
+                Piece::Bytes(bytes) if is_long => {
+                    self.took(bytes.len() as u64);
+                    return Ok(Some(DownloadPiece::Bytes(bytes)));
+                }
+                Piece::Bytes(mut bytes) => {
+                    bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+                    Part::Made(bytes)
+                }
+                Piece::Extent(extent) => {
+                    let (reader, start) = self.locate(extent).await?;
+                    let cached =
+                        (is_long && by_kernel).then(|| reader.cached(start, extent.len.min(SEND_MAX)));
+                    if let Some(range) = cached.flatten() {
+                        self.took(range.len());
+                        let hold = Hold(Arc::clone(&self.reading));
+                        return Ok(Some(DownloadPiece::Stored(StoredPiece { range, hold })));
+                    }
+                    Part::Stored(reader.range(start, extent.len.min(room)))
+                }
+            };
+            self.took(part.len());
+            len += part.len();
+            parts.push(part);
         }
-        Ok(self.next_read().await?.map(DownloadPiece::Bytes))
+        Ok(if parts.is_empty() { None } else { Some(DownloadPiece::Bytes(gather(parts).await?)) })
     }
 
     /// The open file that holds an extent, and where in it.

@@ -248,7 +248,7 @@ fn copy_by_kernel(
     let mut copied = 0;
     while copied < len {
         let wanted = usize::try_from(len - copied).unwrap_or(usize::MAX);
-        match copy_file_range(from.file(), Some(&mut offset), to, Some(&mut at), wanted) {
+        match copy_file_range(&from.file, Some(&mut offset), to, Some(&mut at), wanted) {
             Ok(0) => break,
             Ok(more) => copied += more as u64,
             Err(Errno::INTR) => {}

@@ -11,6 +11,7 @@
 mod disk;
 mod export;
 mod files;
+mod gather;
 mod reader;
 mod writer;
 
@@ -21,6 +22,7 @@ use mediahooks_model::TimelineId;
 pub use disk::{ChunkFile, DiskStorage};
 pub use export::{ExportDirectory, ExportRoom, ExportWriter, ExportedObject};
 pub use files::{Files, Space, SystemFiles};
+pub use gather::{Part, gather};
 pub use reader::{ChunkReader, StoredRange};
 pub use writer::{Appended, ChunkWriter};
 

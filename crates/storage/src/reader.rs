@@ -5,27 +5,22 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::{Advice, fadvise};
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use crate::{StorageError, blocking};
-
-/// What the kernel is asked to read ahead once a piece had to come from the disk: some 4 MiB, a hundredth of
-/// a second of an ordinary one.
-const READ_AHEAD: Option<NonZeroU64> = NonZeroU64::new(4 << 20);
+use crate::StorageError;
+use crate::gather::{Part, gather};
 
 /// An open chunk file. It can be read to the end even if the file is removed meanwhile.
 #[derive(Debug, Clone)]
 pub struct ChunkReader {
-    file: Arc<File>,
-    path: Arc<PathBuf>,
+    pub(crate) file: Arc<File>,
+    pub(crate) path: Arc<PathBuf>,
 }
 
 impl ChunkReader {
@@ -38,21 +33,12 @@ impl ChunkReader {
     ///
     /// Errors: [`StorageError::TooShort`]; [`StorageError::Io`].
     pub async fn read(&self, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let mut buffer = vec![0; len];
-        // Not an error yet, whatever it says: the ordinary read says it better.
-        let flags = ReadWriteFlags::NOWAIT;
-        let cached = preadv2(&self.file, &mut [IoSliceMut::new(&mut buffer)], offset, flags).unwrap_or(0);
-        if cached == len {
-            return Ok(buffer.into());
-        }
-        let reader = self.clone();
-        blocking(move || {
-            // Advice may be refused; then it is read when it is asked for.
-            let _ = fadvise(&reader.file, offset + len as u64, READ_AHEAD, Advice::WillNeed);
-            reader.read_blocking(&mut buffer[cached..], offset + cached as u64)?;
-            Ok(buffer.into())
-        })
-        .await
+        self.range(offset, len as u64).read().await
+    }
+
+    /// `len` bytes from `offset`, whether they are cached or not.
+    pub fn range(&self, offset: u64, len: u64) -> StoredRange {
+        StoredRange { reader: self.clone(), offset, len }
     }
 
     /// Fills `buffer` from `offset`, where it may block.
@@ -66,10 +52,6 @@ impl ChunkReader {
         }
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// `len` bytes from `offset` as a range that can be sent without waiting for the disk: the page cache has
     /// the first and the last of them. Absent otherwise, and where the file system cannot tell.
     pub fn cached(&self, offset: u64, len: u64) -> Option<StoredRange> {
@@ -78,20 +60,20 @@ impl ChunkReader {
             let flags = ReadWriteFlags::NOWAIT;
             preadv2(&self.file, &mut [IoSliceMut::new(&mut [0])], at, flags).is_ok_and(|read| read == 1)
         };
-        (has(offset) && has(last)).then(|| StoredRange { reader: self.clone(), offset, len })
+        (has(offset) && has(last)).then(|| self.range(offset, len))
     }
 
-    fn too_short(&self, wanted: u64) -> StorageError {
+    pub(crate) fn too_short(&self, wanted: u64) -> StorageError {
         StorageError::TooShort { path: self.path.as_ref().clone(), wanted }
     }
 }
 
-/// Bytes of a chunk file that the kernel can send.
+/// Bytes of a chunk file.
 #[derive(Debug, Clone)]
 pub struct StoredRange {
-    reader: ChunkReader,
-    offset: u64,
-    len: u64,
+    pub(crate) reader: ChunkReader,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
 }
 
 impl StoredRange {
@@ -109,7 +91,7 @@ impl StoredRange {
     ///
     /// Errors: as [`ChunkReader::read`].
     pub async fn read(&self) -> Result<Bytes, StorageError> {
-        self.reader.read(self.offset, usize::try_from(self.len).unwrap_or(usize::MAX)).await
+        gather(vec![Part::Stored(self.clone())]).await
     }
 
     /// Has the kernel send what follows the first `skip` bytes to a socket, at most `max` bytes, from the page

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mediahooks_model::TimelineId;
-use mediahooks_storage::{DiskStorage, StorageError};
+use mediahooks_storage::{DiskStorage, Part, StorageError, gather};
 
 fn timeline() -> TimelineId {
     "0123456789abcdef0123456789abcdef".parse().unwrap()
@@ -31,6 +31,42 @@ async fn appended_parts_are_read_back_as_one() {
     assert_eq!(reader.read(second.offset, 4).await.unwrap(), "tail");
     let error = reader.read(second.offset, 5).await.unwrap_err();
     assert!(matches!(error, StorageError::TooShort { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn parts_of_several_files_are_gathered_in_their_order() {
+    let (_directory, storage) = storage();
+    let mut stored = Vec::new();
+    for (chunk, fill) in [(0, 7), (1, 11)] {
+        let mut writer = storage.create_chunk(timeline(), chunk, Vec::new()).await.unwrap();
+        let bytes: Vec<u8> = (0..50_000u32).map(|n| (n / fill) as u8).collect();
+        writer.append(vec![bytes.clone().into()]).await.unwrap();
+        stored.push((storage.open_chunk(timeline(), chunk).await.unwrap(), bytes));
+    }
+    let (mut parts, mut expected) = (Vec::new(), Vec::new());
+    let mut part = |chunk: usize, from: usize, len: usize| {
+        let (reader, bytes) = &stored[chunk];
+        parts.push(Part::Stored(reader.range(from as u64, len as u64)));
+        expected.extend_from_slice(&bytes[from..from + len]);
+        let made = format!("<{from}>");
+        expected.extend_from_slice(made.as_bytes());
+        parts.push(Part::Made(made.into()));
+    };
+    // More ranges that follow one another than one system call takes; with those of the other file, some the
+    // wrong way around, between them; twice the same; one that is empty.
+    for number in 0..2500 {
+        part(0, number * 9, 9);
+        part(1, 40_000 - number * 16, 16);
+    }
+    for (from, len) in [(100, 900), (100, 900), (500, 50), (7, 0)] {
+        part(0, from, len);
+    }
+    assert_eq!(gather(parts.clone()).await.unwrap(), expected);
+    assert_eq!(gather(Vec::new()).await.unwrap(), "");
+    let (reader, _) = &stored[1];
+    parts.push(Part::Stored(reader.range(49_999, 2)));
+    let error = gather(parts).await.unwrap_err();
+    assert!(matches!(error, StorageError::TooShort { wanted: 50_001, .. }), "{error}");
 }
 
 #[tokio::test]
