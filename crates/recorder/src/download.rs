@@ -116,7 +116,21 @@ impl StoredPiece {
 pub(crate) struct FileCache {
     files: Cache<MediaAssetId, Arc<PreparedFile>, FileBytes>,
     /// All that somebody still has.
-    open: Mutex<HashMap<MediaAssetId, Weak<PreparedFile>>>,
+    open: Mutex<HashMap<MediaAssetId, OpenFile>>,
+}
+
+/// A file that somebody has.
+struct OpenFile {
+    file: Weak<PreparedFile>,
+    /// Once its asset was found complete: what else is told of it, which never changes. Who is told needs no look
+    /// at the database, as an asset that is marked for removal is forgotten before anything is freed.
+    told: Option<Arc<Told>>,
+}
+
+/// What a client is told of a file besides its bytes.
+struct Told {
+    file_name: String,
+    last_modified: Timestamp,
 }
 
 #[derive(Clone)]
@@ -146,10 +160,25 @@ impl FileCache {
         self.files.insert(id, file);
     }
 
-    /// Forgets a file that was removed.
+    /// Forgets a file whose asset is marked for removal.
     pub(crate) fn forget(&self, id: MediaAssetId) {
         self.lock().remove(&id);
         self.files.remove(&id);
+    }
+
+    /// A file of a complete asset, if it is kept or read by somebody.
+    fn complete(&self, id: MediaAssetId) -> Option<(Arc<PreparedFile>, Arc<Told>)> {
+        let kept = self.files.get(&id);
+        let open = self.lock();
+        let OpenFile { file, told } = open.get(&id)?;
+        Some((kept.or_else(|| file.upgrade())?, told.clone()?))
+    }
+
+    /// Notes that the asset of a file is complete. Whoever does so has to look after it whether it still is.
+    fn tell(&self, id: MediaAssetId, told: Arc<Told>) {
+        if let Some(open) = self.lock().get_mut(&id) {
+            open.told = Some(told);
+        }
     }
 
     /// The file that is kept or read by somebody, or what `prepare` makes of it: once, however many wait.
@@ -159,7 +188,7 @@ impl FileCache {
         prepare: impl Future<Output = Result<PreparedFile, RecorderError>>,
     ) -> Result<Arc<PreparedFile>, RecorderError> {
         let find_or_prepare = async {
-            if let Some(file) = self.lock().get(&id).and_then(Weak::upgrade) {
+            if let Some(file) = self.lock().get(&id).and_then(|open| open.file.upgrade()) {
                 return Ok(file);
             }
             let file = Arc::new(prepare.await?);
@@ -171,11 +200,11 @@ impl FileCache {
 
     fn note(&self, id: MediaAssetId, file: &Arc<PreparedFile>) {
         let mut open = self.lock();
-        open.retain(|_, file| file.strong_count() > 0);
-        open.insert(id, Arc::downgrade(file));
+        open.retain(|_, open| open.file.strong_count() > 0);
+        open.insert(id, OpenFile { file: Arc::downgrade(file), told: None });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MediaAssetId, Weak<PreparedFile>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MediaAssetId, OpenFile>> {
         // The map is whole after every statement that touches it.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,6 +214,25 @@ impl FileCache {
 pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Download, DownloadError> {
     // Before the look at its state: what is not removed by then is not freed from then on.
     let reading = shared.readers.enter(id);
+    if let Some((file, told)) = shared.files.complete(id) {
+        return Ok(Download::new(shared, id, file, reading, told.file_name.clone(), told.last_modified));
+    }
+    let asset = complete_asset(shared, id).await?;
+    let prepare = async { finish::prepare(&shared.database, &asset, shared.planning.take().await).await };
+    let file = shared.files.get(id, prepare).await?;
+    let last_modified = file.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created);
+    let told = Arc::new(Told { file_name: file_name(&asset, file.format), last_modified });
+    shared.files.tell(id, Arc::clone(&told));
+    // If it was marked for removal since the first look, it may have been forgotten before it was kept.
+    if let Err(error) = complete_asset(shared, id).await {
+        shared.files.forget(id);
+        return Err(error);
+    }
+    Ok(Download::new(shared, id, file, reading, told.file_name.clone(), last_modified))
+}
+
+/// The asset, if it has a file.
+async fn complete_asset(shared: &Shared, id: MediaAssetId) -> Result<Asset, DownloadError> {
     let asset = shared.database.asset(id).await?.ok_or(DownloadError::NotFound)?;
     if !matches!(asset.asset_type, AssetType::Recording | AssetType::Clip) {
         return Err(DownloadError::NotFound);
@@ -197,11 +245,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
     if asset.recipe.is_empty() {
         return Err(DownloadError::NotFound);
     }
-    let prepare = async { finish::prepare(&shared.database, &asset, shared.planning.take().await).await };
-    let prepared = shared.files.get(id, prepare).await?;
-    let modified = prepared.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created);
-    let file_name = file_name(&asset, prepared.format);
-    Ok(Download::new(shared, id, prepared, reading, file_name, modified))
+    Ok(asset)
 }
 
 fn file_name(asset: &Asset, format: TargetFormat) -> String {

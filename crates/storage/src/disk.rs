@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mediahooks_model::TimelineId;
+use quick_cache::sync::Cache;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::files::{Files, Space, SystemFiles};
@@ -30,11 +31,16 @@ pub struct ChunkFile {
 /// The file that says whom the directory belongs to.
 const IDENTITY: &str = "identity";
 
+/// Chunk files kept open for who reads them again: a player asks for a file in many ranges.
+const OPEN_MAX: usize = 64;
+
 /// All stored segments, below one directory.
 #[derive(Debug, Clone)]
 pub struct DiskStorage {
     root: PathBuf,
     files: Arc<dyn Files>,
+    /// Chunk files that were read lately; never one that was removed.
+    open: Arc<Cache<(TimelineId, u32), ChunkReader>>,
 }
 
 impl DiskStorage {
@@ -54,7 +60,7 @@ impl DiskStorage {
         if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_directory(parent)?;
         }
-        Ok(Self { root, files })
+        Ok(Self { root, files, open: Arc::new(Cache::new(OPEN_MAX)) })
     }
 
     /// How much room there is.
@@ -150,12 +156,25 @@ impl DiskStorage {
         .await
     }
 
-    /// Opens a chunk file for reading.
+    /// Opens a chunk file for reading, unless it is still open from the last time.
     ///
     /// Errors: [`StorageError::Io`].
     pub async fn open_chunk(&self, timeline: TimelineId, chunk: u32) -> Result<ChunkReader, StorageError> {
-        let path = self.chunk_path(timeline, chunk);
-        blocking(move || ChunkReader::open(path)).await
+        if let Some(reader) = self.open.get(&(timeline, chunk)) {
+            return Ok(reader);
+        }
+        let storage = self.clone();
+        blocking(move || {
+            let path = storage.chunk_path(timeline, chunk);
+            let reader = ChunkReader::open(path.clone())?;
+            storage.open.insert((timeline, chunk), reader.clone());
+            // Who removed it meanwhile may have looked for it among the open ones before it was there.
+            if !path.exists() {
+                storage.open.remove(&(timeline, chunk));
+            }
+            Ok(reader)
+        })
+        .await
     }
 
     /// Gives the blocks of a range back to the file system. The file keeps its length. Where the file
@@ -189,15 +208,18 @@ impl DiskStorage {
     ///
     /// Errors: [`StorageError::Io`]; a file that is gone already is fine.
     pub async fn remove_chunk(&self, timeline: TimelineId, chunk: u32) -> Result<(), StorageError> {
-        let path = self.chunk_path(timeline, chunk);
-        let directory = self.directory(timeline);
+        let storage = self.clone();
         blocking(move || {
+            let path = storage.chunk_path(timeline, chunk);
+            let directory = storage.directory(timeline);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StorageError::io("remove", &path)(error));
                 }
                 _ => {}
             }
+            // Its room comes back with the last one who has it open.
+            storage.open.remove(&(timeline, chunk));
             match fs::remove_dir(&directory) {
                 Ok(()) => {}
                 Err(error)
