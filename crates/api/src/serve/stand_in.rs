@@ -7,7 +7,9 @@
 //!
 //! Only for HTTP/1.1 without TLS: HTTP/2 copies and frames what it is given. Invariants: a slice of the address
 //! space without a range fails the connection and is never sent; what the kernel took is held until the client has
-//! it ([`Hold`]): it asked twice more on the same connection, or has closed its side, or is cut off.
+//! it ([`Hold`]): it asked twice more on the same connection, or has closed its side, or is cut off. A request that
+//! was sent before its predecessor was answered tells nothing of what the client has: from then on nothing is let go
+//! of before the end, and what is sent is read first.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -54,6 +56,12 @@ struct Live {
     requests: u64,
     /// What the kernel may still be sending, with the request that it was sent for.
     sent: Vec<(u64, Hold)>,
+    /// How often the client sent something.
+    reads: u64,
+    /// The same when the last request came or the last stand-in was written, whichever was later.
+    reads_before: u64,
+    /// Whether the client once sent a request without waiting for an answer.
+    pipelines: bool,
 }
 
 /// What the library holds in place of a range.
@@ -70,18 +78,27 @@ impl AsRef<[u8]> for StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        self.of.lock().ranges.retain(|(range, _)| *range != self.range);
+        let mut live = self.of.lock();
+        live.ranges.retain(|(range, _)| *range != self.range);
+        live.reads_before = live.reads;
     }
 }
 
 impl StandIns {
     /// Another request came: whoever sent it has the answers to those before the last one. Of the last one it
-    /// need not have, if it asks without waiting.
+    /// need not have all, if it asked a little early.
     pub(crate) fn next_request(&self) {
         let mut live = self.lock();
         live.requests += 1;
-        let current = live.requests;
-        live.sent.retain(|(request, _)| request + 2 > current);
+        live.pipelines |= live.reads == live.reads_before;
+        live.reads_before = live.reads;
+        let (current, pipelines) = (live.requests, live.pipelines);
+        live.sent.retain(|(request, _)| pipelines || request + 2 > current);
+    }
+
+    /// The client sent something.
+    fn next_read(&self) {
+        self.lock().reads += 1;
     }
 
     /// Whether the client may not have all that was sent.
@@ -95,12 +112,15 @@ impl StandIns {
     }
 
     /// Bytes to put into a body of this connection in place of `piece`. The piece comes back when there are no
-    /// addresses for it.
+    /// addresses for it, or it would be held for too long.
     pub(crate) fn stand_in(&self, piece: StoredPiece) -> Result<Bytes, StoredPiece> {
         let Some(len) = usize::try_from(piece.len()).ok().filter(|len| (1..=SPACE_LEN).contains(len)) else {
             return Err(piece);
         };
         let mut live = self.lock();
+        if live.pipelines {
+            return Err(piece);
+        }
         let begin = if live.next + len > SPACE_LEN { 0 } else { live.next };
         let range = begin..begin + len;
         if live.ranges.iter().any(|(other, _)| other.start < range.end && range.start < other.end) {
@@ -195,7 +215,12 @@ impl AsyncRead for RangeStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.stand_ins.next_read();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
