@@ -4,15 +4,17 @@
     cargo build --release -p mediahooks
     bench/download.py --megabytes 1000 --rounds 5
 
-Records --megabytes of media of --mbits, asks for its file once to have the same bytes on the disk as one object, and starts nginx (Debian's,
-`sendfile on`) on that, with one worker and with as many as there are cores. Then both are asked in turns, everything in the page cache:
+Records --megabytes of media of --mbits as H.264 and AAC and as VP9 and Opus (with --ffmpeg9, which can send that over RTMP), asks for a file of
+each format once to have the same bytes on the disk as one object, and starts nginx (Debian's, `sendfile on`) on that, with `tcp_nopush` off and
+on: neither is the faster one throughout. Then all are asked in turns, everything in the page cache:
 
-  whole     the file by one client, and by four at once: curl, which copies every byte into its memory, and a client that has the kernel
-            discard them (`MSG_TRUNC`), so that the server is the limit
-  ranges    10,000 requests of 64 KiB anywhere in it, over one kept connection
-  export    the same file as an object on the disk, synced, beside `cp` and a sync of it
+  FORMAT, curl        the file by one client, and by four at once, that copies every byte into its memory
+  FORMAT, discarding  likewise by a client that has the kernel discard them (`MSG_TRUNC`), so that the server is the limit
+  FORMAT, ranges      10,000 requests of 64 KiB, and of 4 KiB, anywhere in the file over one kept connection, each after the last one is answered
+  export              the same file as an object on the disk, synced, beside `cp` and a sync of it
 
-Of each: MB/s (of 10^6 bytes; median of the rounds), CPU seconds of the server's processes per GB, and the ratio of the speeds.
+Of each: MB/s (of 10^6 bytes; of ranges, requests per second), median of the rounds; CPU time of the server's processes per GB, or per request; and
+the ratios to the two of nginx, medians of those of each round.
 """
 
 import argparse
@@ -32,12 +34,12 @@ import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECRET = "bench-secret-of-the-download"
-RANGE = 64 << 10
+RANGES = (64 << 10, 4 << 10)
 
 NGINX = """
-daemon off; worker_processes {workers}; pid {directory}/nginx.pid; error_log {directory}/error.log;
+daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log;
 events {{ worker_connections 64; }}
-http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
+http {{ access_log off; sendfile on; tcp_nopush {nopush}; keepalive_requests 100000;
 client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
 uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
 server {{ listen 127.0.0.1:{port}; root {files}; }} }}
@@ -63,11 +65,11 @@ def wait_for(port, path="/"):
 
 
 class Server:
-    """A server process, its address of the file, and what it costs."""
+    """A server process, the address of one file there, and what it costs."""
 
     def __init__(self, name, process, url):
-        self.name, self.process, self.url = name, process, urllib.parse.urlsplit(url)
-        self.full_url = url
+        self.name, self.process, self.full_url = name, process, url
+        self.url = urllib.parse.urlsplit(url)
 
     def pids(self):
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
@@ -129,16 +131,19 @@ def curl(server):
     return int(shown.stdout)
 
 
-def ranges(server, count, length):
+def ranges(server, count, size, length):
     dice, buffer = random.Random(7), memoryview(bytearray(1 << 20))
     with server.connect() as sock:
         for _ in range(count):
-            start = dice.randrange(length - RANGE)
-            sock.sendall(server.request(f"range: bytes={start}-{start + RANGE - 1}\r\n"))
+            start = dice.randrange(length - size)
+            sock.sendall(server.request(f"range: bytes={start}-{start + size - 1}\r\n"))
             wanted, got = head(sock, buffer)
             while got < wanted:
-                got += sock.recv_into(buffer, len(buffer))
-    return count * RANGE
+                read = sock.recv_into(buffer, len(buffer))
+                if read == 0:
+                    raise SystemExit("cut off in a range")
+                got += read
+    return count
 
 
 def at_once(fetch, server, clients):
@@ -153,8 +158,8 @@ def at_once(fetch, server, clients):
     return sum(lengths)
 
 
-def compare(name, servers, rounds, run):
-    """Runs `run` on each of the servers in turns, and shows their medians. The last one is the one compared."""
+def compare(name, servers, rounds, run, units=("MB/s", 1e6, "CPU s/GB", 1e9)):
+    """Runs `run` on each of the servers in turns, and shows their medians. The first one is compared with the others."""
     found = {server.name: [] for server in servers}
     for server in servers:
         run(server)
@@ -163,14 +168,27 @@ def compare(name, servers, rounds, run):
             cpu, begun = server.cpu_s(), time.perf_counter()
             count = run(server)
             wall = time.perf_counter() - begun
-            found[server.name].append((count / wall / 1e6, (server.cpu_s() - cpu) / count * 1e9))
-    row = {}
+            found[server.name].append((count / wall, (server.cpu_s() - cpu) / count))
+    (speed_unit, speed_scale, cost_unit, cost_scale), shown, ratios = units, [], []
     for server in servers:
         speeds, costs = zip(*found[server.name])
-        row[server.name] = (statistics.median(speeds), statistics.mean(costs))
-    ours, theirs = row["mediahooks"][0], [value[0] for key, value in row.items() if key != "mediahooks"]
-    shown = "  ".join(f"{key} {speed:7.0f} MB/s {cost:5.2f} CPU s/GB" for key, (speed, cost) in row.items())
-    print(f"{name:<34} {shown}   ratio {' '.join(f'{ours / other:.2f}' for other in theirs)}", flush=True)
+        speed, cost = statistics.median(speeds) / speed_scale, statistics.mean(costs) * cost_scale
+        shown.append(f"{server.name} {speed:7.0f} {speed_unit} {cost:6.2f} {cost_unit}")
+    for other in servers[1:]:
+        pairs = zip(found[servers[0].name], found[other.name])
+        ratios.append(f"{statistics.median(ours / theirs for (ours, _), (theirs, _) in pairs):.2f}")
+    print(f"{name:<34} {'  '.join(shown)}   ratios {' '.join(ratios)}", flush=True)
+
+
+def compare_all(options, name, servers, length):
+    """What is asked of a file of each format."""
+    for clients in (1, 4):
+        compare(f"{name}, curl, {clients} at once", servers, options.rounds, lambda server: at_once(curl, server, clients))
+        compare(f"{name}, discarding, {clients} at once", servers, options.rounds, lambda server: at_once(discard, server, clients))
+    for size in RANGES:
+        units = ("/s", 1, "CPU us each", 1e6)
+        title = f"{name}, {options.ranges} ranges of {size >> 10} KiB"
+        compare(title, servers, options.rounds, lambda server: ranges(server, options.ranges, size, length), units)
 
 
 def start_mediahooks(options, directory):
@@ -192,34 +210,43 @@ def call(port, method, path, body=None):
     return reply["data"]
 
 
-def record(options, directory, http_port, rtmp_port):
+H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+VP9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "9", "-row-mt", "1", "-pix_fmt", "yuv420p", "-c:a", "libopus"]
+
+
+def record(options, directory, ports, ffmpeg, stream, codecs):
     """Publishes a broadcast of some megabytes as fast as it is taken, and returns its recording."""
-    stream = {"label": "bench", "streams": [{"streamName": "bench"}], "record": True}
-    token = call(http_port, "POST", "/api/publish_token", stream)["token"]
-    piece, seconds = f"{directory}/piece.flv", 20
-    encode = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30,noise=alls=60:allf=t", "-f", "lavfi", "-i", "sine=r=48000"]
-    encode += ["-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "60", "-b:v", f"{options.mbits}M"]
-    encode += ["-maxrate", f"{options.mbits}M", "-bufsize", f"{options.mbits}M", "-c:a", "aac", piece]
+    http_port, rtmp_port = ports
+    token = call(http_port, "POST", "/api/publish_token", {"label": stream, "streams": [{"streamName": stream}], "record": True, "clip": True})["token"]
+    piece, seconds = f"{directory}/{stream}.flv", 20
+    encode = [ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30,noise=alls=60:allf=t", "-f", "lavfi", "-i", "sine=r=48000"]
+    encode += ["-t", str(seconds), *codecs, "-g", "60", "-b:v", f"{options.mbits}M"]
+    encode += ["-maxrate", f"{options.mbits}M", "-bufsize", f"{options.mbits}M", "-y", piece]
     subprocess.run(encode, check=True, stdin=subprocess.DEVNULL)
     loops = max(0, options.megabytes * 1_000_000 // os.path.getsize(piece) - 1)
-    url = f"rtmp://127.0.0.1:{rtmp_port}/v2/pub/bench?token={token}"
-    publish = ["ffmpeg", "-v", "error", "-stream_loop", str(loops), "-i", piece, "-c", "copy", "-f", "flv", url]
+    url = f"rtmp://127.0.0.1:{rtmp_port}/v2/pub/{stream}?token={token}"
+    publish = [ffmpeg, "-v", "error", "-stream_loop", str(loops), "-i", piece, "-c", "copy", "-f", "flv", url]
     subprocess.run(publish, check=True, stdin=subprocess.DEVNULL)
+    return complete(http_port, lambda asset: asset["type"] == "recording" and asset["feed"]["streamName"] == stream)
+
+
+def complete(http_port, is_it):
+    """The newest asset of which `is_it` holds, once it is complete."""
     for _ in range(600):
-        found = call(http_port, "GET", "/api/v3/media/assets?type=recording")
+        found = [asset for asset in call(http_port, "GET", "/api/v3/media/assets") if is_it(asset)]
         if found and found[0]["status"] == "complete":
             return call(http_port, "GET", f"/api/v3/media/assets/{found[0]['id']}")
         time.sleep(0.1)
-    raise SystemExit("the recording does not complete")
+    raise SystemExit("an asset does not complete")
 
 
-def start_nginx(directory, workers):
-    port, own = free_port(), f"{directory}/nginx-{workers}"
+def start_nginx(directory, nopush):
+    port, own = free_port(), f"{directory}/nginx-{nopush}"
     os.makedirs(own)
-    pathlib.Path(f"{own}/nginx.conf").write_text(NGINX.format(workers=workers, directory=own, port=port, files=f"{directory}/files"))
+    pathlib.Path(f"{own}/nginx.conf").write_text(NGINX.format(nopush=nopush, directory=own, port=port, files=f"{directory}/files"))
     process = subprocess.Popen(["nginx", "-p", own, "-c", f"{own}/nginx.conf", "-e", f"{own}/error.log"])
     wait_for(port)
-    return Server(f"nginx({workers})", process, f"http://127.0.0.1:{port}/file.mp4")
+    return Server("nginx" if nopush == "off" else "nginx(nopush)", process, f"http://127.0.0.1:{port}/")
 
 
 def export(http_port, asset):
@@ -264,32 +291,42 @@ def main():
     options.add_argument("--ranges", type=int, default=10_000)
     options.add_argument("--no-export", action="store_true")
     options.add_argument("--binary", default=ROOT / "target/release/mediahooks")
+    options.add_argument("--ffmpeg9", default=os.environ.get("MEDIAHOOKS_FFMPEG9"), help="an FFmpeg that sends VP9 over RTMP; without it no WebM")
     options.add_argument("--directory", help="where the media lies; a temporary directory")
     options = options.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         os.chmod(directory, 0o755)
-        servers = []
-        process, http_port, rtmp_port = start_mediahooks(options, directory)
+        os.makedirs(f"{directory}/files")
+        process, *ports = start_mediahooks(options, directory)
+        peers = []
         try:
-            asset = record(options, directory, http_port, rtmp_port)
-            ours = Server("mediahooks", process, asset["download"]["downloadUrl"])
-            os.makedirs(f"{directory}/files")
-            file = f"{directory}/files/file.mp4"
-            subprocess.run(["curl", "-sS", "--fail", "-o", file, ours.full_url], check=True)
-            length = os.path.getsize(file)
-            print(f"{length / 1e6:.0f} MB, {asset['metadata']['durationMs'] / 1000:.0f} s, sha256 {digest(file)[:16]}", flush=True)
-            servers = [ours, start_nginx(directory, 1), start_nginx(directory, "auto")]
-            for clients in (1, 4):
-                compare(f"whole, curl, {clients} at once", servers, options.rounds, lambda server: at_once(curl, server, clients))
-                compare(f"whole, discarding, {clients} at once", servers, options.rounds, lambda server: at_once(discard, server, clients))
-            if not options.no_export:
-                compare_export(options, http_port, asset, file, length)
-            compare(f"{options.ranges} ranges of 64 KiB", servers, 1, lambda server: ranges(server, options.ranges, length))
+            peers = [start_nginx(directory, "off"), start_nginx(directory, "on")]
+            for name, asset in assets(options, directory, ports):
+                ours = Server("mediahooks", process, asset["download"]["downloadUrl"])
+                file = f"{directory}/files/{name}"
+                subprocess.run(["curl", "-sS", "--fail", "-o", file, ours.full_url], check=True)
+                length = os.path.getsize(file)
+                print(f"{name}: {length / 1e6:.0f} MB, {asset['metadata']['durationMs'] / 1000:.0f} s, sha256 {digest(file)[:16]}", flush=True)
+                servers = [ours, *(Server(peer.name, peer.process, peer.full_url + name) for peer in peers)]
+                compare_all(options, name, servers, length)
+                if name == "mp4" and not options.no_export:
+                    compare_export(options, ports[0], asset, file, length)
         finally:
-            for server in servers[1:]:
+            for server in peers:
                 server.stop()
             process.terminate()
             process.wait()
+
+
+def assets(options, directory, ports):
+    """A file of each format."""
+    recording = record(options, directory, ports, "ffmpeg", "plain", H264)
+    yield "mp4", recording
+    ends = {key: recording["metadata"][key] for key in ("startTime", "stopTime")}
+    call(ports[0], "POST", "/api/v3/media/assets", {"streamName": "plain", "targetFormat": "fmp4", **ends})
+    yield "fmp4", complete(ports[0], lambda asset: asset["type"] == "clip")
+    if options.ffmpeg9:
+        yield "webm", record(options, directory, ports, options.ffmpeg9, "webm", VP9)
 
 
 if __name__ == "__main__":
