@@ -4,11 +4,10 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BufMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
@@ -16,18 +15,12 @@ use tokio_util::task::TaskTracker;
 use super::RtmpSettings;
 use super::feed::Feed;
 use super::session::{Session, SessionError, SessionEvent};
+use super::transport::Transport;
 use crate::gate::{FeedEnded, Protocol, PublishEnd, PublishGate, PublishRefused, PublishRequest, Room};
 use crate::target::PublishTarget;
 
 /// How long a peer has to take an error before the connection is closed on it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Publishers' sockets are read on a common beat, at most this often: to wake up for every sound costs more than all
-/// that is done with it. A picture at 25 per second waits as long as it lasts, at most.
-const BEAT: Duration = Duration::from_millis(40);
-
-/// When the beat began.
-static BEAT_ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What all connections of a listener share.
 #[derive(Clone)]
@@ -42,27 +35,14 @@ pub struct Shared {
     pub shutdown: CancellationToken,
 }
 
-/// Serves one connection until it ends. `stream` may be TCP, or TLS over it.
-pub async fn handle<S>(stream: S, remote: SocketAddr, shared: Shared)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin,
-{
+/// Serves one connection until it ends.
+pub async fn handle<S: Transport>(stream: S, remote: SocketAddr, shared: Shared) {
     let session = Session::new(&shared.settings, rand::random());
     let start = Instant::now();
     let timer = Timer { at: session.deadline(), sleep: Box::pin(sleep_until(start + session.deadline())) };
     let shutdown = Box::pin(shared.shutdown.clone().cancelled_owned());
-    let mut connection = Connection {
-        stream,
-        remote,
-        shared,
-        session,
-        start,
-        timer,
-        beat: Box::pin(sleep_until(start)),
-        shutdown,
-        room: 0,
-        publishing: None,
-    };
+    let mut connection =
+        Connection { stream, remote, shared, session, start, timer, shutdown, publishing: None };
     let end = connection.run().await;
     connection.close(end).await;
 }
@@ -74,11 +54,7 @@ struct Connection<S> {
     session: Session,
     start: Instant,
     timer: Timer,
-    /// Ends with the next beat.
-    beat: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Bytes that the last reading had room for; one that fills it leaves more behind.
-    room: usize,
     publishing: Option<Publishing>,
 }
 
@@ -116,7 +92,7 @@ impl From<io::Error> for ConnectionEnd {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
+impl<S: Transport> Connection<S> {
     async fn run(&mut self) -> ConnectionEnd {
         loop {
             if let Err(end) = self.step().await {
@@ -128,24 +104,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     /// Reads once and deals with all that follows from it.
     async fn step(&mut self) -> Result<(), ConnectionEnd> {
         let length = self.read().await?;
-        let read_all = length < self.room;
         self.session.received(length, self.start.elapsed());
         while let Some(event) = self.session.poll(self.start.elapsed())? {
             self.on_event(event).await?;
         }
         self.send_output().await?;
-        if read_all && self.publishing.is_some() {
-            self.next_beat().await;
-        }
         Ok(())
-    }
-
-    async fn next_beat(&mut self) {
-        let now = Instant::now();
-        let passed = now.saturating_duration_since(*BEAT_ORIGIN).as_micros() % BEAT.as_micros();
-        let passed = Duration::from_micros(u64::try_from(passed).unwrap_or(0));
-        self.beat.as_mut().reset(now + BEAT - passed);
-        self.beat.as_mut().await;
     }
 
     /// Reads into the session; answers with how many bytes, none when a deadline was not due.
@@ -164,12 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 None => pending().await,
             }
         };
-        let mut input = self.session.input();
-        self.room = input.chunk_mut().len();
+        let input = self.session.input();
         tokio::select! {
             // The clock comes last: after a wait for the disk the publisher has sent, but was not heard.
             biased;
-            read = self.stream.read_buf(&mut input) => match read? {
+            read = self.stream.read(input) => match read? {
                 0 => Err(ConnectionEnd::Disconnected),
                 length => Ok(length),
             },
@@ -235,7 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 tracing::info!(remote = %self.remote, stream = %stream_name, encoder, "publish started");
                 self.publishing = Some(Publishing { stream_name, feed });
                 self.session.grant();
-                self.send_output().await
+                self.send_output().await?;
+                Ok(self.stream.pace()?)
             }
             Err(refused) => {
                 tracing::warn!(
@@ -320,14 +284,14 @@ fn publish_end(end: ConnectionEnd) -> PublishEnd {
     }
 }
 
-async fn write_all<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+async fn write_all<S: Transport>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await
 }
 
 /// Sends the last bytes and reads until the peer closes: closing a socket with unread bytes resets
 /// it, and the peer would lose the explanation that it was just sent.
-async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, farewell: &[u8]) -> io::Result<()> {
+async fn say_goodbye<S: Transport>(stream: &mut S, farewell: &[u8]) -> io::Result<()> {
     write_all(stream, farewell).await?;
     stream.shutdown().await?;
     let mut unread = [0; 4096];

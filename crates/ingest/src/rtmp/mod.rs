@@ -15,7 +15,9 @@ pub mod publisher;
 mod server;
 pub mod session;
 mod settings;
+mod transport;
 
 pub use connection::{Shared, handle};
 pub use server::serve;
 pub use settings::RtmpSettings;
+pub use transport::{PacedTcp, Transport};

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{Shared, handle};
 use super::settings::RtmpSettings;
+use super::transport::PacedTcp;
 use crate::gate::PublishGate;
 
 /// After a failed accept, which is mostly a lack of file descriptors that others may free.
@@ -46,7 +47,7 @@ pub async fn serve(
         prepare(&stream);
         let shared = shared.clone();
         tasks.spawn(async move {
-            handle(stream, remote, shared).await;
+            handle(PacedTcp::new(stream), remote, shared).await;
             drop(slot);
         });
     }

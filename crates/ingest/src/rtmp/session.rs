@@ -9,8 +9,7 @@
 
 use std::time::Duration;
 
-use bytes::buf::Limit;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use mediahooks_media::flv::amf0::{AmfError, Value};
 use mediahooks_media::flv::file::FlvTag;
 use mediahooks_media::flv::{Aggregate, CutOff};
@@ -100,7 +99,10 @@ pub enum SessionError {
 pub struct Session {
     settings: RtmpSettings,
     phase: Phase,
+    /// Read and not understood yet.
     input: BytesMut,
+    /// Where the next bytes go, directly behind `input`.
+    room: BytesMut,
     output: BytesMut,
     reader: ChunkReader,
     writer: ChunkWriter,
@@ -140,6 +142,7 @@ impl Session {
             settings: settings.clone(),
             phase: Phase::Handshake(ServerHandshake::new(nonce)),
             input: BytesMut::new(),
+            room: BytesMut::new(),
             output: BytesMut::new(),
             reader: ChunkReader::new(settings.unauthorised_bytes_max),
             writer: ChunkWriter::default(),
@@ -153,13 +156,16 @@ impl Session {
 
     /// Where to put the next bytes from the peer, at least one; [`Session::received`] follows. Poll until `None`
     /// before the next call, so that the bytes kept are those of one call and a chunk header.
-    pub fn input(&mut self) -> Limit<&mut BytesMut> {
+    pub fn input(&mut self) -> &mut [u8] {
         let most = self.input_bytes_max();
-        let room = self.input.capacity() - self.input.len();
-        if room < most.min(INPUT_BYTES_MIN) {
-            self.input.reserve(most);
+        if self.room.len() < most.min(INPUT_BYTES_MIN) {
+            let mut buffer = BytesMut::zeroed(self.input.len() + most);
+            self.room = buffer.split_off(self.input.len());
+            buffer.copy_from_slice(&self.input);
+            self.input = buffer;
         }
-        (&mut self.input).limit(most)
+        let length = most.min(self.room.len());
+        self.room.get_mut(..length).unwrap_or_default()
     }
 
     fn input_bytes_max(&self) -> usize {
@@ -172,11 +178,13 @@ impl Session {
         }
     }
 
-    /// Takes note that `length` bytes were put into [`Session::input`].
+    /// Takes note that `length` bytes, at most those there were, were put into [`Session::input`].
     pub fn received(&mut self, length: usize, now: Duration) {
         if length == 0 {
             return;
         }
+        // Both are of one buffer: nothing is copied.
+        self.input.unsplit(self.room.split_to(length.min(self.room.len())));
         self.last_input = now;
         let sequence = self.acknowledger.received(length);
         if let Some(sequence) = sequence.filter(|_| self.reads_acknowledgements()) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use mediahooks_ingest::rtmp::RtmpSettings;
 use mediahooks_ingest::rtmp::chunk::{ChunkReader, ChunkWriter, Message};
 use mediahooks_ingest::rtmp::handshake::ClientHandshake;
@@ -112,9 +112,9 @@ impl Peer {
     pub fn send(&mut self, mut bytes: &[u8]) -> Result<Vec<SessionEvent>, SessionError> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
-            let mut input = self.session.input();
-            let (now, rest) = bytes.split_at(bytes.len().min(input.remaining_mut()));
-            input.put_slice(now);
+            let input = self.session.input();
+            let (now, rest) = bytes.split_at(bytes.len().min(input.len()));
+            input[..now.len()].copy_from_slice(now);
             self.session.received(now.len(), self.now);
             self.held_bytes_max = self.held_bytes_max.max(self.session.held_bytes());
             while let Some(event) = self.session.poll(self.now)? {
