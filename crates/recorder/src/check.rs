@@ -173,8 +173,8 @@ impl Check<'_> {
             let name = self.storage.chunk_path(file.timeline, file.chunk);
             match ends.remove(&(file.timeline, file.chunk)) {
                 None => self.report.notes.push(format!("{} is known to no row", name.display())),
-                Some(end) if file.len > end => {
-                    let more = file.len - end;
+                Some(end) if file.bytes_behind(end) > 0 => {
+                    let more = file.bytes_behind(end);
                     self.report
                         .notes
                         .push(format!("{} has {more} bytes behind its last row", name.display()));

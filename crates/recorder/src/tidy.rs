@@ -25,7 +25,7 @@ pub(crate) async fn tidy_chunks(shared: &Shared) -> Result<(), RecorderError> {
         extents.into_iter().map(|extent| ((extent.timeline, extent.chunk), extent.end)).collect();
     let has_more = |file: &ChunkFile| {
         !live.contains(&file.timeline)
-            && known.get(&(file.timeline, file.chunk)).is_none_or(|end| file.len > *end)
+            && known.get(&(file.timeline, file.chunk)).is_none_or(|end| file.bytes_behind(*end) > 0)
     };
     let may_remove = !files.iter().any(has_more) || is_sound(shared).await?;
     for file in files {
@@ -43,8 +43,8 @@ pub(crate) async fn tidy_chunks(shared: &Shared) -> Result<(), RecorderError> {
                 tracing::info!(%timeline, chunk, bytes = file.len, "removing a chunk file that nothing refers to");
                 shared.storage.remove_chunk(timeline, chunk).await?;
             }
-            Some(end) if file.len > end => {
-                tracing::info!(%timeline, chunk, bytes = file.len - end, "cutting off an unfinished segment");
+            Some(end) if file.bytes_behind(end) > 0 => {
+                tracing::info!(%timeline, chunk, bytes = file.bytes_behind(end), "cutting off an unfinished segment");
                 shared.storage.cut_back(timeline, chunk, end).await?;
             }
             Some(_) => {}

@@ -11,6 +11,7 @@ use quick_cache::sync::Cache;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::files::{Files, Space, SystemFiles};
+use crate::padding::may_be_padding;
 use crate::reader::ChunkReader;
 use crate::writer::{ChunkWriter, discard};
 use crate::{StorageError, blocking};
@@ -26,6 +27,14 @@ pub struct ChunkFile {
     pub len: u64,
     /// Bytes it takes on the disk; less than `len` where ranges were freed.
     pub allocated: u64,
+}
+
+impl ChunkFile {
+    /// Bytes behind `end`, where its last row ends, that are more than padding.
+    pub fn bytes_behind(&self, end: u64) -> u64 {
+        let behind = self.len.saturating_sub(end);
+        if may_be_padding(behind) { 0 } else { behind }
+    }
 }
 
 /// The file that says whom the directory belongs to.

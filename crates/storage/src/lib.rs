@@ -1,7 +1,7 @@
 //! Segment bytes on disk.
 //!
 //! A timeline is a directory of *chunk files*, each a playable fragmented MP4: an init segment and
-//! then segments, appended whole. What always holds: when [`ChunkWriter::append`] returns, the
+//! then segments, appended whole, with a `free` box behind those that are large. What always holds: when [`ChunkWriter::append`] returns, the
 //! bytes survive a power cut; bytes once appended are never changed, only freed.
 //!
 //! The database decides what exists. Bytes that no row points at are a crash's leavings, which
@@ -12,6 +12,7 @@ mod disk;
 mod export;
 mod files;
 mod gather;
+mod padding;
 mod reader;
 mod writer;
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use mediahooks_model::TimelineId;
 
 use crate::files::Files;
+use crate::padding::padding;
 use crate::{StorageError, blocking};
 
 /// Where an append went.
@@ -77,11 +78,14 @@ impl ChunkWriter {
     /// later sync could succeed although the kernel has dropped what it could not write. What the
     /// failed append left is taken away, as far as the disk lets us: the file goes when nothing was
     /// appended before, else the torn tail.
-    pub async fn append(&mut self, parts: Vec<Bytes>) -> Result<Appended, StorageError> {
+    pub async fn append(&mut self, mut parts: Vec<Bytes>) -> Result<Appended, StorageError> {
         if self.poisoned {
             return Err(StorageError::Poisoned { timeline: self.timeline, chunk: self.chunk });
         }
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let padding = padding(len, self.end + len);
+        parts.extend(padding.into_iter().flatten());
+        let written: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let (files, file) = (Arc::clone(&self.files), Arc::clone(&self.file));
         let (path, end) = (self.path.clone(), self.end);
         let is_first = end == self.init_len;
@@ -104,7 +108,7 @@ impl ChunkWriter {
         .await?;
         self.poisoned = false;
         let offset = self.end;
-        self.end += len;
+        self.end += written;
         Ok(Appended { offset, len })
     }
 }

@@ -70,6 +70,24 @@ async fn parts_of_several_files_are_gathered_in_their_order() {
 }
 
 #[tokio::test]
+async fn large_appends_begin_on_blocks_of_their_own() {
+    let (_directory, storage) = storage();
+    let mut writer = storage.create_chunk(timeline(), 0, b"init".to_vec()).await.unwrap();
+    let media = Bytes::from(vec![7; 200_001]);
+    let first = writer.append(vec![media.clone()]).await.unwrap();
+    let second = writer.append(vec![media.clone()]).await.unwrap();
+    assert_eq!((first.offset, first.len, second.offset, second.len), (4, 200_001, 200_704, 200_001));
+    let file = storage.chunk_files().await.unwrap().remove(0);
+    assert_eq!((file.len, writer.len()), (401_408, 401_408));
+    assert_eq!(file.bytes_behind(second.offset + second.len), 0, "only padding");
+    assert_eq!(file.bytes_behind(first.offset + first.len), 401_408 - 200_005);
+    let reader = storage.open_chunk(timeline(), 0).await.unwrap();
+    assert_eq!(reader.read(second.offset, media.len()).await.unwrap(), media);
+    let padding = reader.read(first.offset + first.len, 699).await.unwrap();
+    assert_eq!(padding[..8], [0, 0, 2, 187, b'f', b'r', b'e', b'e']);
+}
+
+#[tokio::test]
 async fn a_chunk_is_never_begun_twice() {
     let (_directory, storage) = storage();
     storage.create_chunk(timeline(), 3, Vec::new()).await.unwrap();
