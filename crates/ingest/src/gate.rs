@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use mediahooks_media::flv::FlvEvent;
 use mediahooks_media::sample::{Sample, TrackConfig, TrackKind};
 
 use crate::target::PublishTarget;
@@ -67,13 +68,13 @@ pub struct PublishRefused {
 /// Takes the media of one feed.
 #[async_trait]
 pub trait FeedSink: Send {
-    /// Takes the next input, and answers whether there is room for another one. Without room, wait for
-    /// [`FeedSink::ready`] first: that is the back-pressure on the publisher's socket.
+    /// Takes out of `inputs` what has arrived together, in its order, and answers whether there is room for more.
+    /// Without room, wait for [`FeedSink::ready`] first: that is the back-pressure on the publisher's socket.
     ///
     /// # Errors
     /// [`FeedEnded`] when the feed was ended from our side (stopped, replaced, storage failed);
     /// its message is sent to the encoder.
-    fn push(&mut self, input: FeedInput) -> Result<Room, FeedEnded>;
+    fn push(&mut self, inputs: &mut Vec<FeedInput>) -> Result<Room, FeedEnded>;
 
     /// Resolves when there is room, or when the feed was ended. Cancel-safe.
     async fn ready(&mut self);
@@ -113,6 +114,19 @@ pub enum FeedInput {
         /// Why it is not kept; a fixed text, fit to be a counter's label.
         reason: &'static str,
     },
+}
+
+impl FeedInput {
+    /// What a publisher's demuxer found, if the sink has to know of it.
+    pub fn from_flv(event: FlvEvent) -> Option<FeedInput> {
+        match event {
+            FlvEvent::Config(config) => Some(FeedInput::Config(config)),
+            FlvEvent::Sample(kind, sample) => Some(FeedInput::Sample { kind, sample }),
+            FlvEvent::Ignored { kind, reason } => Some(FeedInput::Ignored { kind, reason }),
+            // The end of a track is the end of its samples; the other track may go on.
+            FlvEvent::EndOfSequence(_) => None,
+        }
+    }
 }
 
 /// A feed ended from our side.

@@ -187,7 +187,7 @@ async fn a_live_feed_gives_back_the_chunk_files_it_has_left() {
     // Another codec configuration begins another run, in another chunk file.
     let codec = CodecConfig::aac(Bytes::from_static(&[0x12, 0x10])).unwrap();
     let other = TrackConfig::new(48_000, codec);
-    publisher.sink.push(FeedInput::Config(other)).unwrap();
+    publisher.sink.push(&mut vec![FeedInput::Config(other)]).unwrap();
     publisher.send(100).await;
     let over = eventually(async || {
         let mut assets = bench.assets(AssetType::Recording).await;

@@ -218,16 +218,9 @@ impl Simulated {
             // As the RTMP connection does.
             let events = self.demuxer.push(tag.tag_type, tag.timestamp_ms, tag.body.clone());
             let malformed = |_| vec![FlvEvent::Ignored { kind: tag.kind(), reason: "malformed tag" }];
-            for event in events.unwrap_or_else(malformed) {
-                let input = match event {
-                    FlvEvent::Config(config) => FeedInput::Config(config),
-                    FlvEvent::Sample(kind, sample) => FeedInput::Sample { kind, sample },
-                    FlvEvent::Ignored { kind, reason } => FeedInput::Ignored { kind, reason },
-                    FlvEvent::EndOfSequence(_) => continue,
-                };
-                self.sink.push(input)?;
-                self.sink.ready().await;
-            }
+            let inputs = events.unwrap_or_else(malformed).into_iter().filter_map(FeedInput::from_flv);
+            self.sink.push(&mut inputs.collect())?;
+            self.sink.ready().await;
         }
         Ok(())
     }

@@ -167,7 +167,7 @@ impl Publisher {
             let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
             let codec = CodecConfig::h264(hex::decode(avcc).unwrap().into()).unwrap();
             let track = TrackConfig::new(90_000, codec);
-            self.sink.push(FeedInput::Config(track)).unwrap();
+            self.sink.push(&mut vec![FeedInput::Config(track)]).unwrap();
         }
         for _ in 0..count {
             let mut data = format!("<picture {}>", self.pictures);
@@ -180,7 +180,7 @@ impl Publisher {
                 is_sync: self.pictures % 25 == 0,
                 data: data.into(),
             };
-            self.sink.push(FeedInput::Sample { kind: TrackKind::Video, sample }).unwrap();
+            self.sink.push(&mut vec![FeedInput::Sample { kind: TrackKind::Video, sample }]).unwrap();
             self.sink.ready().await;
             self.pictures += 1;
         }

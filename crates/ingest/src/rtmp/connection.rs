@@ -108,8 +108,20 @@ impl<S: Transport> Connection<S> {
         while let Some(event) = self.session.poll(self.start.elapsed())? {
             self.on_event(event).await?;
         }
-        self.send_output().await?;
-        Ok(())
+        self.deliver().await?;
+        self.send_output().await
+    }
+
+    /// Hands over what was read, and waits while the feed has no room for more.
+    async fn deliver(&mut self) -> Result<(), ConnectionEnd> {
+        let Some(publishing) = &mut self.publishing else { return Ok(()) };
+        if publishing.feed.deliver().map_err(ConnectionEnd::Stopped)? == Room::Left {
+            return Ok(());
+        }
+        tokio::select! {
+            () = publishing.feed.ready() => Ok(()),
+            () = &mut self.shutdown => Err(ConnectionEnd::ShuttingDown),
+        }
     }
 
     /// Reads into the session; answers with how many bytes, none when a deadline was not due.
@@ -150,22 +162,17 @@ impl<S: Transport> Connection<S> {
         match event {
             SessionEvent::PublishRequested { target, encoder } => self.open(target, encoder).await,
             SessionEvent::Tag { tag_type, timestamp_ms, body } => {
-                let Some(publishing) = &mut self.publishing else { return Ok(()) };
-                let pushed = publishing.feed.push_tag(tag_type, timestamp_ms, body);
-                if pushed.map_err(ConnectionEnd::Stopped)? == Room::Left {
-                    return Ok(());
+                if let Some(publishing) = &mut self.publishing {
+                    publishing.feed.push_tag(tag_type, timestamp_ms, body);
                 }
-                tokio::select! {
-                    () = publishing.feed.ready() => Ok(()),
-                    () = &mut self.shutdown => Err(ConnectionEnd::ShuttingDown),
-                }
+                Ok(())
             }
-            SessionEvent::CutOff => match &mut self.publishing {
-                Some(publishing) => {
-                    publishing.feed.ignore("aggregate cut off").map_err(ConnectionEnd::Stopped)
+            SessionEvent::CutOff => {
+                if let Some(publishing) = &mut self.publishing {
+                    publishing.feed.ignore("aggregate cut off");
                 }
-                None => Ok(()),
-            },
+                Ok(())
+            }
             SessionEvent::Unpublished => {
                 self.finish(PublishEnd::Unpublished).await;
                 Ok(())

@@ -16,45 +16,39 @@ pub(super) struct Feed {
     sink: Option<Box<dyn FeedSink>>,
     stopped: BoxFuture<'static, FeedEnded>,
     demuxer: FlvDemuxer,
+    /// Taken apart, and not handed over yet.
+    inputs: Vec<FeedInput>,
     tasks: TaskTracker,
 }
 
 impl Feed {
     pub(super) fn new(sink: Box<dyn FeedSink>, tasks: TaskTracker) -> Feed {
-        Feed { stopped: sink.stopped(), sink: Some(sink), demuxer: FlvDemuxer::new(), tasks }
+        let (stopped, demuxer) = (sink.stopped(), FlvDemuxer::new());
+        Feed { stopped, sink: Some(sink), demuxer, inputs: Vec::new(), tasks }
     }
 
-    /// Takes the tag apart and hands everything in it to the sink. Without room, wait for [`Feed::ready`].
-    pub(super) fn push_tag(
-        &mut self,
-        tag_type: u8,
-        timestamp_ms: u32,
-        body: Bytes,
-    ) -> Result<Room, FeedEnded> {
-        let mut room = Room::Left;
-        let Some(sink) = &mut self.sink else { return Ok(room) };
+    /// Takes the tag apart and keeps what is in it for [`Feed::deliver`].
+    pub(super) fn push_tag(&mut self, tag_type: u8, timestamp_ms: u32, body: Bytes) {
         let events = self.demuxer.push(tag_type, timestamp_ms, body).unwrap_or_else(|error| {
             let kind = if tag_type == TAG_VIDEO { TrackKind::Video } else { TrackKind::Audio };
             tracing::debug!(%error, ?kind, timestamp_ms, "malformed tag");
             vec![FlvEvent::Ignored { kind, reason: "malformed tag" }]
         });
-        for event in events {
-            let input = match event {
-                FlvEvent::Config(config) => FeedInput::Config(config),
-                FlvEvent::Sample(kind, sample) => FeedInput::Sample { kind, sample },
-                FlvEvent::Ignored { kind, reason } => FeedInput::Ignored { kind, reason },
-                // The end of a track is the end of its samples; the other track may go on.
-                FlvEvent::EndOfSequence(_) => continue,
-            };
-            room = sink.push(input)?;
-        }
-        Ok(room)
+        self.inputs.extend(events.into_iter().filter_map(FeedInput::from_flv));
     }
 
     /// Counts something that cannot be kept and may have been of any track.
-    pub(super) fn ignore(&mut self, reason: &'static str) -> Result<(), FeedEnded> {
-        let input = FeedInput::Ignored { kind: TrackKind::Video, reason };
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.push(input).map(drop))
+    pub(super) fn ignore(&mut self, reason: &'static str) {
+        self.inputs.push(FeedInput::Ignored { kind: TrackKind::Video, reason });
+    }
+
+    /// Hands over everything that was read at once: that costs as much as handing over one sample. Without room,
+    /// wait for [`Feed::ready`].
+    pub(super) fn deliver(&mut self) -> Result<Room, FeedEnded> {
+        match &mut self.sink {
+            Some(sink) if !self.inputs.is_empty() => sink.push(&mut self.inputs),
+            _ => Ok(Room::Left),
+        }
     }
 
     /// As [`FeedSink::ready`].
@@ -71,6 +65,8 @@ impl Feed {
 
     /// Finishes the sink. Runs to its end even when this future is dropped.
     pub(super) async fn finish(mut self, end: PublishEnd) {
+        // What came before the end; if the feed takes nothing any more, it is over already.
+        let _ = self.deliver();
         if let Some(sink) = self.sink.take() {
             // An error here is a panic of the sink, which the runtime has reported already.
             let _ = self.tasks.spawn(sink.finish(end)).await;

@@ -104,10 +104,10 @@ impl PublishGate for CollectingGate {
 
 #[async_trait]
 impl FeedSink for CollectingSink {
-    fn push(&mut self, input: FeedInput) -> Result<Room, FeedEnded> {
+    fn push(&mut self, inputs: &mut Vec<FeedInput>) -> Result<Room, FeedEnded> {
         assert!(!self.panics_on_push, "as the test wants it");
         if let Some(log) = &mut self.log {
-            log.inputs.push(input);
+            log.inputs.append(inputs);
         }
         Ok(Room::Left)
     }

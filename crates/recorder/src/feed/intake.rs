@@ -74,13 +74,13 @@ impl Intake {
         Self { state: Mutex::new(state), filled: Notify::new(), taken: Notify::new() }
     }
 
-    /// Takes what has just arrived.
-    pub(super) fn push(&self, input: FeedInput) -> Result<Room, Closed> {
+    /// Takes out of `inputs` what has just arrived.
+    pub(super) fn push(&self, inputs: &mut Vec<FeedInput>) -> Result<Room, Closed> {
         let mut state = self.lock();
         if state.is_closed || state.failure.is_some() {
             return Err(Closed);
         }
-        if let Err(failure) = state.take(input) {
+        if let Err(failure) = state.take(inputs) {
             state.failure = Some(failure);
         }
         if !state.waiting.is_empty() || state.failure.is_some() {
@@ -175,20 +175,22 @@ impl State {
         self.end.take().map(Next::End)
     }
 
-    fn take(&mut self, input: FeedInput) -> Result<(), MuxError> {
+    fn take(&mut self, inputs: &mut Vec<FeedInput>) -> Result<(), MuxError> {
         if let Some(by_us) = self.new.clock.follow() {
             self.clock_set(by_us)?;
         }
         let arrival = self.new.clock.now();
-        match input {
-            FeedInput::Config(config) if self.keeps(config.kind) => {
-                self.close(|segmenter, out| segmenter.set_track(config, out))?;
+        for input in inputs.drain(..) {
+            match input {
+                FeedInput::Config(config) if self.keeps(config.kind) => {
+                    self.close(|segmenter, out| segmenter.set_track(config, out))?;
+                }
+                FeedInput::Sample { kind, sample } if self.keeps(kind) => {
+                    self.close(|segmenter, out| segmenter.push(kind, sample, arrival, out))?;
+                }
+                FeedInput::Ignored { kind, reason } => self.note_dropped(kind, reason),
+                FeedInput::Config(_) | FeedInput::Sample { .. } => {}
             }
-            FeedInput::Sample { kind, sample } if self.keeps(kind) => {
-                self.close(|segmenter, out| segmenter.push(kind, sample, arrival, out))?;
-            }
-            FeedInput::Ignored { kind, reason } => self.note_dropped(kind, reason),
-            FeedInput::Config(_) | FeedInput::Sample { .. } => return Ok(()),
         }
         let received = self.segmenter.received_until();
         if let Some(watched) = &self.received {

@@ -38,11 +38,11 @@ impl Sink {
 
 #[async_trait]
 impl FeedSink for Sink {
-    fn push(&mut self, input: FeedInput) -> Result<Room, FeedEnded> {
+    fn push(&mut self, inputs: &mut Vec<FeedInput>) -> Result<Room, FeedEnded> {
         if self.stop.borrow().is_some() {
             return Err(self.why_ended());
         }
-        self.intake.push(input).map_err(|_| self.why_ended())
+        self.intake.push(inputs).map_err(|_| self.why_ended())
     }
 
     async fn ready(&mut self) {

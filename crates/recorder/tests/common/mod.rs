@@ -277,7 +277,7 @@ impl Publisher {
     }
 
     async fn track(&mut self, config: TrackConfig) {
-        self.sink.push(FeedInput::Config(config)).unwrap();
+        self.sink.push(&mut vec![FeedInput::Config(config)]).unwrap();
     }
 
     /// Sends `count` pictures of 40 ms, every 25th a sync sample, and the sound that goes with them,
@@ -302,7 +302,7 @@ impl Publisher {
     }
 
     async fn sample(&mut self, kind: TrackKind, sample: Sample) {
-        self.sink.push(FeedInput::Sample { kind, sample }).unwrap();
+        self.sink.push(&mut vec![FeedInput::Sample { kind, sample }]).unwrap();
         self.sink.ready().await;
     }
 
