@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Between two readings of a publisher's socket. A picture at 25 per second waits as long as it lasts, at most.
-const BEAT: Duration = Duration::from_millis(40);
+/// Between two readings of a publisher's socket. A picture waits little longer than it is shown, at most.
+const BEAT: Duration = Duration::from_millis(50);
 
 /// When the beat began: that of all sockets, so that one awakening serves them all.
 static BEAT_ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
