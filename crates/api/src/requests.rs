@@ -1,7 +1,7 @@
 //! Request bodies, for the OpenAPI document and for clients written in Rust.
 //!
 //! The server reads bodies member by member, more leniently than these types say: unknown members are
-//! ignored and older spellings accepted.
+//! ignored, unless they are nearly a known one, and older spellings accepted.
 
 use std::collections::BTreeMap;
 
@@ -251,7 +251,7 @@ bodies! {
         /// When to remove it; beats the account's rule.
         #[schema(value_type = Option<String>, format = DateTime)]
         expiration: Option<Timestamp>,
-        /// The file that it becomes: `mp4`, `hls` (a playlist) or `fmp4` (fragmented). Absent: what suits its codecs.
+        /// The file that it becomes: `mp4`, `webm`, `hls` (a playlist) or `fmp4` (fragmented). Absent: what suits its codecs.
         target_format: Option<String>,
         /// Where to publish it.
         media_distribution_id: Option<String>,

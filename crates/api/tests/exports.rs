@@ -48,6 +48,9 @@ async fn what_has_no_file_is_not_exported() {
         }
         tokio::task::yield_now().await;
     };
+    let timeline = bench.get("/api/v3/media/assets?type=timeline").await.data()[0]["id"].clone();
+    let message = export(&bench, timeline.as_str().unwrap()).await.failed(400);
+    assert_eq!(message, "the asset is a timeline, which has no file: make a clip of it");
     assert!(export(&bench, &id).await.failed(409).contains("`processing`"));
     publisher.finish().await;
     bench.raw("DELETE", &format!("/api/v3/media/assets?id={id}"), "").await.data();

@@ -85,6 +85,15 @@ async fn a_clip_as_a_playlist_over_its_media() {
     let file = ask(&bench, "GET", &beside(&link, &parsed.segments[0].uri), &[]).await;
     assert_eq!(asset["metadata"]["sizes"]["hls"], file.body.len());
     assert_eq!(&media[4..8], b"ftyp");
+    // Who wants a file is given the same by a link of its own, and by an export.
+    let media_url = asset["download"]["mediaUrl"].as_str().unwrap();
+    let saved = ask(&bench, "GET", media_url.strip_prefix("https://media.example.com").unwrap(), &[]).await;
+    assert!(media_url.contains("/A%20%C3%BC.mp4?"), "{media_url}");
+    assert!(saved.header("content-disposition").contains("filename*=UTF-8''A%20%C3%BC.mp4"));
+    assert_eq!((saved.header("content-type"), &saved.body), ("video/mp4", &file.body));
+    let exported = bench.raw("POST", &format!("/api/v3/media/assets/{id}/export"), "").await.data();
+    assert_eq!(format!("\"{}\"", exported["etag"].as_str().unwrap()), saved.header("etag"));
+    assert!(std::fs::read(exported["path"].as_str().unwrap()).unwrap() == saved.body);
     assert!(file.body.len() >= media.len() && file.body.ends_with(&media[media.len() - 1000..]));
 
     let etag = playlist.header("etag");
@@ -139,6 +148,7 @@ async fn a_fragmented_clip_is_one_file() {
     assert_eq!((file.status.as_u16(), file.header("content-type")), (200, "video/mp4"));
     assert_eq!(asset["metadata"]["sizes"]["fmp4"], file.body.len());
     assert_eq!(asset["metadata"]["format"], "Fragmented MPEG-4");
+    assert!(asset["download"].get("mediaUrl").is_none(), "{asset}");
     assert!(file.body.windows(4).any(|window| window == b"moof"));
 }
 

@@ -82,6 +82,19 @@ async fn what_is_wrong_with_a_clip_is_said() {
     );
     let reply = bench.call("POST", ASSETS, json!({})).await;
     insta::assert_json_snapshot!("empty_clip", reply.json());
+    // What is wrong is told, and nothing else.
+    for (body, errors) in [
+        (
+            json!({"streamName": "stage", "last": "5s"}),
+            json!({"Last": ["The value is not valid for Last: expected a number."]}),
+        ),
+        (
+            json!({"streamName": "stage", "last": 5, "gap": "hold", "colour": "red"}),
+            json!({"Gaps": ["There is no member gap; write gaps, or leave it out."]}),
+        ),
+    ] {
+        assert_eq!(bench.call("POST", ASSETS, body).await.json()["data"]["errors"], errors);
+    }
 
     let nothing = json!({"streamName": "nobody", "startTime": "2024-01-01T00:00:00Z", "stopTime": "2024-01-01T00:01:00Z"});
     assert_eq!(

@@ -430,18 +430,20 @@ pub fn completed_asset(body: &str) -> Option<MediaAssetId> {
     serde_json::from_str::<Told>(body).ok()?.data.media_asset_id.parse().ok()
 }
 
-/// A `media.completed` body with `data.download` in it; all else stays as it was, byte for byte. Absent when
-/// `body` does not end as ours do.
-pub fn with_download(body: &str, url: &str, expires: Timestamp) -> Option<String> {
+/// A `media.completed` body with `data.download` in it; all else stays as it was, byte for byte. `media_url` is that
+/// of the media of a playlist. Absent when `body` does not end as ours do.
+pub fn with_download(body: &str, url: &str, media_url: Option<&str>, expires: Timestamp) -> Option<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Download<'a> {
         download_url: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        media_url: Option<&'a str>,
         download_expires_on: Timestamp,
     }
     // `data` is the last member of a body and never empty.
     let begin = body.strip_suffix("}}").filter(|begin| !begin.ends_with('{'))?;
-    let download = Download { download_url: url, download_expires_on: expires };
+    let download = Download { download_url: url, media_url, download_expires_on: expires };
     let download = serde_json::to_string(&download).ok()?;
     Some(format!(r#"{begin},"download":{download}}}}}"#))
 }
@@ -513,15 +515,22 @@ mod tests {
         let body = asset_body(MediaEvent::Completed, Some(&metadata));
         assert_eq!(completed_asset(&body), Some(MediaAssetId(Uuid::from_u128(7))));
         let url = r#"https://x/download/7/a"b.mp4?expires=9&signature=0"#;
-        let linked = with_download(&body, url, Timestamp::from_millis(9000)).unwrap();
+        let linked = with_download(&body, url, None, Timestamp::from_millis(9000)).unwrap();
         let mut json: serde_json::Value = serde_json::from_str(&linked).unwrap();
         let download = json["data"].as_object_mut().unwrap().remove("download").unwrap();
         assert_eq!(download["downloadUrl"], url);
         assert_eq!(download["downloadExpiresOn"], "1970-01-01T00:00:09Z");
+        assert!(download.get("mediaUrl").is_none());
+        let of_playlist = with_download(&body, url, Some("https://x/m.mp4"), Timestamp::EPOCH).unwrap();
+        let of_playlist: serde_json::Value = serde_json::from_str(&of_playlist).unwrap();
+        assert_eq!(of_playlist["data"]["download"]["mediaUrl"], "https://x/m.mp4");
         assert_eq!(json, serde_json::from_str::<serde_json::Value>(&body).unwrap());
         assert!(linked.starts_with(body.strip_suffix("}}").unwrap()));
         for body in ["", "{}", r#"{"data":{}}"#, r#"{"data":{"mediaAssetId":7}} "#] {
-            assert_eq!((with_download(body, url, Timestamp::EPOCH), completed_asset(body)), (None, None));
+            assert_eq!(
+                (with_download(body, url, None, Timestamp::EPOCH), completed_asset(body)),
+                (None, None)
+            );
         }
     }
 

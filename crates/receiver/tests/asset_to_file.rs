@@ -53,7 +53,7 @@ async fn a_completed_asset_becomes_a_file() {
     let media = MediaClient::new(Client::new(), &serve().await, "s3cret").unwrap();
     let asset = media.asset("a1").await.unwrap();
     let name = safe_file_name(asset.name.as_deref(), &asset.id, "mp4");
-    let link = asset.download.download_url.unwrap();
+    let link = asset.download.file_url().unwrap();
     let file = Download::new(Client::new(), link).to(folder.path().join(name)).run().await.unwrap();
     assert_eq!(file.path, folder.path().join("Lot 12_13-a1.mp4"));
     assert_eq!(std::fs::read(&file.path).unwrap(), FILE);

@@ -234,8 +234,10 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
 /// The asset, if it has a file.
 async fn complete_asset(shared: &Shared, id: MediaAssetId) -> Result<Asset, DownloadError> {
     let asset = shared.database.asset(id).await?.ok_or(DownloadError::NotFound)?;
-    if !matches!(asset.asset_type, AssetType::Recording | AssetType::Clip) {
-        return Err(DownloadError::NotFound);
+    match asset.asset_type {
+        AssetType::Recording | AssetType::Clip => {}
+        AssetType::Timeline => return Err(DownloadError::Timeline),
+        AssetType::StorageValidation | AssetType::Vod => return Err(DownloadError::NotFound),
     }
     match &asset.state {
         AssetState::Complete { .. } => {}

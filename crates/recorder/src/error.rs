@@ -188,6 +188,9 @@ pub enum DownloadError {
     /// There is no such asset, or it never has a file.
     #[error("there is no such file")]
     NotFound,
+    /// A timeline: it is what clips are cut from.
+    #[error("the asset is a timeline, which has no file: make a clip of it")]
+    Timeline,
     /// The asset is not complete.
     #[error("the asset is `{status}`; its file can be downloaded once it is `complete`")]
     NotReady {

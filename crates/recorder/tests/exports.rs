@@ -82,7 +82,7 @@ async fn what_is_deleted_meanwhile_is_exported_whole() {
         "{refused:?}"
     );
     let timeline = bench.recorder.export("0".repeat(32).parse().unwrap()).await.err().unwrap();
-    assert!(matches!(&timeline, ExportError::NoFile(why) if matches!(**why, DownloadError::NotFound)));
+    assert!(matches!(&timeline, ExportError::NoFile(why) if matches!(**why, DownloadError::Timeline)));
     sweeper.cancel();
 }
 

@@ -16,6 +16,8 @@ use mediahooks_model::{EventKind, MediaAssetId, Timestamp};
 pub struct DownloadLink {
     /// Needs no API secret.
     pub url: String,
+    /// The media itself, where `url` opens a playlist over it.
+    pub media_url: Option<String>,
     /// Until when it works.
     pub expires: Timestamp,
 }
@@ -39,7 +41,7 @@ impl DownloadLinks {
             return None;
         }
         let link = (self.0)(completed_asset(&delivery.body)?).await?;
-        with_download(&delivery.body, &link.url, link.expires)
+        with_download(&delivery.body, &link.url, link.media_url.as_deref(), link.expires)
     }
 }
 

@@ -24,7 +24,7 @@ fn links() -> DownloadLinks {
     DownloadLinks::new(move |asset| {
         let number = made.fetch_add(1, Ordering::SeqCst) + 1;
         let url = format!("https://media.example.com/download/{asset}/a.mp4?expires={number}");
-        let link = DownloadLink { url, expires: Timestamp::from_millis(number * 1000) };
+        let link = DownloadLink { url, media_url: None, expires: Timestamp::from_millis(number * 1000) };
         async move { (asset == ASSET).then_some(link) }.boxed()
     })
 }

@@ -199,6 +199,18 @@ async fn a_clip_by_hand() {
     assert!(frames.len() > 60, "{}", frames.len());
     assert!(frames.windows(2).all(|pair| pair[1] == pair[0] + 1), "{frames:?}");
 
+    // Of a playlist the file is its media, which plays by itself.
+    let made =
+        client(&server, &["clip", "create", "show", "--last", "4s", "--format", "hls", "--json"]).await;
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let playlist = made[0]["id"].as_str().unwrap();
+    let file = directory.path().join("media.mp4");
+    let told = client(&server, &["asset", "download", playlist, "-o", file.to_str().unwrap()]).await;
+    assert!(told.ends_with(", the media of the playlist as one fragmented MP4\n"), "{told}");
+    let of_playlist = ffmpeg::frame_numbers(&ffmpeg::ffmpeg(), &file);
+    assert_eq!((of_playlist.len() as u32 + of_playlist[0], of_playlist.last()), (180, Some(&179)));
+    assert_eq!(client(&server, &["asset", "delete", playlist]).await, "1 asset is deleted.\n");
+
     let table = client(&server, &["asset", "list"]).await;
     assert!(table.lines().count() == 3 && table.contains("By hand"), "{table}");
     assert_eq!(client(&server, &["asset", "delete", id]).await, "1 asset is deleted.\n");

@@ -83,6 +83,17 @@ async fn every_completed_asset_is_fetched_also_after_a_kill() {
     let saved = directory.path().join(&files(directory.path())[0]);
     assert_eq!(ffmpeg::frame_numbers(&ffmpeg::ffmpeg(), &saved), (0..90).collect::<Vec<_>>());
 
+    // Of a playlist what it plays is fetched.
+    let clip = serde_json::json!({"streamName": "show", "last": 60, "targetFormat": "hls"});
+    let id = server.rest().post("/api/v3/media/assets", clip).await[0]["id"].as_str().unwrap().to_owned();
+    let line = receiver.until("saved").await;
+    assert!(line.contains(&id) && line.contains(", the media of the playlist"), "{line}");
+    let saved = directory.path().join(format!("{id}.mp4"));
+    // Published faster than it is played: not all of it lies in the past yet.
+    let numbers = ffmpeg::frame_numbers(&ffmpeg::ffmpeg(), &saved);
+    assert!(!numbers.is_empty() && numbers == (0..numbers.len() as u32).collect::<Vec<_>>(), "{numbers:?}");
+    std::fs::remove_file(saved).unwrap();
+
     // Killed after it has answered for a hook; whether the file was there already is left to chance.
     broadcast(&server, &token).await;
     receiver.until("media.completed").await;

@@ -121,15 +121,13 @@ impl Range {
 
 /// Reads when the range begins and ends; absent only after an error was noted.
 fn read_range(body: &mut Members) -> Option<Range> {
+    // What comes next begins now. A span that cannot be read is told, and stands for a start all the same.
+    let is_relative = body.has("last") || body.has("next");
     let last = read_seconds(body, "last");
     let next = read_seconds(body, "next");
     let stop: Option<Timestamp> = body.optional("stopTime");
-    // What comes next begins now.
-    let start: Option<Timestamp> = if last.is_some() || next.is_some() {
-        body.optional("startTime")
-    } else {
-        body.required("startTime")
-    };
+    let start: Option<Timestamp> =
+        if is_relative { body.optional("startTime") } else { body.required("startTime") };
     if last.is_some() && start.is_some() {
         body.error("last", "Last counts back from now; leave either it or startTime out.");
     }

@@ -87,6 +87,7 @@ fn refused(id: &str, error: ExportError) -> ApiError {
         ExportError::NoFile(refused) => match **refused {
             DownloadError::NotReady { .. } => StatusCode::CONFLICT,
             DownloadError::Gone => StatusCode::GONE,
+            DownloadError::Timeline => StatusCode::BAD_REQUEST,
             DownloadError::NotFound | DownloadError::Internal(_) => return no_asset(id),
         },
         ExportError::NoRoom { .. } => StatusCode::INSUFFICIENT_STORAGE,

@@ -106,6 +106,9 @@ pub struct StorageView {
 pub struct DownloadView {
     /// Needs no API secret. Read the asset again for a new one.
     pub download_url: String,
+    /// Of a playlist (`hls`) only: the media itself, one fragmented MP4, for who wants a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_url: Option<String>,
     /// Until when it works.
     #[schema(value_type = String, format = DateTime)]
     pub download_expires_on: Timestamp,
@@ -232,6 +235,7 @@ impl AssetView {
     pub(crate) fn with_link(asset: &Asset, link: impl FnOnce() -> DownloadLink) -> Self {
         let download = has_file(asset).then(link).map(|link| DownloadView {
             download_url: link.url,
+            media_url: link.media_url,
             download_expires_on: link.expires,
             url: None,
         });

@@ -15,7 +15,7 @@ use metrics::counter;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::conditions::{Decision, Validators, decide};
-use super::link::LinkRefused;
+use super::link::{LinkRefused, PLAYLIST_EXTENSION};
 use super::multipart::{Frame, content_range};
 use super::playlist;
 use super::range::Selection;
@@ -101,7 +101,7 @@ pub(crate) fn precondition_failed() -> Response {
 
 /// Whether the path of a link names the playlist of a file, and not its media.
 fn is_playlist(path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("m3u8"))
+    path.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case(PLAYLIST_EXTENSION))
 }
 
 /// The asset that a link opens, and the query that opens it.
@@ -123,7 +123,7 @@ fn check_link(app: &App, id: &str, mut query: Query) -> Result<(MediaAssetId, St
 
 fn refused(error: DownloadError) -> ApiError {
     let status = match &error {
-        DownloadError::NotFound => StatusCode::NOT_FOUND,
+        DownloadError::NotFound | DownloadError::Timeline => StatusCode::NOT_FOUND,
         DownloadError::NotReady { .. } => StatusCode::CONFLICT,
         DownloadError::Gone => StatusCode::GONE,
         DownloadError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -17,6 +17,9 @@ use crate::hls::PLAYLIST;
 /// Everything but RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// How the name of a playlist ends, and of no other file.
+pub(crate) const PLAYLIST_EXTENSION: &str = "m3u8";
+
 /// Longest file name in a link, in characters before escaping.
 const NAME_CHARS_MAX: usize = 100;
 
@@ -25,6 +28,8 @@ const NAME_CHARS_MAX: usize = 100;
 pub struct DownloadLink {
     /// Needs no API secret.
     pub url: String,
+    /// The media itself, where `url` opens a playlist over it.
+    pub media_url: Option<String>,
     /// Until when it works.
     pub expires: Timestamp,
 }
@@ -85,10 +90,16 @@ impl LinkSigner {
     pub(crate) fn make(&self, base: &BaseUrl, asset: &Asset, expires: Timestamp) -> DownloadLink {
         let seconds = expires.plus(playing_time(asset)).as_seconds();
         let signature = hex::encode(self.mac(asset.id, seconds).finalize().into_bytes());
-        let name = file_name(asset);
-        let name = utf8_percent_encode(&name, ESCAPED);
+        let url = |extension: &str| {
+            let name = file_name(asset, extension);
+            let name = utf8_percent_encode(&name, ESCAPED);
+            format!("{}/download/{}/{name}?expires={seconds}&signature={signature}", base.0, asset.id)
+        };
+        let format = file_format(asset);
+        let is_playlist = format == TargetFormat::Hls;
         DownloadLink {
-            url: format!("{}/download/{}/{name}?expires={seconds}&signature={signature}", base.0, asset.id),
+            url: url(if is_playlist { PLAYLIST_EXTENSION } else { format.extension() }),
+            media_url: is_playlist.then(|| url(format.extension())),
             expires: Timestamp::from_millis(seconds.saturating_mul(1000)),
         }
     }
@@ -119,28 +130,24 @@ impl LinkSigner {
 }
 
 /// What the browser may call the file before it reads `Content-Disposition`.
-fn file_name(asset: &Asset) -> String {
+fn file_name(asset: &Asset, extension: &str) -> String {
     let stem = asset.name.as_deref().unwrap_or(asset.stream_name.as_str());
     // A slash, even escaped, is undone by some proxies.
     let safe = |c: char| if c.is_control() || matches!(c, '/' | '\\') { '-' } else { c };
     let stem: String = stem.chars().take(NAME_CHARS_MAX).map(safe).collect();
-    format!("{}.{}", stem.trim_matches('.'), extension(asset))
+    format!("{}.{extension}", stem.trim_matches('.'))
 }
 
-/// The file's extension, after what it became.
-fn extension(asset: &Asset) -> &'static str {
-    let AssetState::Complete { metadata } = &asset.state else { return "mp4" };
-    match metadata.file_format() {
-        Some(TargetFormat::Hls) => "m3u8",
-        Some(format) => format.extension(),
-        None => "mp4",
-    }
+/// What the file became.
+fn file_format(asset: &Asset) -> TargetFormat {
+    let AssetState::Complete { metadata } = &asset.state else { return TargetFormat::Mp4 };
+    metadata.file_format().unwrap_or(TargetFormat::Mp4)
 }
 
 /// How long an asset is read by who plays it; none when it is fetched at once.
 fn playing_time(asset: &Asset) -> Duration {
     match &asset.state {
-        AssetState::Complete { metadata } if metadata.file_format() == Some(TargetFormat::Hls) => {
+        AssetState::Complete { metadata } if file_format(asset) == TargetFormat::Hls => {
             Duration::from_secs(metadata.duration)
         }
         _ => Duration::ZERO,

@@ -1,7 +1,8 @@
 //! Reads the members of a JSON object one by one and collects everything that is wrong with them.
 //!
-//! What is not asked for is ignored: old clients send members that no longer exist. Names match
-//! without regard to ASCII case, as they do on the hosted service.
+//! What is not asked for is ignored: old clients send members that no longer exist. But a name that is nearly one that
+//! is asked for is a slip, and is told: what it says would be missing without a word. Names match without regard to ASCII
+//! case, as they do on the hosted service.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,13 +15,15 @@ use crate::errors::ApiError;
 /// The members of a body that were not read yet, and what was wrong with the others.
 pub(crate) struct Members {
     members: Map<String, Value>,
+    /// Names that were asked for in vain.
+    missing: Vec<String>,
     errors: BTreeMap<String, Vec<String>>,
 }
 
 impl Members {
     /// Begins reading an object.
     pub(crate) fn new(members: Map<String, Value>) -> Self {
-        Self { members, errors: BTreeMap::new() }
+        Self { members, missing: Vec::new(), errors: BTreeMap::new() }
     }
 
     /// The member as it came; null is a value.
@@ -28,8 +31,17 @@ impl Members {
         if let Some(value) = self.members.remove(name) {
             return Some(value);
         }
-        let key = self.members.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
-        self.members.remove(&key)
+        let key = self.members.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
+        let value = key.and_then(|key| self.members.remove(&key));
+        if value.is_none() {
+            self.missing.push(name.to_owned());
+        }
+        value
+    }
+
+    /// Whether a member that was not read yet is there and not null, whatever it holds.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_null())
     }
 
     /// A member that may be absent or null.
@@ -85,15 +97,33 @@ impl Members {
         self.errors.entry(pascal(name)).or_default().push(message.into());
     }
 
+    /// Notes members that were not asked for and are nearly one that is missing.
+    fn note_slips(&mut self) {
+        let (left, missing) = (std::mem::take(&mut self.members), std::mem::take(&mut self.missing));
+        for name in left.keys() {
+            if let Some(meant) = missing.iter().find(|missing| is_slip(name, missing)) {
+                self.error(meant, format!("There is no member {name}; write {meant}, or leave it out."));
+            }
+        }
+    }
+
     /// Ends reading. `value` is absent only when a required member is, which was noted.
     ///
     /// Errors: everything noted, as one validation error.
-    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, ApiError> {
+    pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, ApiError> {
+        self.note_slips();
         match value {
             Some(value) if self.errors.is_empty() => Ok(value),
             _ => Err(ApiError::validation(self.errors)),
         }
     }
+}
+
+/// Whether two names differ in the way of writing words together, or in one letter.
+fn is_slip(name: &str, meant: &str) -> bool {
+    let plain = |name: &str| name.replace(['_', '-', ' '], "").to_ascii_lowercase();
+    // Longer ones are no name of ours, and comparing them takes time.
+    name.len() <= 2 * meant.len() && strsim::osa_distance(&plain(name), &plain(meant)) <= 1
 }
 
 /// How the hosted service words a number that does not fit.
@@ -105,4 +135,40 @@ pub(crate) fn out_of_range(name: &str, allowed: &RangeInclusive<i64>) -> String 
 pub(crate) fn pascal(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn errors(body: Value) -> Vec<String> {
+        let Value::Object(members) = body else { panic!("not an object") };
+        let mut body = Members::new(members);
+        let _: (Option<String>, Option<String>) = (body.optional("gaps"), body.optional("targetFormat"));
+        body.note_slips();
+        body.errors.into_values().flatten().collect()
+    }
+
+    #[test]
+    fn slips_are_told_and_what_is_unknown_is_ignored() {
+        for (body, meant) in [
+            (json!({"gap": "hold"}), "gaps"),
+            (json!({"target_format": "mp4"}), "targetFormat"),
+            (json!({"TARGET-FORMATS": "mp4"}), "targetFormat"),
+            (json!({"tragetFormat": "mp4"}), "targetFormat"),
+        ] {
+            let told = errors(body.clone());
+            assert!(told.len() == 1 && told[0].contains(&format!("write {meant},")), "{body} {told:?}");
+        }
+        for body in [
+            json!({}),
+            json!({"isClipHooks": true, "format": "mp4", "gapMode": 1}),
+            json!({"gaps": "hold", "gap": 1, "Gaps": 2}),
+            json!({"targetFormat": "mp4", "target_format": "hls"}),
+        ] {
+            assert_eq!(errors(body.clone()), Vec::<String>::new(), "{body}");
+        }
+    }
 }

@@ -99,7 +99,7 @@ impl Source {
 }
 
 impl Download {
-    /// Begins with the link, as `download.downloadUrl` of an asset holds it.
+    /// Begins with the link, as [`crate::DownloadLinks::file_url`] of an asset gives it.
     #[allow(clippy::new_ret_no_self)] // A download without a target could not be run.
     pub fn new(client: Client, url: impl Into<String>) -> Source {
         Source { client, url: url.into() }

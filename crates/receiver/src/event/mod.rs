@@ -57,6 +57,7 @@ pub struct Event {
 /// What an event tells.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "one is handled at a time, and users match on what is in it")]
 pub enum Payload {
     /// A recording or a clip changed.
     Media(MediaEvent),

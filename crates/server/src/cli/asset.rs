@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use mediahooks_model::Timestamp;
-use mediahooks_receiver::{Download, Metadata, safe_file_name};
+use mediahooks_receiver::{Download, DownloadLinks, Metadata, safe_file_name};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use super::export;
 use super::remote::RemoteArgs;
 use super::rest::{Rest, read};
 use crate::output::failure::Failure;
-use crate::output::media::{played, progress_bar, show_progress, track_words};
+use crate::output::media::{MEDIA_OF_PLAYLIST, played, progress_bar, show_progress, track_words};
 use crate::output::{human, table};
 
 /// `mediahooks asset …`
@@ -60,7 +60,7 @@ enum AssetCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Fetch the file of an asset. A broken download goes on where it stopped.
+    /// Fetch the file of an asset; of HLS its media, as one file. A broken download goes on where it stopped.
     Download {
         /// Its id.
         id: String,
@@ -187,7 +187,7 @@ pub struct Asset {
     #[serde(default)]
     pub metadata: Option<Metadata>,
     #[serde(default)]
-    pub download: Option<Links>,
+    pub download: Option<DownloadLinks>,
 }
 
 #[derive(Deserialize)]
@@ -201,13 +201,6 @@ pub struct Feed {
     simulcast_id: Option<String>,
     #[serde(default)]
     token_id: Option<i64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Links {
-    #[serde(default)]
-    pub download_url: Option<String>,
 }
 
 /// Where an asset is read.
@@ -280,11 +273,40 @@ pub fn details(asset: &Asset) -> String {
     rows.extend(asset.error.as_deref().map(|error| ("Error", table::cell(error))));
     rows.extend(asset.created.map(|created| ("Made", human::moment(created))));
     rows.push(("Kept", kept));
+    rows.extend(asset.metadata.iter().flat_map(exact_range));
     let tracks = asset.metadata.as_ref().and_then(|metadata| metadata.tracks.as_deref()).unwrap_or_default();
     rows.extend(tracks.iter().map(|track| ("Track", table::cell(&track_words(track)))));
     let link = asset.download.as_ref().and_then(|links| links.download_url.as_deref());
     rows.extend(link.map(|link| ("Download", table::cell(link))));
     table::text(&table::facts(rows))
+}
+
+/// What a file shows to the millisecond: from when to when, what it holds before, and what is missing inside.
+fn exact_range(metadata: &Metadata) -> Vec<(&'static str, String)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Gap {
+        start_time: Timestamp,
+        stop_time: Timestamp,
+        reason: String,
+    }
+    fn member<T: serde::de::DeserializeOwned>(metadata: &Metadata, name: &str) -> Option<T> {
+        serde_json::from_value(metadata.other.get(name)?.clone()).ok()
+    }
+    let span = |start, stop| format!("{} to {}", human::time_of_day(start), human::time_of_day(stop));
+    let mut rows = Vec::new();
+    if let (Some(start), Some(stop)) = (member(metadata, "startTime"), member(metadata, "stopTime")) {
+        rows.push(("Shown", span(start, stop)));
+    }
+    if let Some(millis) = member::<u64>(metadata, "preRollMs").filter(|millis| *millis > 0) {
+        rows.push(("Pre-roll", human::duration(Duration::from_millis(millis))));
+    }
+    for gap in member::<Vec<Gap>>(metadata, "gaps").unwrap_or_default() {
+        let length = human::duration(gap.stop_time.since(gap.start_time));
+        let text = format!("{}, {length}, {}", span(gap.start_time, gap.stop_time), table::cell(&gap.reason));
+        rows.push(("Gap", text));
+    }
+    rows
 }
 
 impl Asset {
@@ -344,8 +366,8 @@ fn deleted(outcome: &Value) -> String {
 async fn download(rest: &Rest, remote: &RemoteArgs, id: &str, output: Option<&Path>) -> anyhow::Result<()> {
     let answer = rest.get(&path(id)?, &[]).await?;
     let asset: Asset = read(&answer)?;
-    let link = asset.download.as_ref().and_then(|links| links.download_url.clone());
-    let Some(link) = link else {
+    let links = asset.download.unwrap_or_default();
+    let Some(link) = links.file_url() else {
         return Err(Failure::new(format!("asset {id} cannot be downloaded"))
             .because(format!("it is {}", table::cell(&asset.status)))
             .advise("wait until it is complete: `mediahooks asset show` tells")
@@ -373,6 +395,33 @@ async fn download(rest: &Rest, remote: &RemoteArgs, id: &str, output: Option<&Pa
     });
     remote.show(&facts, |_| {
         let verb = if file.already_there { "is there already" } else { "is complete" };
-        Ok(format!("{} {verb}: {}\n", file.path.display(), human::size(file.size_bytes)))
+        let what = if links.media_url.is_some() { MEDIA_OF_PLAYLIST } else { "" };
+        Ok(format!("{} {verb}: {}{what}\n", file.path.display(), human::size(file.size_bytes)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_shows_is_told_to_the_millisecond() {
+        let metadata = json!({"format": "MPEG-4", "startTime": "2026-01-31T18:30:05.250Z",
+            "stopTime": "2026-01-31T18:30:15Z", "preRollMs": 1250, "gaps": [{"startTime": "2026-01-31T18:30:08Z",
+            "stopTime": "2026-01-31T18:30:10.500Z", "durationMs": 2500, "reason": "reconnect"}]});
+        let rows = exact_range(&serde_json::from_value(metadata).unwrap());
+        let names: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["Shown", "Pre-roll", "Gap"]);
+        // The hours are of the reader's zone.
+        assert!(rows[0].1.contains(":05.250 to ") && rows[0].1.ends_with(":15.000"), "{rows:?}");
+        assert_eq!(rows[1].1, "1.2 s");
+        assert!(
+            rows[2].1.contains(":08.000 to ") && rows[2].1.ends_with(":10.500, 2.5 s, reconnect"),
+            "{rows:?}"
+        );
+        let strange = json!({"startTime": 7, "gaps": "x", "preRollMs": -1});
+        assert_eq!(exact_range(&serde_json::from_value(strange).unwrap()), []);
+    }
 }

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::table::cell;
 
+/// What is said of a file that was fetched in place of the playlist that an asset is.
+pub const MEDIA_OF_PLAYLIST: &str = ", the media of the playlist as one fragmented MP4";
+
 /// `H264 640x360 30 fps 153 kbit/s`
 pub fn track_words(track: &Track) -> String {
     let mut words = vec![track.codec.clone().unwrap_or_else(|| "unknown".to_owned())];

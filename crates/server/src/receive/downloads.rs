@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::journal::{Accepted, Journal};
 use crate::cli::print;
-use crate::output::media::{progress_bar, show_progress};
+use crate::output::media::{MEDIA_OF_PLAYLIST, progress_bar, show_progress};
 use crate::output::style::{Style, Tone};
 use crate::output::{human, table};
 
@@ -44,7 +44,7 @@ struct Shared {
 /// How an attempt ended.
 enum Attempt {
     /// The file is there.
-    Saved { path: PathBuf, size_bytes: u64, already_there: bool },
+    Saved { path: PathBuf, size_bytes: u64, already_there: bool, of_playlist: bool },
     /// It never will be; the text says why.
     Gone(String),
 }
@@ -123,9 +123,10 @@ impl Downloads {
 
     async fn settle(&self, asset: &str, ended: Attempt) {
         match ended {
-            Attempt::Saved { path, size_bytes, already_there } => {
+            Attempt::Saved { path, size_bytes, already_there, of_playlist } => {
                 let verb = if already_there { "is there already" } else { "saved" };
-                let text = format!("{verb}: {} ({})", path.display(), human::size(size_bytes));
+                let what = if of_playlist { MEDIA_OF_PLAYLIST } else { "" };
+                let text = format!("{verb}: {} ({}){what}", path.display(), human::size(size_bytes));
                 self.say(&self.shared.style.paint(Tone::Good, &text));
             }
             Attempt::Gone(why) => self.say(&format!("{asset} cannot be fetched any more: {why}")),
@@ -153,7 +154,7 @@ impl Downloads {
     }
 
     async fn transfer(&self, asset: &Asset) -> anyhow::Result<Attempt> {
-        let link = asset.download.download_url.clone().context("the server gave no download link")?;
+        let link = asset.download.file_url().context("the server gave no download link")?;
         let metadata =
             asset.metadata.clone().and_then(|value| serde_json::from_value::<Metadata>(value).ok());
         let extension = metadata.unwrap_or_default().extension();
@@ -168,7 +169,12 @@ impl Downloads {
         bar.finish_and_clear();
         self.shared.bars.remove(&bar);
         let file = outcome?;
-        Ok(Attempt::Saved { path: file.path, size_bytes: file.size_bytes, already_there: file.already_there })
+        Ok(Attempt::Saved {
+            path: file.path,
+            size_bytes: file.size_bytes,
+            already_there: file.already_there,
+            of_playlist: asset.download.media_url.is_some(),
+        })
     }
 }
 

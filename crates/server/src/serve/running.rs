@@ -247,7 +247,7 @@ fn download_links(
                 None
             });
             let link = linker.link(&asset?, human::now().plus(ttl))?;
-            Some(DownloadLink { url: link.url, expires: link.expires })
+            Some(DownloadLink { url: link.url, media_url: link.media_url, expires: link.expires })
         })
     }))
 }
