@@ -6,6 +6,7 @@
 use mediahooks_model::event::{FeedFacts, StorageFacts, StorageRoom, event_time, feed_event, storage_event};
 use mediahooks_model::{EventKind, FeedEvent, FeedId, StorageEvent, Timestamp};
 use rusqlite::params;
+use tokio::sync::SemaphorePermit;
 
 use crate::account::account;
 use crate::sql::Sql;
@@ -14,6 +15,10 @@ use crate::{
     Asset, Change, Database, DatabaseError, Feed, KeptReply, Result, Run, Timeline, clip_requests, outbox,
     segments, steps, timelines,
 };
+
+/// Feeds that may wait for the writer to end them. Their segments move into pages then, up to 256 of each: of hundreds
+/// that end together, whoever writes something else waits for so many at most.
+pub(crate) const ENDING_MAX: usize = 32;
 
 impl Database {
     /// Applies `changes` in order at `now`, all of them or none, together with the events they
@@ -25,6 +30,7 @@ impl Database {
     /// [`DatabaseError::KeyUsed`]; [`Conflict`](crate::Conflict) when an id or a custom path is
     /// taken, or a recipe asks for segments that are not stored (any more).
     pub async fn commit(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {
+        let _turn = if ends_a_feed(&changes) { Some(self.turn_to_end().await?) } else { None };
         self.write(move |tx| apply_all(tx, changes, now)).await
     }
 
@@ -32,8 +38,25 @@ impl Database {
     /// wait for each other ([`Options::patience`](crate::Options::patience)), so that a page of the database is written
     /// once for all of them, and a commit that does not wait takes them along.
     pub async fn commit_patiently(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {
-        self.write_patiently(move |tx| apply_all(tx, changes, now)).await
+        let apply = move |tx: &Writing<'_>, changes| apply_all(tx, changes, now);
+        if !ends_a_feed(&changes) {
+            return self.write_patiently(move |tx| apply(tx, changes)).await;
+        }
+        if let Ok(_turn) = self.inner.ending.try_acquire() {
+            return self.write_patiently(move |tx| apply(tx, changes)).await;
+        }
+        // There are so many that they share transactions without waiting for each other.
+        let _turn = self.turn_to_end().await?;
+        self.write(move |tx| apply(tx, changes)).await
     }
+
+    async fn turn_to_end(&self) -> Result<SemaphorePermit<'_>> {
+        self.inner.ending.acquire().await.map_err(|_| DatabaseError::Closed)
+    }
+}
+
+fn ends_a_feed(changes: &[Change]) -> bool {
+    changes.iter().any(|change| matches!(change, Change::EndFeed { .. }))
 }
 
 fn apply_all(tx: &Writing<'_>, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Asset>> {

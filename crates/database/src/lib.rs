@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use mediahooks_model::Timestamp;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use account::ApiSecret;
 pub use error::{Conflict, DatabaseError, Result};
@@ -107,6 +107,8 @@ struct Inner {
     readers: Readers,
     places: Arc<Places>,
     removal_batch: u32,
+    /// Turns of those that end a feed.
+    ending: Semaphore,
     /// How many replays were begun.
     replays: watch::Sender<u64>,
     /// Keeps other processes out. Declared last, so that it is let go after the connections.
@@ -147,6 +149,7 @@ impl Database {
                 readers,
                 places,
                 removal_batch: options.removal_batch.max(1),
+                ending: Semaphore::new(commit::ENDING_MAX),
                 replays: watch::Sender::default(),
                 _lock: Some(lock),
             }),
@@ -169,6 +172,7 @@ impl Database {
                 readers,
                 places,
                 removal_batch,
+                ending: Semaphore::new(commit::ENDING_MAX),
                 replays: watch::Sender::default(),
                 _lock: lock,
             }),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mediahooks_database::{Database, DatabaseError, Options};
+use mediahooks_database::{Change, Database, DatabaseError, Options};
 
 use crate::support::*;
 
@@ -23,6 +23,35 @@ async fn concurrent_operations_share_transactions() {
     assert_eq!(after.operations - before.operations, 400);
     assert!(after.transactions - before.transactions < 400, "{after:?}");
     assert_eq!(db.unfinished_assets().await.unwrap().len(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_feeds_that_end_together_leave_room_for_others() {
+    const FEEDS: u64 = 200;
+    let Fresh { db, dir: _dir } = Fresh::open().await;
+    for number in 0..FEEDS {
+        db.commit(timeline_with(number, 3), at(0)).await.unwrap();
+    }
+    let before = db.stats().transactions;
+    let tasks: Vec<_> = (0..FEEDS)
+        .map(|number| {
+            let (db, end) = (db.clone(), vec![Change::EndFeed { feed: feed_id(number), at: at(9) }]);
+            tokio::spawn(async move {
+                match number % 2 {
+                    0 => db.commit(end, at(9)).await,
+                    _ => db.commit_patiently(end, at(9)).await,
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert!(db.live_feeds().await.unwrap().is_empty());
+    assert_eq!(db.segment_count().await.unwrap(), 3 * FEEDS);
+    // Thirty-two in one transaction at most.
+    let transactions = db.stats().transactions - before;
+    assert!(transactions >= FEEDS.div_ceil(32), "{transactions}");
 }
 
 #[tokio::test]
