@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Entry, NEWEST, Stored, Stretch, WithTables, chunk_extents, or_damaged};
+use super::{Entry, NEWEST, Stored, Stretch, WithTables, chunk_extents, or_damaged, tail};
 use crate::sql::Sql;
 use crate::{ChunkExtent, Database, Result, Segment, SegmentSpan};
 
@@ -44,10 +44,11 @@ impl Database {
         self.read_segments(timeline, move |stored| Ok(spans(stored.entries(first, last)?))).await
     }
 
-    /// Mean bitrate of what a timeline holds of `from..to` (wall clock), in kbit/s; 0 when that is nothing.
+    /// Mean bitrate of what a timeline holds of `from..to` (wall clock), in kbit/s; 0 when that is nothing, or
+    /// damaged.
     pub async fn mean_kbps(&self, timeline: TimelineId, from: Timestamp, to: Timestamp) -> Result<u64> {
         self.read_segments(timeline, move |stored| {
-            let entries = stored.by_wall(None, from, to)?;
+            let entries = or_damaged(stored.by_wall(None, from, to))?.unwrap_or_default();
             let bytes: i128 = entries.iter().map(|entry| i128::from(entry.len)).sum();
             let length =
                 |entry: &Entry| i128::from(entry.span.wall_end().micros_since(entry.span.wall_start()));
@@ -155,6 +156,12 @@ impl Database {
     /// Whether the index can be believed in what it says of where segments are. Reads all of it but the sample tables.
     pub async fn is_index_sound(&self) -> Result<bool> {
         self.read(|tx| Ok(super::check(tx, WithTables::No)?.is_empty())).await
+    }
+
+    /// Accepts the loss of what slots of the newest segments held that are damaged; their other segments stay. Tells which
+    /// slots they were, one sentence each. The index knows of it once the database is opened anew.
+    pub async fn give_up_damaged_slots(&self) -> Result<Vec<String>> {
+        self.write(|tx| tail::give_up_damaged(tx)).await
     }
 
     /// Runs `query` on what is stored of a timeline.

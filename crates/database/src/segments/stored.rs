@@ -227,8 +227,7 @@ impl<'a> Stored<'a> {
 
     /// Whether a segment points into a chunk file, or may: what is damaged does not tell.
     pub(crate) fn uses_chunk(&self, chunk: u32) -> Result<bool> {
-        if pages::is_chunk_used(self.tx, self.timeline, chunk)? || !pages::are_sound(self.tx, self.timeline)?
-        {
+        if pages::may_use_chunk(self.tx, self.timeline, chunk)? {
             return Ok(true);
         }
         if self.may_lack && is_live(self.tx, self.timeline)? {

@@ -58,7 +58,7 @@ fn append_to_open(tx: &Writing<'_>, bytes: &[u8]) -> Result<Option<i64>> {
     Ok(Some(slot))
 }
 
-fn write(tx: &Writing<'_>, slot: i64, content: &[u8]) -> Result<()> {
+fn write(tx: &Connection, slot: i64, content: &[u8]) -> Result<()> {
     tx.prepare_cached(
         "INSERT INTO segment_tail (slot, segments) VALUES (?1, ?2)
          ON CONFLICT (slot) DO UPDATE SET segments = excluded.segments",
@@ -162,6 +162,34 @@ pub(super) fn check(tx: &Connection) -> Result<Vec<String>> {
         }
     }
     Ok(problems)
+}
+
+/// Writes damaged slots anew with those of their segments that can be read and are needed. Tells which they were.
+pub(super) fn give_up_damaged(tx: &Connection) -> Result<Vec<String>> {
+    let mut damaged: Vec<(i64, Vec<u8>)> = Vec::new();
+    let mut statement = tx.prepare("SELECT slot, segments FROM segment_tail ORDER BY slot")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let content = row.get_ref(1)?.as_blob().unwrap_or_default();
+        if in_slot(content).any(|held| held.is_none()) {
+            damaged.push((row.get(0)?, content.to_vec()));
+        }
+    }
+    let mut told = Vec::new();
+    for (slot, content) in damaged {
+        let content = Bytes::from(content);
+        let (mut left, mut kept) = (Vec::new(), 0);
+        for segment in in_slot(&content).flatten().filter_map(|held| held.segment(&content)) {
+            if paged_below(tx, segment.timeline)?.is_some_and(|below| segment.sequence >= below) {
+                left.append(&mut pack_one(&segment));
+                kept += 1;
+            }
+        }
+        left.resize(left.len().max(SLOT), 0);
+        write(tx, slot, &left)?;
+        told.push(format!("slot {slot}: {kept} segments stay, what cannot be read is given up"));
+    }
+    Ok(told)
 }
 
 /// Gives the slots back when no segment needs one: how many there are is decided by the busiest time.

@@ -429,6 +429,46 @@ async fn a_damaged_slot_costs_the_segment_in_it_and_is_kept() {
 }
 
 #[tokio::test]
+async fn a_damaged_slot_can_be_given_up() {
+    let fresh = Fresh::open().await;
+    for timeline in [1, 2] {
+        fresh.db.commit(timeline_with(timeline, 5), at(0)).await.unwrap();
+    }
+    assert_eq!(fresh.db.give_up_damaged_slots().await.unwrap(), Vec::<String>::new());
+    damage_byte(&fresh, "segment_tail", "segments", 30);
+    let fresh = fresh.reopen();
+    let told = fresh.db.give_up_damaged_slots().await.unwrap();
+    assert_eq!(told, ["slot 0: 9 segments stay, what cannot be read is given up"]);
+    let fresh = fresh.reopen();
+    assert_eq!(fresh.db.check_index().await.unwrap(), Vec::<String>::new());
+    assert!(!fresh.db.chunk_in_use(timeline_id(1), 77).await.unwrap());
+    let held: Vec<Segment> = (1..5).map(|sequence| segment(1, sequence)).collect();
+    assert_eq!(fresh.db.segments(timeline_id(1), 0, None).await.unwrap(), held);
+    // What is needed no more goes too.
+    damage_byte(&fresh, "segment_tail", "segments", 30);
+    let fresh = fresh.reopen();
+    for timeline in [1, 2] {
+        fresh.db.commit(vec![end(timeline)], at(0)).await.unwrap();
+    }
+    let told = fresh.db.give_up_damaged_slots().await.unwrap();
+    assert_eq!(told, ["slot 0: 0 segments stay, what cannot be read is given up"]);
+    let fresh = fresh.reopen();
+    assert!(fresh.db.is_index_sound().await.unwrap());
+    assert_eq!(fresh.db.segment_count().await.unwrap(), 8);
+}
+
+#[tokio::test]
+async fn the_bitrate_of_what_is_damaged_is_not_known() {
+    let fresh = Fresh::open().await;
+    fresh.db.commit(timeline_with(1, 10), at(0)).await.unwrap();
+    fresh.db.commit(vec![end(1)], at(0)).await.unwrap();
+    let kbps = async || fresh.db.mean_kbps(timeline_id(1), at(0), at(60_000)).await.unwrap();
+    // 100 bytes in 2 s, which is less than one.
+    damage(&fresh, "UPDATE segment_page SET len_bytes = len_bytes + 4");
+    assert_eq!(kbps().await, 0);
+}
+
+#[tokio::test]
 async fn a_slot_damaged_while_it_is_filled_stops_no_feed() {
     let fresh = Fresh::open().await;
     for timeline in [1, 2] {
