@@ -29,6 +29,25 @@ async fn nothing_is_waited_for(bench: &Bench) {
 }
 
 #[tokio::test]
+async fn a_request_that_meets_damage_is_over() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send_in_time(40).await;
+    publisher.finish().await;
+    let mut live = bench.publish("stage", &[]).await.unwrap();
+    live.config().await;
+    live.send_in_time(10).await;
+    let request = bench.clip_request("stage", -1000, 600_000).await;
+    bench.recorder.create_clips(request).await.unwrap();
+    let database = rusqlite::Connection::open(bench.directory.path().join("mediahooks.db")).unwrap();
+    assert!(database.execute("UPDATE segment_page SET fields = x'00'", []).unwrap() > 0);
+    assert_eq!(bench.database.open_clip_requests().await.unwrap().len(), 1);
+    live.finish().await;
+    nothing_is_waited_for(&bench).await;
+}
+
+#[tokio::test]
 async fn a_range_over_a_reconnect_becomes_what_was_asked_for() {
     let bench = Bench::new().await;
     for _ in 0..2 {

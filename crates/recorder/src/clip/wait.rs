@@ -75,6 +75,10 @@ pub(super) fn follow(shared: &Arc<Shared>, watch: Watch) {
         for outcome in futures::future::join_all(groups).await {
             match outcome {
                 Ok(over) => is_over &= over,
+                Err(error) if error.is_damage() => {
+                    // It would be the same after a restart. The sweeper fails the clips that need what is damaged.
+                    tracing::error!(request = %watch.id, error = &error as &dyn std::error::Error, "a clip cannot be completed; run `mediahooks check`");
+                }
                 Err(error) => {
                     // The sweeper finishes what is unfinished, a restart the request.
                     tracing::error!(request = %watch.id, error = &error as &dyn std::error::Error, "a clip could not be completed");
