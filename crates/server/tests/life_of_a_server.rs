@@ -91,9 +91,21 @@ async fn a_stop_finishes_what_is_live() {
     assert!(kinds.contains(&"feeds.ended".to_owned()), "{kinds:?}");
     assert!(kinds.contains(&"media.completed".to_owned()), "{kinds:?}");
 
-    let outcome = run(&["check", "--data", server.data().to_str().unwrap()], &[]).await;
+    let data = server.data().to_str().unwrap();
+    let outcome = run(&["check", "--data", data], &[]).await;
     assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.stdout.ends_with("All is well.\n"), "{}", outcome.stdout);
+
+    let database = rusqlite::Connection::open(server.data().join("mediahooks.db")).unwrap();
+    let damage = "UPDATE segment_tail SET segments = x'ff02' WHERE slot = 0";
+    assert_eq!(database.execute(damage, []).unwrap(), 1);
+    drop(database);
+    let outcome = run(&["check", "--data", data], &[]).await;
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stdout.contains("problem: slot 0 "), "{}", outcome.stdout);
+    let outcome = run(&["check", "--repair", "--data", data], &[]).await;
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains("repaired: slot 0: 0 segments stay"), "{}", outcome.stdout);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::process;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use mediahooks_database::{Database, DatabaseError};
+use mediahooks_database::{Database, DatabaseError, Options};
 use mediahooks_recorder::check::{CheckReport, check};
 use mediahooks_storage::DiskStorage;
 use serde_json::json;
@@ -21,6 +21,10 @@ pub struct CheckArgs {
     /// The data directory of a stopped server, or a copy of one.
     #[arg(long, value_name = "DIR", env = "MEDIAHOOKS_DATA", default_value = "./mediahooks-data")]
     data: PathBuf,
+    /// Accept the loss of segments whose note among the newest ones is damaged, so that all else is tidied again. Changes the
+    /// database: keep a copy. Without it nothing is changed.
+    #[arg(long)]
+    repair: bool,
     /// Print what was found as JSON.
     #[arg(long)]
     json: bool,
@@ -34,13 +38,21 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<()> {
             .advise("name it with --data")
             .into());
     }
-    let database = Database::open_read_only(&args.data.join(DATABASE_FILE)).map_err(|error| match error {
+    let path = args.data.join(DATABASE_FILE);
+    let or_running = |error| match error {
         DatabaseError::InUse { .. } => anyhow::Error::new(
             Failure::new(format!("the server on {} is running", args.data.display()))
                 .advise("stop it first, or check a copy"),
         ),
         error => error.into(),
-    })?;
+    };
+    let mut repaired = Vec::new();
+    if args.repair {
+        let database = Database::open(&path, Options::default()).map_err(or_running)?;
+        repaired = database.give_up_damaged_slots().await?;
+        database.close().await?;
+    }
+    let database = Database::open_read_only(&path).map_err(or_running)?;
     let storage = DiskStorage::open(media)?;
     let bar = ProgressBar::no_length();
     let report = check(&database, &storage, |done, total| {
@@ -49,19 +61,19 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<()> {
     })
     .await?;
     bar.finish_and_clear();
-    print(&if args.json { as_json(&report) } else { in_words(&report) })?;
+    print(&if args.json { as_json(&report, &repaired) } else { in_words(&report, &repaired) })?;
     if report.is_well() { Ok(()) } else { process::exit(1) }
 }
 
-fn as_json(report: &CheckReport) -> String {
+fn as_json(report: &CheckReport, repaired: &[String]) -> String {
     let json = json!({
         "well": report.is_well(), "segments": report.segments, "bytes": report.bytes,
-        "files": report.files, "problems": report.problems, "notes": report.notes,
+        "files": report.files, "repaired": repaired, "problems": report.problems, "notes": report.notes,
     });
     format!("{json:#}\n")
 }
 
-fn in_words(report: &CheckReport) -> String {
+fn in_words(report: &CheckReport, repaired: &[String]) -> String {
     let mut text = table::text(&table::facts([
         ("Segments", format!("{} ({})", report.segments, human::size(report.bytes))),
         ("Files", report.files.to_string()),
@@ -69,6 +81,7 @@ fn in_words(report: &CheckReport) -> String {
     let lines = |label, texts: &[String]| -> String {
         texts.iter().map(|text| format!("{label}: {}\n", table::cell(text))).collect()
     };
+    text.push_str(&lines("repaired", repaired));
     text.push_str(&lines("note", &report.notes));
     text.push_str(&lines("problem", &report.problems));
     text.push_str(match report.problems.len() {
