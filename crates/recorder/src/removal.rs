@@ -168,6 +168,8 @@ async fn expire(shared: &Shared) -> Result<(), RecorderError> {
 
 async fn remove_marked(shared: &Shared) -> Result<(), RecorderError> {
     for id in shared.database.deleting_assets(BATCH).await? {
+        // Who marked it may have hung up before he came to this. Whoever opens it from here on looks at its row.
+        shared.files.forget(id);
         // A download that is under way finishes first.
         if shared.readers.is_read(id) {
             continue;

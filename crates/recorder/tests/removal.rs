@@ -75,6 +75,34 @@ async fn a_download_that_is_under_way_finishes_before_its_bytes_go() {
 }
 
 #[tokio::test]
+async fn a_file_is_forgotten_when_who_deleted_it_has_hung_up() {
+    let bench = Bench::new().await;
+    broadcast(&bench).await;
+    let recording = bench.assets(AssetType::Recording).await.remove(0);
+    // So that it is known.
+    bench.file(recording.id).await;
+    bench.file(recording.id).await;
+    // A client that leaves takes its request along, here before that learns what became of it.
+    let ids = [recording.id];
+    let mut deleting = Box::pin(bench.recorder.delete_assets(&ids));
+    eventually(async || {
+        let is_marked = bench.asset(recording.id).await.state.status() == AssetStatus::Deleting;
+        if !is_marked {
+            let _ = futures::poll!(&mut deleting);
+        }
+        is_marked.then_some(())
+    })
+    .await;
+    drop(deleting);
+    bench.recorder.delete_assets_of_type(AssetType::Timeline).await.unwrap();
+    let sweeper = CancellationToken::new();
+    tokio::spawn(bench.recorder.clone().run_sweeper(sweeper.clone()));
+    gone(&bench).await;
+    assert!(matches!(bench.recorder.open_download(recording.id).await, Err(DownloadError::Gone)));
+    sweeper.cancel();
+}
+
+#[tokio::test]
 async fn what_expires_is_removed_and_what_cannot_be_is_refused() {
     let bench = Bench::new().await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
