@@ -2,11 +2,25 @@
 //! bytes here.
 
 use bytes::Bytes;
-use mediahooks_media::cmaf::{FragmentSpan, FragmentedBuilder, FragmentedTrack};
+use mediahooks_media::cmaf::{FragmentSamples, FragmentSpan, FragmentedBuilder, FragmentedTrack, SourceSpan};
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::mp4::Edit;
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig};
-use mediahooks_media::virtual_file::{Piece, VirtualFile};
+use mediahooks_media::virtual_file::{Piece, PieceError, VirtualFile};
+
+/// No fragment is made again.
+#[derive(Debug)]
+struct NoSamples;
+
+impl FragmentSamples for NoSamples {
+    fn read(&self, source: u32) -> Result<Vec<SourceSpan>, PieceError> {
+        panic!("nothing is to be read of {source}")
+    }
+
+    fn weight(&self) -> usize {
+        0
+    }
+}
 
 /// A file of `chunks` chunks of one sample of 100 MB each before all fragments: what it generates, and its length.
 fn header(chunks: u32) -> (Vec<u8>, u64) {
@@ -27,7 +41,7 @@ fn header(chunks: u32) -> (Vec<u8>, u64) {
             )
             .unwrap();
     }
-    let file = builder.finish(1000, Ticks(90_000)).unwrap();
+    let file = builder.finish(NoSamples, 1000, Ticks(90_000)).unwrap();
     let mut bytes = Vec::new();
     while let Piece::Bytes(piece) = file.piece(bytes.len() as u64..file.len()).unwrap() {
         bytes.extend(piece);

@@ -186,10 +186,20 @@ proptest! {
     }
 
     #[test]
-    fn any_range_of_it_is_the_same_bytes(at in 0.0..1.0f64, len in 1..5000u64, step in 1..700u64) {
-        let publisher = broadcast(50, true, 6);
-        let built = build_fragments(&range(publisher.source(0), 1300, 4700), Edits::Hiding).unwrap();
-        let (file, stored) = (built.movie.file.as_ref(), publisher.stored(0));
+    fn any_range_of_it_is_the_same_bytes(
+        at in 0.0..1.0f64,
+        len in 1..5000u64,
+        step in 1..700u64,
+        is_joined: bool,
+    ) {
+        let (source, stored) = if is_joined {
+            joined(4)
+        } else {
+            let publisher = broadcast(50, true, 6);
+            (range(publisher.source(0), 1300, 4700), publisher.stored(0))
+        };
+        let built = build_fragments(&source, Edits::Hiding).unwrap();
+        let file = built.movie.file.as_ref();
         let all = whole(file, &stored);
         let start = ((file.len() - 1) as f64 * at) as u64;
         let end = (start + len).min(file.len());
@@ -248,6 +258,39 @@ fn a_long_file_takes_little_memory() {
     let built = build_fragments(&publisher.source(0), Edits::Absent).unwrap();
     let per_segment = built.movie.file.weight() / publisher.stored(0).len();
     assert!(per_segment < 160, "{per_segment} bytes");
+}
+
+/// All of one broadcast and of another one, whose pictures have other composition offsets for it.
+fn joined(seconds: i64) -> (MovieSource, Vec<Vec<u8>>) {
+    let publish = |from_ms, config, reorder| {
+        let mut publisher = Publisher::new();
+        publisher.config(config);
+        publisher.config(audio_config(2));
+        publisher.broadcast(from_ms, seconds, 25, reorder, true);
+        publisher.finish();
+        publisher
+    };
+    let first = publish(0, video_config(), false);
+    let second = publish(seconds * 1000, common::larger(), true);
+    let source =
+        MovieSource { stretches: vec![first.stretch(0, 1), second.stretch(0, 2)], ..first.source(0) };
+    (source, [first.stored(0), second.stored(0)].concat())
+}
+
+#[test]
+fn a_long_join_takes_the_memory_of_its_index() {
+    let (source, stored) = joined(240);
+    let index: usize = source
+        .stretches
+        .iter()
+        .flat_map(|stretch| &stretch.segments)
+        .map(|segment| segment.index.0.len())
+        .sum();
+    for edits in [Edits::Hiding, Edits::Absent] {
+        let built = build_fragments(&source, edits).unwrap();
+        let (weight, segments) = (built.movie.file.weight(), stored.len());
+        assert!(weight < index + 160 * segments, "{weight} bytes, {index} of indexes, {segments} segments");
+    }
 }
 
 /// When each group begins and ends, in ms, after a check of what holds for every guide.

@@ -2,8 +2,8 @@
 //!
 //! Fed with the segments of a recipe, in file order. A segment that the file has as a whole stays the fragment
 //! that it is: only its number and its decode times are replaced while it is read, a few bytes at known places.
-//! What is cut or joined gets a `moof` of its own. Of a stored fragment the file keeps some 80 bytes, however many
-//! samples it has.
+//! One whose samples differ by what its place decides gets its `moof` then, too ([`super::remade`]), and what is cut
+//! has one from the start. Of a whole segment the file keeps some 80 bytes, however many samples it has.
 //! Invariants: the same input gives the same bytes; the samples' bytes are referred to, never copied.
 
 use std::borrow::Cow;
@@ -15,6 +15,7 @@ use shiguredo_mp4::{Mp4FileTime, boxes::Brand};
 
 use super::fragment::{FragmentLayout, FragmentTrack, SEQUENCE_NUMBER, encode_described};
 use super::header::{self, HeadTables};
+use super::remade::{FragmentSamples, Latest, Remade};
 use super::subsegments::{Access, Subsegments};
 use crate::{
     boxes::{append_file_type, overflow},
@@ -66,6 +67,7 @@ pub struct StoredAs<'a> {
 #[derive(Debug)]
 pub struct FragmentedBuilder<'a> {
     tracks: &'a [FragmentedTrack<'a>],
+    in_fragments: Vec<TrackInFragments>,
     created: Mp4FileTime,
     /// Of each track, whether it has got samples of a configuration other than its first.
     is_changed: Vec<bool>,
@@ -73,6 +75,14 @@ pub struct FragmentedBuilder<'a> {
     head_pieces: Pieces,
     items: Vec<Body>,
     subsegments: Subsegments,
+}
+
+/// What the fragments of a track have in common.
+#[derive(Debug, Clone)]
+pub(super) struct TrackInFragments {
+    pub(super) track_id: u32,
+    /// Of each of its configurations, what precedes sync samples once that has changed.
+    pub(super) sets: Vec<Bytes>,
 }
 
 impl<'a> FragmentedBuilder<'a> {
@@ -91,8 +101,13 @@ impl<'a> FragmentedBuilder<'a> {
                 return Err(MuxError::NoTimescale);
             }
         }
+        let in_fragments = tracks.iter().map(|track| TrackInFragments {
+            track_id: track.track_id,
+            sets: track.configs.iter().map(|config| Bytes::from(config.codec.parameter_sets())).collect(),
+        });
         Ok(Self {
             tracks,
+            in_fragments: in_fragments.collect(),
             created: Mp4FileTime::from_unix_time(Duration::from_secs(created_unix_s)),
             is_changed: vec![false; tracks.len()],
             head: tracks.iter().map(|_| HeadTables::default()).collect(),
@@ -111,7 +126,8 @@ impl<'a> FragmentedBuilder<'a> {
     /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`].
     pub fn push_head(&mut self, source: u32, spans: &[FragmentSpan<'_>]) -> Result<(), MuxError> {
         for span in spans {
-            let sets = self.place(span)?;
+            self.place(span)?;
+            let sets = sets_of(&self.in_fragments, span, self.is_plain(span.track, span.config));
             let offset = self.head_pieces.len;
             let added = append_media(&mut self.head_pieces, source, span, &sets);
             if let Some(tables) = self.head.get_mut(span.track) {
@@ -144,33 +160,39 @@ impl<'a> FragmentedBuilder<'a> {
         Ok(true)
     }
 
-    /// Makes a fragment of samples of one segment.
+    /// Makes a fragment of samples of one segment, which the file keeps.
     ///
     /// - Errors: [`MuxError::NoSuchTrack`]; [`MuxError::NoSuchConfig`]; those of
     ///   [`crate::cmaf::encode_fragment_head`].
     pub fn push_made(&mut self, source: u32, spans: &[FragmentSpan<'_>]) -> Result<(), MuxError> {
-        let sequence = self.next_sequence()?;
-        let mut media = Pieces::default();
-        let mut placed = Vec::with_capacity(spans.len());
-        for span in spans {
-            let sets = self.place(span)?;
-            placed.push(append_media(&mut media, source, span, &sets));
-        }
-        let tracks = spans.iter().zip(&placed).filter_map(|(span, samples)| {
-            let track = self.tracks.get(span.track)?;
-            let fragment = FragmentTrack { track_id: track.track_id, base_dts: span.base_dts, samples };
-            let description = u32::try_from(span.config).unwrap_or(u32::MAX).saturating_add(1);
-            Some((fragment, (span.config > 0).then_some(description)))
-        });
-        let head = encode_described(sequence, &tracks.collect::<Vec<_>>())?;
-        let mut pieces = Pieces::default();
-        pieces.push(Piece::Bytes(Bytes::from(head.bytes)));
-        for (_, piece) in media.list {
-            pieces.push(piece);
-        }
-        self.subsegments.add(pieces.len);
+        let (pieces, _) = self.make(source, spans)?;
         self.items.push(Body::Made(pieces));
         Ok(())
+    }
+
+    /// Makes a fragment of a segment that is made again when it is read: `spans` is what [`FragmentSamples::read`] gives
+    /// of `source`, but for the decode times and the length of the last sample of each.
+    ///
+    /// - Errors: those of [`FragmentedBuilder::push_made`].
+    pub fn push_remade(&mut self, source: u32, spans: &[FragmentSpan<'_>]) -> Result<(), MuxError> {
+        let (pieces, sequence) = self.make(source, spans)?;
+        let remade = Remade::of(source, pieces.len, sequence, &self.placed(spans));
+        self.items.push(remade.map_or(Body::Made(pieces), Body::Remade));
+        Ok(())
+    }
+
+    /// A fragment that is the next one, and its number.
+    fn make(&mut self, source: u32, spans: &[FragmentSpan<'_>]) -> Result<(Pieces, u32), MuxError> {
+        let sequence = self.next_sequence()?;
+        spans.iter().try_for_each(|span| self.place(span))?;
+        let pieces = make(&self.in_fragments, sequence, source, &self.placed(spans))?;
+        self.subsegments.add(pieces.len);
+        Ok((pieces, sequence))
+    }
+
+    /// Each span, and whether nothing precedes its sync samples.
+    fn placed<'s>(&self, spans: &[FragmentSpan<'s>]) -> Vec<(FragmentSpan<'s>, bool)> {
+        spans.iter().map(|span| (*span, self.is_plain(span.track, span.config))).collect()
     }
 
     /// Whether a fragment of the track's `config`th configuration can stay what it is: none that comes after a
@@ -180,11 +202,12 @@ impl<'a> FragmentedBuilder<'a> {
     }
 
     /// Writes the header of a file that is shown for `duration` ticks of [`crate::mp4::MOVIE_TIMESCALE`] and whose last
-    /// subsegment is shown until `end`, in ticks of the first track.
+    /// subsegment is shown until `end`, in ticks of the first track. Fragments that are made again get their samples
+    /// from `samples`.
     ///
     /// - Errors: [`MuxError::Empty`] for a file without samples; [`MuxError::NoDimensions`];
     ///   [`MuxError::Overflow`].
-    pub fn finish(self, duration: u64, end: Ticks) -> Result<FragmentedMp4, MuxError> {
+    pub fn finish<S>(self, samples: S, duration: u64, end: Ticks) -> Result<FragmentedMp4<S>, MuxError> {
         let is_headless = self.head_pieces.list.is_empty();
         if is_headless && self.items.is_empty() {
             return Err(MuxError::Empty { what: "a movie without samples" });
@@ -219,7 +242,17 @@ impl<'a> FragmentedBuilder<'a> {
         });
         let starts = starts.collect();
         let fragments_from = usize::from(!is_headless);
-        Ok(FragmentedMp4 { header: Bytes::from(header), init_len, items, starts, fragments_from, len })
+        Ok(FragmentedMp4 {
+            header: Bytes::from(header),
+            init_len,
+            tracks: self.in_fragments,
+            samples,
+            items,
+            starts,
+            fragments_from,
+            len,
+            latest: Latest::default(),
+        })
     }
 
     fn next_sequence(&self) -> Result<u32, MuxError> {
@@ -227,10 +260,8 @@ impl<'a> FragmentedBuilder<'a> {
         u32::try_from(number).map_err(|_| overflow("mfhd sequence_number", number, u64::from(u32::MAX)))
     }
 
-    /// Checks where a span belongs, takes note of its configuration and tells what precedes its sync samples: the
-    /// parameter sets of its own configuration once that has changed, for players that keep to the first sample
-    /// entry.
-    fn place(&mut self, span: &FragmentSpan<'_>) -> Result<Bytes, MuxError> {
+    /// Checks where a span belongs and takes note of its configuration.
+    fn place(&mut self, span: &FragmentSpan<'_>) -> Result<(), MuxError> {
         let tracks = self.tracks.len();
         let Some(track) = self.tracks.get(span.track) else {
             return Err(MuxError::NoSuchTrack { track: span.track, tracks });
@@ -241,9 +272,42 @@ impl<'a> FragmentedBuilder<'a> {
         if let Some(is_changed) = self.is_changed.get_mut(span.track) {
             *is_changed |= span.config > 0;
         }
-        let config = track.configs.get(span.config).filter(|_| !self.is_plain(span.track, span.config));
-        Ok(config.map_or_else(Bytes::new, |config| Bytes::from(config.codec.parameter_sets())))
+        Ok(())
     }
+}
+
+/// What precedes the sync samples of a span: the parameter sets of its own configuration once that has changed, for
+/// players that keep to the first sample entry.
+fn sets_of(tracks: &[TrackInFragments], span: &FragmentSpan<'_>, is_plain: bool) -> Bytes {
+    let sets = tracks.get(span.track).and_then(|track| track.sets.get(span.config));
+    sets.filter(|_| !is_plain).cloned().unwrap_or_default()
+}
+
+/// A fragment: its head, and where its media is. With each span, whether nothing precedes its sync samples.
+pub(super) fn make(
+    tracks: &[TrackInFragments],
+    sequence: u32,
+    source: u32,
+    spans: &[(FragmentSpan<'_>, bool)],
+) -> Result<Pieces, MuxError> {
+    let mut media = Pieces::default();
+    let placed: Vec<_> = spans
+        .iter()
+        .map(|(span, is_plain)| append_media(&mut media, source, span, &sets_of(tracks, span, *is_plain)))
+        .collect();
+    let fragments = spans.iter().zip(&placed).filter_map(|((span, _), samples)| {
+        let track = tracks.get(span.track)?;
+        let fragment = FragmentTrack { track_id: track.track_id, base_dts: span.base_dts, samples };
+        let description = u32::try_from(span.config).unwrap_or(u32::MAX).saturating_add(1);
+        Some((fragment, (span.config > 0).then_some(description)))
+    });
+    let head = encode_described(sequence, &fragments.collect::<Vec<_>>())?;
+    let mut pieces = Pieces::default();
+    pieces.push(Piece::Bytes(Bytes::from(head.bytes)));
+    for (_, piece) in media.list {
+        pieces.push(piece);
+    }
+    Ok(pieces)
 }
 
 /// What precedes `len` bytes of media (ISO/IEC 14496-12 §4.2.2).
@@ -286,10 +350,12 @@ fn append_media<'s>(
 
 /// A fragmented MP4. See the module.
 #[derive(Debug)]
-pub struct FragmentedMp4 {
+pub struct FragmentedMp4<S> {
     /// `ftyp`, `moov` and `sidx`.
     header: Bytes,
     init_len: u64,
+    tracks: Vec<TrackInFragments>,
+    samples: S,
     /// What follows the header, in file order.
     items: Vec<Body>,
     /// For each of them, the offset in this file at which it begins.
@@ -297,9 +363,10 @@ pub struct FragmentedMp4 {
     /// The first of them that is a fragment.
     fragments_from: usize,
     len: u64,
+    latest: Latest,
 }
 
-impl FragmentedMp4 {
+impl<S> FragmentedMp4<S> {
     /// Bytes of `ftyp` and `moov`, with which the file begins.
     pub fn init_len(&self) -> u64 {
         self.init_len
@@ -312,7 +379,7 @@ impl FragmentedMp4 {
     }
 }
 
-impl VirtualFile for FragmentedMp4 {
+impl<S: FragmentSamples> VirtualFile for FragmentedMp4<S> {
     fn len(&self) -> u64 {
         self.len
     }
@@ -332,15 +399,24 @@ impl VirtualFile for FragmentedMp4 {
         let (Some(item), Some(start)) = (self.items.get(number), self.starts.get(number)) else {
             return Err(nothing());
         };
-        item.piece(range.start - start, wanted).ok_or_else(nothing)
+        let at = range.start - start;
+        let piece = match item {
+            Body::Stored(stored) => stored.piece(at, wanted),
+            Body::Made(pieces) => pieces.piece(at, wanted),
+            Body::Remade(remade) => {
+                self.latest.get(number, || remade.make(&self.tracks, &self.samples))?.piece(at, wanted)
+            }
+        };
+        piece.ok_or_else(nothing)
     }
 
     fn weight(&self) -> usize {
         let made = self.items.iter().map(|item| match item {
-            Body::Stored(_) => 0,
+            Body::Stored(_) | Body::Remade(_) => 0,
             Body::Made(pieces) => pieces.weight(),
         });
-        self.header.len() + self.items.len() * (size_of::<Body>() + size_of::<u64>()) + made.sum::<usize>()
+        let items = self.items.len() * (size_of::<Body>() + size_of::<u64>());
+        self.header.len() + items + made.sum::<usize>() + self.samples.weight()
     }
 }
 
@@ -348,6 +424,7 @@ impl VirtualFile for FragmentedMp4 {
 #[derive(Debug)]
 enum Body {
     Stored(StoredFragment),
+    Remade(Remade),
     Made(Pieces),
 }
 
@@ -355,15 +432,8 @@ impl Body {
     fn len(&self) -> u64 {
         match self {
             Self::Stored(stored) => u64::from(stored.len),
+            Self::Remade(remade) => remade.len(),
             Self::Made(pieces) => pieces.len,
-        }
-    }
-
-    /// The first bytes of the `wanted` ones at `at`; `None` past the end.
-    fn piece(&self, at: u64, wanted: u64) -> Option<Piece> {
-        match self {
-            Self::Stored(stored) => stored.piece(at, wanted),
-            Self::Made(pieces) => pieces.piece(at, wanted),
         }
     }
 }
@@ -380,6 +450,7 @@ struct StoredFragment {
 }
 
 impl StoredFragment {
+    /// The first bytes of the `wanted` ones at `at`; `None` past the end.
     fn piece(&self, at: u64, wanted: u64) -> Option<Piece> {
         let mut end = u64::from(self.len);
         let sequence = (SEQUENCE_NUMBER, Bytes::copy_from_slice(&self.sequence.to_be_bytes()));
@@ -404,8 +475,8 @@ impl StoredFragment {
 
 /// Pieces one behind the other.
 #[derive(Debug, Default)]
-struct Pieces {
-    len: u64,
+pub(super) struct Pieces {
+    pub(super) len: u64,
     /// Each with the offset at which it begins.
     list: Vec<(u64, Piece)>,
 }

@@ -11,6 +11,7 @@ mod fragment;
 mod header;
 mod init;
 mod parse;
+mod remade;
 mod subsegments;
 
 pub use self::{
@@ -18,5 +19,6 @@ pub use self::{
     fragment::{FragmentHead, FragmentLayout, FragmentTrack, encode_fragment_head, fragment_layout},
     init::{InitTrack, encode_init},
     parse::{ParsedFragment, ParsedTrack, parse_fragment},
+    remade::{FragmentSamples, SourceSpan},
     subsegments::Access,
 };

@@ -8,6 +8,7 @@
 //! with, are hidden by their decode times ([`tail`]).
 
 mod head;
+mod remade;
 mod tail;
 
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use mediahooks_media::virtual_file::VirtualFile;
 use mediahooks_model::Timestamp;
 
 use self::head::Head;
+use self::remade::RemadeSamples;
 use self::tail::{Tail, TailSample};
 use super::cut::{self, Place};
 use super::join::{self, Joined, JoinedTrack, Times};
 use super::table::{Tables, TrackTable};
 use super::{BuiltMovie, MovieError, MovieSource, Stretch, cut_all, describe, read};
-use crate::index::SegmentIndex;
+use crate::index::{SegmentIndex, TrackSpan};
 
 /// By how much the stored length of the last sound of a fragment may differ from the real one.
 const SLACK_US: i64 = 50_000;
@@ -129,6 +131,7 @@ pub fn build_fragments(source: &MovieSource, edits: Edits) -> Result<BuiltFragme
         placed: &placed,
         head,
         tail,
+        remade: RemadeSamples::new(source, &joined),
         marks: Vec::new(),
         fragments: 0,
         is_indexed: false,
@@ -145,7 +148,8 @@ pub fn build_fragments(source: &MovieSource, edits: Edits) -> Result<BuiltFragme
     let (duration, ends) =
         (duration(&joined, &placed, edits), shown_ends(&joined, &placed, &writer.next_dts));
     let marks = std::mem::take(&mut writer.marks);
-    let file = writer.builder.finish(duration, ends.first().copied().unwrap_or_default())?;
+    writer.remade.shrink();
+    let file = writer.builder.finish(writer.remade, duration, ends.first().copied().unwrap_or_default())?;
     let metadata = describe::describe(source, &tables, &joined, file.len());
     tables.iter().try_for_each(Tables::check)?;
     let asked_us = source.stretches.first().and_then(|stretch| stretch.start_us);
@@ -178,6 +182,14 @@ impl Shape {
         }
         Some(Self { layout, len, spans })
     }
+}
+
+/// A segment that the file has something of.
+struct AsStored<'a> {
+    index: &'a SegmentIndex,
+    /// As it is encoded.
+    bytes: &'a [u8],
+    shape: Option<Shape>,
 }
 
 /// A track's place in the file.
@@ -283,6 +295,7 @@ struct Writer<'a> {
     placed: &'a [PlacedTrack],
     head: Head,
     tail: Tail,
+    remade: RemadeSamples,
     /// Of each track, when its next sample is decoded.
     next_dts: Vec<i64>,
     marks: Vec<Mark>,
@@ -304,7 +317,9 @@ struct Kept {
     samples: Vec<SampleInfo>,
     /// Whether they are decoded only for others.
     is_hidden: bool,
-    /// Whether that is all of it, and as it was stored.
+    /// Whether that is all of it, but for composition offsets and the length of the last one.
+    is_all: bool,
+    /// Whether it is as it was stored, too.
     is_whole: bool,
     /// When the first one of them is shown, on the file's clock.
     start_pts: i64,
@@ -354,6 +369,7 @@ impl Kept {
                 offset,
                 first,
                 is_hidden: group.iter().any(|sample| sample.is_hidden),
+                is_all: false,
                 is_whole: false,
                 start_pts,
                 start_run_pts: start_pts.saturating_add(run),
@@ -394,15 +410,16 @@ impl Writer<'_> {
             return Ok(());
         }
         let (kept, after) = if is_head { (kept, Vec::new()) } else { self.parted(at, kept) };
-        self.push_fragment(at, shape.as_ref(), &kept, is_head)?;
-        after.into_iter().try_for_each(|part| self.push_fragment(at, None, &[part], false))
+        let stored = AsStored { index: &index, bytes: &segment.index.0, shape };
+        self.push_fragment(at, &stored, &kept, is_head)?;
+        after.into_iter().try_for_each(|part| self.push_fragment(at, &stored, &[part], false))
     }
 
     /// Adds a fragment of a segment, which has the samples of `kept`, or as much to the head.
     fn push_fragment(
         &mut self,
         at: At<'_>,
-        shape: Option<&Shape>,
+        stored: &AsStored<'_>,
         kept: &[Kept],
         is_head: bool,
     ) -> Result<(), MovieError> {
@@ -422,7 +439,7 @@ impl Writer<'_> {
         }
         self.mark(at, kept);
         self.fragments += 1;
-        if let Some(shape) = shape.filter(|shape| self.is_as_stored(shape, kept)) {
+        if let Some(shape) = stored.shape.as_ref().filter(|shape| self.is_as_stored(shape, kept)) {
             // In the order in which the segment has them.
             let times: Vec<Ticks> =
                 shape.spans.iter().zip(kept).map(|(_, kept)| Ticks(kept.base_dts)).collect();
@@ -430,6 +447,10 @@ impl Writer<'_> {
             if self.builder.push_stored(source, stored)? {
                 return Ok(());
             }
+        }
+        if kept.iter().all(|kept| kept.is_all) && kept.len() == self.tracks_in(at, stored.index) {
+            self.remade.keep(source, stored.bytes);
+            return Ok(self.builder.push_remade(source, &spans)?);
         }
         Ok(self.builder.push_made(source, &spans)?)
     }
@@ -450,6 +471,7 @@ impl Writer<'_> {
             };
             let table = TrackTable { stretch: at.stretch, tables: at.tables, track: part.cut.track };
             let span = table.spans_from(at.position).first().filter(|span| span.segment == at.position);
+            let is_changed = span.is_some_and(|span| span.changed.is_some());
             let Some(mut samples) = span.map(|span| span.settle(stored.samples.clone())) else { continue };
             let Some(range) = part.cut.kept(at.position, samples.len()) else { continue };
             let is_last = (at.position, range.end) == (part.cut.last.segment, part.cut.last.sample + 1);
@@ -483,6 +505,7 @@ impl Writer<'_> {
                 offset: u64::from(stored.data_offset) + skipped_bytes,
                 first: Place { segment: at.position, sample: range.start },
                 is_hidden: false,
+                is_all: range.len() == stored.samples.len() && !is_changed,
                 is_whole,
                 start_pts: base_dts.saturating_add(earliest),
                 start_run_pts: run_dts.saturating_add(earliest).saturating_sub(part.shift),
@@ -490,6 +513,15 @@ impl Writer<'_> {
             });
         }
         all
+    }
+
+    /// How many tracks of a segment the file has, be it here or elsewhere.
+    fn tracks_in(&self, at: At<'_>, index: &SegmentIndex) -> usize {
+        let is_there = |stored: &&TrackSpan| {
+            let mut parts = self.joined.tracks.iter().flat_map(|track| &track.parts);
+            parts.any(|part| part.stretch == at.number && part.cut.track == stored.track as usize)
+        };
+        index.tracks.iter().filter(is_there).count()
     }
 
     /// Gives the samples of the head the times that they have there.
@@ -592,7 +624,13 @@ fn is_same(now: &SampleInfo, stored: &SampleInfo, slack: i64) -> bool {
     longer.abs() <= slack && SampleInfo { duration: stored.duration, ..*now } == *stored
 }
 
-fn guide(file: &FragmentedMp4, joined: &Joined, marks: &[Mark], end_us: i64, asked_us: Option<i64>) -> Guide {
+fn guide(
+    file: &FragmentedMp4<RemadeSamples>,
+    joined: &Joined,
+    marks: &[Mark],
+    end_us: i64,
+    asked_us: Option<i64>,
+) -> Guide {
     let fragments: Vec<_> = file.fragments().collect();
     let next = marks.iter().skip(1).map(|mark| (mark.fragment, mark.start_us));
     let ends = next.chain([(fragments.len(), end_us)]);
