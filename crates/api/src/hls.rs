@@ -1,9 +1,7 @@
 //! Timelines as live playlists of HTTP Live Streaming: for preview, and to look back.
 //!
-//! A link is the credential, as with downloads; whoever has an API secret needs none. What always holds: requests that
-//! wait for what is still to come are bounded in number and in time.
+//! A link is the credential, as with downloads; whoever has an API secret needs none.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -12,7 +10,6 @@ use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode, header};
 use mediahooks_model::MediaAssetId;
 use mediahooks_recorder::{PreviewError, PreviewRequest};
-use tokio::sync::Semaphore;
 
 use crate::App;
 use crate::download::handler::{respond, set};
@@ -28,19 +25,6 @@ use crate::serve::StandIns;
 
 /// The playlist's name in its address.
 pub(crate) const PLAYLIST: &str = "live.m3u8";
-
-/// Requests that wait for the next segment, at a time. A further one is answered at once.
-const WAITING_MAX: usize = 256;
-
-/// The places of those who wait.
-#[derive(Clone)]
-pub(crate) struct Waiting(Arc<Semaphore>);
-
-impl Default for Waiting {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(WAITING_MAX)))
-    }
-}
 
 /// Shows a timeline as HTTP Live Streaming, with low latency while it is received: `live.m3u8`, and what this
 /// names. Needs the link that the asset shows as `previewUrl`, or an API secret.
@@ -60,7 +44,8 @@ impl Default for Waiting {
         (status = 400, description = "A segment is asked for that is far from being there", body = Fail),
         (status = 403, description = "The link is expired or was not made here", body = Fail),
         (status = 404, description = "There is no such timeline, or nothing of this name", body = Fail),
-        (status = 410, description = "The timeline was deleted", body = Fail)))]
+        (status = 410, description = "The timeline was deleted", body = Fail),
+        (status = 503, description = "The timeline has just begun", body = Fail)))]
 pub(crate) async fn preview(
     State(app): State<App>,
     stopping: Option<Extension<Stopping>>,
@@ -71,8 +56,10 @@ pub(crate) async fn preview(
     stand_ins: Option<Extension<StandIns>>,
 ) -> Result<Response> {
     let (id, suffix) = admit(&app, &id, &headers, &mut query).await?;
+    let stopping = stopping.map(|Extension(Stopping(stopping))| stopping).unwrap_or_default();
     if name != PLAYLIST {
-        let file = app.recorder.open_preview(id, &name).await.map_err(refused)?;
+        let file = stopping.run_until_cancelled(app.recorder.open_preview(id, &name)).await;
+        let file = file.unwrap_or(Err(PreviewError::NotFound)).map_err(refused)?;
         return Ok(respond(&method, &headers, file, stand_ins));
     }
     let number = |query: &mut Query, name: &'static str| -> Option<u64> {
@@ -82,14 +69,7 @@ pub(crate) async fn preview(
     let segment = number(&mut query, "_HLS_msn");
     let part = number(&mut query, "_HLS_part");
     query.finish()?;
-    // Who finds no place is answered as if it had waited.
-    let place = segment.and_then(|_| app.previews.0.try_acquire().ok());
-    let request = PreviewRequest {
-        window,
-        wait_for: segment.filter(|_| place.is_some()).map(|number| (number, part)),
-        suffix,
-    };
-    let stopping = stopping.map(|Extension(Stopping(stopping))| stopping).unwrap_or_default();
+    let request = PreviewRequest { window, wait_for: segment.map(|number| (number, part)), suffix };
     let at_once = PreviewRequest { wait_for: None, ..request.clone() };
     let preview = match stopping.run_until_cancelled(app.recorder.preview(id, request)).await {
         Some(preview) => preview,
@@ -99,7 +79,7 @@ pub(crate) async fn preview(
     if !preview.is_live {
         return Ok(playlist::reply(&method, &headers, preview.text, preview.last_modified));
     }
-    let mut response = playlist::body(&method, preview.text.into());
+    let mut response = playlist::body(&method, preview.text.len(), playlist::stream(preview.text));
     set(response.headers_mut(), header::CACHE_CONTROL, "no-cache");
     Ok(response)
 }
@@ -135,6 +115,7 @@ fn refused(error: PreviewError) -> ApiError {
     let status = match &error {
         PreviewError::NotFound => StatusCode::NOT_FOUND,
         PreviewError::Gone => StatusCode::GONE,
+        PreviewError::NotYet => StatusCode::SERVICE_UNAVAILABLE,
         PreviewError::TooFarAhead => StatusCode::BAD_REQUEST,
         PreviewError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };

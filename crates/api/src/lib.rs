@@ -105,7 +105,6 @@ pub(crate) struct App {
     links: LinkSigner,
     figures: Arc<telemetry::KeptFigures>,
     followers: events::Followers,
-    previews: hls::Waiting,
     /// Held by whoever reads something, changes it and writes it back: changes are not lost.
     edits: Arc<Mutex<()>>,
 }
@@ -129,7 +128,6 @@ pub fn router(database: Database, recorder: Recorder, config: ApiConfig) -> Rout
         links,
         figures: Arc::default(),
         followers: events::Followers::default(),
-        previews: hls::Waiting::default(),
         edits: Arc::default(),
     };
     let (mut secured, mut open) = (openapi::secured(), openapi::open());

@@ -189,17 +189,26 @@ async fn a_live_timeline_is_followed_part_by_part() {
     assert_eq!(playlist.header("access-control-allow-origin"), "*");
     // A group of a second is stored in two segments. Three are there, and the third may still be followed by more of it.
     let first = text(&playlist);
-    for tag in
-        ["#EXT-X-MEDIA-SEQUENCE:0\n", "CAN-BLOCK-RELOAD=YES", "#EXT-X-PART-INF:PART-TARGET=1.0", "3-3.m4s?"]
-    {
+    for tag in [
+        "#EXT-X-MEDIA-SEQUENCE:0\n",
+        "#EXT-X-TARGETDURATION:5\n",
+        "CAN-BLOCK-RELOAD=YES",
+        "#EXT-X-PART-INF:PART-TARGET=1.2",
+        "3-3.m4s?",
+        "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"6-6.m4s?expires=",
+    ] {
         assert!(first.contains(tag), "{tag}: {first}");
     }
     assert!(first.contains("\"init-0-1.mp4?expires=") && !first.contains("ENDLIST"), "{first}");
     assert_eq!(first.matches("#EXTINF:1.000000,").count(), 2, "{first}");
 
-    // A request for what comes next is answered when it is stored.
+    // A request for what comes next is answered when it is stored, be it for the playlist or for the part it hints at.
     let wanted = format!("{link}&_HLS_msn=3&_HLS_part=0");
-    let (waited, ()) = tokio::join!(ask(&bench, "GET", &wanted, &[]), publisher.send(25));
+    let query = link.split_once('?').unwrap().1;
+    let hinted = beside(&link, &format!("6-6.m4s?{query}"));
+    let (waited, part, ()) =
+        tokio::join!(ask(&bench, "GET", &wanted, &[]), ask(&bench, "GET", &hinted, &[]), publisher.send(25));
+    assert_eq!((part.status.as_u16(), &part.body[4..8]), (200, &b"moof"[..]));
     let waited = text(&waited);
     assert!(waited.contains("\"6-6.m4s?"), "{waited}");
     assert_eq!(waited.matches("#EXTINF").count(), 3, "{waited}");
@@ -241,6 +250,43 @@ async fn a_live_timeline_is_followed_part_by_part() {
     let whole = text(&ask(&bench, "GET", &link, &[]).await);
     assert!(whole.contains("#EXT-X-PLAYLIST-TYPE:VOD") && !whole.contains("#EXT-X-PART"), "{whole}");
     assert_eq!(whole.matches("#EXTINF").count(), 6, "{whole}");
+}
+
+#[tokio::test]
+async fn a_group_without_an_end_is_played_in_segments() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage/left", &[]).await;
+    publisher.group = i64::MAX;
+    // Who asks too early waits until it is known how long segments are.
+    publisher.send(50).await;
+    let early = eventually(async || {
+        let timelines = bench.get("/api/v3/media/assets?type=timeline&status=processing").await.data();
+        Some(timelines[0]["previewUrl"].as_str()?.strip_prefix("https://media.example.com")?.to_owned())
+    })
+    .await;
+    let (first, ()) = tokio::join!(ask(&bench, "GET", &early, &[]), publisher.send(25 * 28));
+    let mut target = text(&first);
+    // Ten minutes: more than any window looks at as one.
+    for _ in 0..19 {
+        let playlist = text(&ask(&bench, "GET", &early, &[]).await);
+        let line = |text: &str| text.lines().nth(2).unwrap().to_owned();
+        assert_eq!((line(&playlist), line(&target)), (line(&target), "#EXT-X-TARGETDURATION:11".to_owned()));
+        target = playlist;
+        publisher.send(25 * 30).await;
+    }
+    let link = preview(&bench, "#EXTINF").await;
+    let playlist = text(&ask(&bench, "GET", &link, &[]).await);
+    let (_, parsed) = m3u8_rs::parse_media_playlist(playlist.as_bytes()).unwrap();
+    let seconds: f32 = parsed.segments.iter().map(|segment| segment.duration).sum();
+    assert!((100.0..140.0).contains(&seconds), "{playlist}");
+    assert!(parsed.segments.iter().all(|segment| segment.duration <= 11.4), "{playlist}");
+    assert!(parsed.media_sequence > 40, "{playlist}");
+    // Numbers do not depend on how far back a playlist reaches.
+    let longer = text(&ask(&bench, "GET", &format!("{link}&dvr=600"), &[]).await);
+    let (_, longer) = m3u8_rs::parse_media_playlist(longer.as_bytes()).unwrap();
+    let skipped = usize::try_from(parsed.media_sequence - longer.media_sequence).unwrap();
+    assert_eq!(longer.segments[skipped].uri, parsed.segments[0].uri);
+    publisher.finish().await;
 }
 
 #[tokio::test]

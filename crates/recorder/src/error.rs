@@ -165,6 +165,9 @@ pub enum PreviewError {
     /// There is no such timeline, or it has nothing of this name.
     #[error("There is no such timeline, or nothing of this name in it")]
     NotFound,
+    /// It has just begun: how long its segments are is not known.
+    #[error("The timeline has just begun; ask again in some seconds")]
+    NotYet,
     /// It was deleted or has expired.
     #[error("The timeline was deleted or has expired")]
     Gone,

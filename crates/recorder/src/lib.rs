@@ -40,7 +40,7 @@ pub use download::{Download, DownloadPiece, Hold, StoredPiece};
 pub use error::{ClipError, DeleteRefused, DownloadError, ExportError, PreviewError, RecorderError};
 pub use export::{Export, ExportDone, ExportProgress};
 pub use live::StopScope;
-pub use preview::{Preview, PreviewRequest};
+pub use preview::{PlaylistText, Preview, PreviewRequest};
 pub use time::{Clock, SystemClock};
 
 use admission::Gate;

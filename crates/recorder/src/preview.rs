@@ -1,12 +1,13 @@
 //! Timelines as playlists of HTTP Live Streaming, while they are received and later: for preview, and to look back.
 //!
-//! Media is served as it was stored, straight from the chunk files; what is made here is text. A playlist covers all
-//! runs of a feed from the asset's first segment on, with a break between two of them. What always holds: a segment
-//! has the same number in whichever playlist it is; nobody waits without a bound.
+//! Media is served as it was stored, straight from the chunk files; what is made here is text, once for all who ask for
+//! it at a time. A playlist covers all runs of a feed from the asset's first segment on, with a break between two of
+//! them. What always holds: a segment has the same number in every playlist of an asset; what a playlist says about all
+//! of its segments never changes; nobody waits without a bound.
 
+mod text;
 mod view;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,15 @@ use mediahooks_media::cmaf::{InitTrack, encode_init};
 use mediahooks_media::virtual_file::{Extent, PIECE_MAX, Piece, PieceError, VirtualFile};
 use mediahooks_model::{AssetState, AssetType, MediaAssetId, Metadata, TargetFormat, TimelineId, Timestamp};
 use mediahooks_timeline::movie::BuiltMovie;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
-use self::view::View;
+pub use self::text::PlaylistText;
+use self::text::{MARK, Template};
+use self::view::{Divider, View};
 use crate::download::Download;
 use crate::error::{PreviewError, RecorderError};
 use crate::finish::{self, PreparedFile, SegmentPlace};
@@ -39,13 +44,22 @@ const SEGMENTS_MAX: u64 = 16_384;
 /// For how long a request for what is still to come is held.
 const WAIT_MAX: Duration = Duration::from_secs(9);
 
+/// How many such requests there are at a time. A further one is answered at once.
+const WAITING_MAX: usize = 256;
+
+/// Bytes of texts that are kept for who asks for the same.
+const TEXT_BYTES: u64 = 32 << 20;
+
+/// Stored segments that the first group is looked for in.
+const FIRST_MAX: u64 = 64;
+
 /// Stored segments in one piece of media, at most.
 const SEGMENTS_AT_ONCE_MAX: u64 = 1024;
 
 /// Rows that counting reads at a time.
 const COUNTED_AT_ONCE: u64 = 4096;
 
-/// Segments whose number of groups is kept as one.
+/// Stored segments after which it is kept how many segments of the playlist there are.
 const BLOCK: u64 = 256;
 
 /// What is asked of a playlist.
@@ -63,21 +77,81 @@ pub struct PreviewRequest {
 #[derive(Debug, Clone)]
 pub struct Preview {
     /// Its text.
-    pub text: String,
+    pub text: PlaylistText,
     /// Whether there will be more.
     pub is_live: bool,
     /// When it last changed.
     pub last_modified: Timestamp,
 }
 
-/// How many segments begin with a sync sample of each whole block of a timeline: what numbers come of. A block is
-/// [`BLOCK`] segments, and is named by its first one.
-pub(crate) struct GroupCounts(Cache<(TimelineId, u64), u64>);
+/// What is known of playlists, and who waits for them.
+pub(crate) struct Previews {
+    /// See [`view::pace`].
+    paces: Cache<MediaAssetId, u64>,
+    /// How far segments have come before every [`BLOCK`]th stored one of an asset.
+    dividers: Cache<(MediaAssetId, u64), Divider>,
+    texts: Cache<TextKey, Arc<Template>, TextBytes>,
+    waiting: Semaphore,
+}
 
-impl Default for GroupCounts {
+/// What the text of a playlist comes of: nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TextKey {
+    id: MediaAssetId,
+    window: Duration,
+    /// Number of the newest stored segment.
+    newest: u64,
+    is_live: bool,
+}
+
+#[derive(Clone)]
+struct TextBytes;
+
+impl Weighter<TextKey, Arc<Template>> for TextBytes {
+    fn weight(&self, _: &TextKey, text: &Arc<Template>) -> u64 {
+        text.weight() as u64
+    }
+}
+
+impl Default for Previews {
     fn default() -> Self {
+        const ASSETS: usize = 4096;
         const BLOCKS: usize = 65_536;
-        Self(Cache::new(BLOCKS))
+        // So few keep the cache in one shard: hours of text would be more than the share of one of several.
+        const TEXTS_EXPECTED: usize = 32;
+        Self {
+            paces: Cache::new(ASSETS),
+            dividers: Cache::new(BLOCKS),
+            texts: Cache::with_weighter(TEXTS_EXPECTED, TEXT_BYTES, TextBytes),
+            waiting: Semaphore::new(WAITING_MAX),
+        }
+    }
+}
+
+/// One who may wait for what is still to come: not for longer than [`WAIT_MAX`], and not beside too many others.
+struct Patience<'a> {
+    waiting: &'a Semaphore,
+    place: Option<SemaphorePermit<'a>>,
+    until: Instant,
+    is_over: bool,
+}
+
+impl<'a> Patience<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let waiting = &shared.previews.waiting;
+        Self { waiting, place: None, until: Instant::now() + WAIT_MAX, is_over: false }
+    }
+
+    /// Waits until there is more of what is followed, or no more will come. Tells whether that is so; else there is no
+    /// use in waiting.
+    async fn wait(&mut self, stored: Option<&mut watch::Receiver<()>>) -> bool {
+        let Some(stored) = stored else { return false };
+        if self.place.is_none() {
+            self.place = self.waiting.try_acquire().ok();
+        }
+        let waits = self.place.is_some() && !self.is_over;
+        self.is_over = !waits || tokio::time::timeout_at(self.until, stored.changed()).await.is_err();
+        !self.is_over
     }
 }
 
@@ -88,29 +162,46 @@ pub(crate) async fn playlist(
     request: PreviewRequest,
 ) -> Result<Preview, PreviewError> {
     let part = readable(shared, id).await?;
-    let until = Instant::now() + WAIT_MAX;
-    let mut is_waiting = true;
+    let asset = Previewed { shared, id, part };
+    let mut patience = Patience::new(shared);
     loop {
         // Before the look, so that what is stored during it wakes.
-        let mut stored = shared.live.follow(part.timeline);
-        if let Some((number, within)) = request.wait_for.filter(|_| is_waiting) {
+        let mut stored = shared.live.follow(asset.part.timeline);
+        let is_live = stored.is_some();
+        let newest = asset.newest().await?;
+        let Some(pace_s) = asset.pace(is_live).await? else {
+            if patience.wait(stored.as_mut()).await {
+                continue;
+            }
+            return Err(PreviewError::NotYet);
+        };
+        if let Some((number, within)) = request.wait_for.filter(|_| !patience.is_over) {
             // All who wait look whenever a segment is stored: at the newest group, not at hours of them.
-            let newest = look(shared, &part, Some(Duration::ZERO), stored.is_some()).await?;
-            if number > newest.open_number().saturating_add(2) {
+            let view = asset.look(newest, Duration::ZERO, pace_s, is_live).await?;
+            if number > view.open_number().saturating_add(2) {
                 return Err(PreviewError::TooFarAhead);
             }
-            if let Some(stored) = stored.as_mut().filter(|_| !newest.has(number, within)) {
-                is_waiting = tokio::time::timeout_at(until, stored.changed()).await.is_ok();
+            if !view.has(number, within) {
+                patience.wait(stored.as_mut()).await;
                 continue;
             }
         }
-        let view = look(shared, &part, request.window, stored.is_some()).await?;
-        let last_modified = view.spans.last().map_or(Timestamp::EPOCH, SegmentSpan::wall_end);
-        let (is_live, suffix) = (view.is_live, request.suffix);
-        let text =
-            finish::compute(shared.planning.take().await, move || Ok(view.playlist(&suffix).to_text()))
-                .await?;
-        return Ok(Preview { text, is_live, last_modified });
+        let window = match request.window {
+            Some(window) => window.min(WINDOW_MAX),
+            None if is_live => WINDOW,
+            None => WINDOW_MAX,
+        };
+        let key = TextKey { id, window, newest, is_live };
+        let make = async {
+            let turn = shared.planning.take().await;
+            let view = asset.look(newest, window, pace_s, is_live).await?;
+            let last_modified = view.spans.last().map_or(Timestamp::EPOCH, SegmentSpan::wall_end);
+            let make = move || Ok(Arc::new(Template::of(&view.playlist(MARK), last_modified)));
+            Ok::<_, PreviewError>(finish::compute(turn, make).await?)
+        };
+        let template = shared.previews.texts.get_or_insert_async(&key, make).await?;
+        let last_modified = template.last_modified;
+        return Ok(Preview { text: PlaylistText::new(template, &request.suffix), is_live, last_modified });
     }
 }
 
@@ -127,64 +218,94 @@ async fn readable(shared: &Shared, id: MediaAssetId) -> Result<RecipePart, Previ
     asset.recipe.into_iter().next().ok_or(PreviewError::NotFound)
 }
 
-/// Looks at what is stored by now.
-async fn look(
-    shared: &Shared,
-    part: &RecipePart,
-    window: Option<Duration>,
-    is_live: bool,
-) -> Result<View, PreviewError> {
-    let (database, timeline) = (&shared.database, part.timeline);
-    let newest = database.last_segment(timeline).await?.ok_or(PreviewError::NotFound)?;
-    let window = match window {
-        Some(window) => window.min(WINDOW_MAX),
-        None if is_live => WINDOW,
-        None => WINDOW_MAX,
-    };
-    // Most segments are about a second long. The newest group may have begun before the window.
-    let count = window.max(WINDOW).as_secs().saturating_mul(2).saturating_add(64).min(SEGMENTS_MAX);
-    let from = part.first.max((newest.sequence + 1).saturating_sub(count));
-    let mut spans = database.segment_spans(timeline, from, Some(newest.sequence)).await?;
-    let is_whole = view::keep_last(&mut spans, window) && from == part.first;
-    let first = spans.first().ok_or(PreviewError::NotFound)?;
-    let number = groups_before(shared, timeline, first.sequence).await?;
-    let runs = database.runs(timeline).await?;
-    let tracks: BTreeMap<u32, usize> = runs.into_iter().map(|run| (run.number, run.tracks.len())).collect();
-    Ok(View { spans, number, tracks, is_live, is_whole })
+/// A timeline that is looked at.
+struct Previewed<'a> {
+    shared: &'a Shared,
+    id: MediaAssetId,
+    part: RecipePart,
 }
 
-/// The number of the group that begins with a segment. Once a timeline was counted this reads a block at most, however
-/// long it is and whichever segment is asked for.
-async fn groups_before(shared: &Shared, timeline: TimelineId, sequence: u64) -> Result<u64, PreviewError> {
-    let (mut at, mut groups) = (0, 0);
-    while at < sequence {
-        if let Some(known) = shared.groups.0.get(&(timeline, at)).filter(|_| at + BLOCK <= sequence) {
-            (at, groups) = (at + BLOCK, groups + known);
-            continue;
-        }
-        let to = (at + COUNTED_AT_ONCE).min(sequence);
-        let spans = shared.database.segment_spans(timeline, at, Some(to - 1)).await?;
-        for (block, count) in group_counts(&spans, at..to) {
-            groups += count;
-            if block.end - block.start == BLOCK {
-                shared.groups.0.insert((timeline, block.start), count);
-            }
-        }
-        at = to;
+impl Previewed<'_> {
+    /// Number of the newest stored segment.
+    async fn newest(&self) -> Result<u64, PreviewError> {
+        let newest = self.shared.database.last_segment(self.part.timeline).await?;
+        newest.map(|newest| newest.sequence).ok_or(PreviewError::NotFound)
     }
-    Ok(groups)
-}
 
-/// How many of the segments in each block of `range`, which begins with one, begin with a sync sample.
-fn group_counts(spans: &[SegmentSpan], range: Range<u64>) -> impl Iterator<Item = (Range<u64>, u64)> {
-    let blocks = (range.start..range.end).step_by(BLOCK as usize);
-    blocks.map(move |start| {
-        let block = start..(start + BLOCK).min(range.end);
-        let from = spans.partition_point(|span| span.sequence < block.start);
-        let to = spans.partition_point(|span| span.sequence < block.end);
-        let of_block = spans.get(from..to).unwrap_or(&[]);
-        (block, of_block.iter().filter(|span| span.starts_with_sync).count() as u64)
-    })
+    async fn spans(&self, first: u64, last: u64) -> Result<Vec<SegmentSpan>, PreviewError> {
+        Ok(self.shared.database.segment_spans(self.part.timeline, first, Some(last)).await?)
+    }
+
+    /// See [`view::pace`].
+    async fn pace(&self, is_live: bool) -> Result<Option<u64>, PreviewError> {
+        let paces = &self.shared.previews.paces;
+        if let Some(pace_s) = paces.get(&self.id) {
+            return Ok(Some(pace_s));
+        }
+        let first = self.spans(self.part.first, self.part.first.saturating_add(FIRST_MAX)).await?;
+        let is_growing = is_live && (first.len() as u64) <= FIRST_MAX;
+        let pace_s = view::pace(&first, is_growing);
+        if let Some(pace_s) = pace_s {
+            paces.insert(self.id, pace_s);
+        }
+        Ok(pace_s)
+    }
+
+    /// Looks at what is stored up to the `newest` segment.
+    async fn look(
+        &self,
+        newest: u64,
+        window: Duration,
+        pace_s: u64,
+        is_live: bool,
+    ) -> Result<View, PreviewError> {
+        // Most stored segments are about a second long.
+        let count = window.as_secs().saturating_mul(2).saturating_add(64).min(SEGMENTS_MAX);
+        let from = self.part.first.max((newest + 1).saturating_sub(count));
+        // What is open there began before it.
+        let before = self.divided(pace_s, from).await?;
+        let begin = before.begin().unwrap_or(from);
+        let runs = self.shared.database.runs(self.part.timeline).await?;
+        let mut view = View {
+            spans: self.spans(begin, newest).await?,
+            number: before.begun.saturating_sub(1),
+            pace_s,
+            tracks: runs.into_iter().map(|run| (run.number, run.tracks.len())).collect(),
+            is_live,
+        };
+        if view.spans.is_empty() {
+            return Err(PreviewError::NotFound);
+        }
+        view.keep_last(window);
+        Ok(view)
+    }
+
+    /// How far segments have come before the stored one at `sequence`. Once a timeline was looked at this reads a block at
+    /// most, however long it is and whichever segment is asked for.
+    async fn divided(&self, pace_s: u64, sequence: u64) -> Result<Divider, PreviewError> {
+        let dividers = &self.shared.previews.dividers;
+        let (first, mut at) = (self.part.first, sequence);
+        at -= (at - first) % BLOCK;
+        let mut divider = Divider::new(pace_s);
+        while at > first {
+            if let Some(known) = dividers.get(&(self.id, at)) {
+                divider = known;
+                break;
+            }
+            at -= BLOCK;
+        }
+        while at < sequence {
+            let to = (at + COUNTED_AT_ONCE).min(sequence);
+            for span in self.spans(at, to - 1).await? {
+                if span.sequence > first && (span.sequence - first).is_multiple_of(BLOCK) {
+                    dividers.insert((self.id, span.sequence), divider);
+                }
+                divider.begins(&span);
+            }
+            at = to;
+        }
+        Ok(divider)
+    }
 }
 
 /// A resource that a playlist names.
@@ -232,11 +353,7 @@ pub(crate) async fn open(
     let (file, places, modified) = match resource {
         Resource::Init { run, tracks } => (init(shared, part.timeline, run, tracks).await?, Vec::new(), None),
         Resource::Media { first, last } => {
-            let first = first.max(part.first);
-            let segments = shared.database.segments(part.timeline, first, Some(last)).await?;
-            if segments.is_empty() || !(first..=last).eq(segments.iter().map(|segment| segment.sequence)) {
-                return Err(PreviewError::NotFound);
-            }
+            let segments = media(shared, &part, first.max(part.first), last).await?;
             let modified = segments.last().map(Segment::wall_end);
             let extents = segments
                 .iter()
@@ -260,6 +377,29 @@ pub(crate) async fn open(
     };
     let modified = modified.unwrap_or(Timestamp::EPOCH);
     Ok(Download::new(shared, id, Arc::new(prepared), reading, name.to_owned(), modified))
+}
+
+/// All stored segments from `first` to `last`. Waits for the one that comes next, which playlists hint at.
+async fn media(
+    shared: &Shared,
+    part: &RecipePart,
+    first: u64,
+    last: u64,
+) -> Result<Vec<Segment>, PreviewError> {
+    let mut patience = Patience::new(shared);
+    loop {
+        // Before the look, so that what is stored during it wakes.
+        let mut stored = shared.live.follow(part.timeline);
+        let segments = shared.database.segments(part.timeline, first, Some(last)).await?;
+        if first <= last && (first..=last).eq(segments.iter().map(|segment| segment.sequence)) {
+            return Ok(segments);
+        }
+        let newest = shared.database.last_segment(part.timeline).await?;
+        let is_next = first == last && newest.is_some_and(|newest| newest.sequence + 1 >= first);
+        if !is_next || !patience.wait(stored.as_mut()).await {
+            return Err(PreviewError::NotFound);
+        }
+    }
 }
 
 async fn init(
@@ -332,32 +472,6 @@ impl VirtualFile for Assembled {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blocks_count_what_they_hold() {
-        // Groups of three segments; the first 100 were removed.
-        let span = |sequence| SegmentSpan {
-            timeline: TimelineId(uuid::Uuid::nil()),
-            sequence,
-            run: 0,
-            media_start_us: 0,
-            media_end_us: 0,
-            wall_offset_us: 0,
-            starts_with_sync: sequence % 3 == 0,
-        };
-        let spans: Vec<_> = (100..1000).map(span).collect();
-        let counts: Vec<_> = group_counts(&spans, 0..900).collect();
-        let expected = |range: Range<u64>| range.filter(|sequence| sequence % 3 == 0).count() as u64;
-        assert_eq!(
-            counts,
-            [
-                (0..256, expected(100..256)),
-                (256..512, expected(256..512)),
-                (512..768, expected(512..768)),
-                (768..900, expected(768..900)),
-            ]
-        );
-    }
 
     #[test]
     fn names_are_read_as_they_are_written() {

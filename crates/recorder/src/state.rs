@@ -15,7 +15,7 @@ use crate::disk::{Disk, DiskLimits};
 use crate::download::FileCache;
 use crate::export::Exports;
 use crate::live::LiveFeeds;
-use crate::preview::GroupCounts;
+use crate::preview::Previews;
 use crate::time::Clock;
 
 /// Files that are planned at once for downloads, and as many again for assets that are completed. The threads that do
@@ -38,8 +38,8 @@ pub(crate) struct Shared {
     pub finishing: Turns,
     pub readers: Readers,
     pub exports: Exports,
-    /// How playlists number their segments.
-    pub groups: GroupCounts,
+    /// What playlists of timelines are made with.
+    pub previews: Previews,
     /// Told when an asset was marked for removal.
     pub sweep: Notify,
     /// Clips that are being stored or waited for.
@@ -67,7 +67,7 @@ impl Shared {
             finishing: Turns::new(PLANS_AT_ONCE),
             readers: Readers::default(),
             exports: Exports::new(export_dir),
-            groups: GroupCounts::default(),
+            previews: Previews::default(),
             sweep: Notify::new(),
             clips: TaskTracker::new(),
             attended: Attended::default(),

@@ -1,12 +1,13 @@
 //! Sends playlists, and lets pages of other origins read them and what they name: a link is the credential, so there is
 //! nothing that an origin could borrow.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use mediahooks_model::Timestamp;
-use mediahooks_recorder::Download;
+use mediahooks_recorder::{Download, PlaylistText};
 use sha2::{Digest, Sha256};
 
 use super::conditions::{Decision, Validators, decide};
@@ -55,7 +56,10 @@ pub(crate) async fn of_file(
         Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
         Decision::PreconditionFailed => return Ok(precondition_failed()),
         // Of a playlist nobody needs a part.
-        Decision::Send(_) => body(method, Bytes::from(file.playlist(uri).await?)),
+        Decision::Send(_) => {
+            let text = file.playlist(uri).await?;
+            body(method, text.len(), Body::from(text))
+        }
     };
     Ok(validated(response, &validators))
 }
@@ -64,14 +68,16 @@ pub(crate) async fn of_file(
 pub(crate) fn reply(
     method: &Method,
     headers: &HeaderMap,
-    text: String,
+    text: PlaylistText,
     last_modified: Timestamp,
 ) -> Response {
-    let (decision, validators) = judge(method, headers, entity_tag(&[text.as_bytes()]), last_modified);
+    let [template, suffix] = text.identity();
+    let etag = entity_tag(&[&template, &suffix]);
+    let (decision, validators) = judge(method, headers, etag, last_modified);
     let response = match decision {
         Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
         Decision::PreconditionFailed => return precondition_failed(),
-        Decision::Send(_) => body(method, Bytes::from(text)),
+        Decision::Send(_) => body(method, text.len(), stream(text)),
     };
     validated(response, &validators)
 }
@@ -100,10 +106,14 @@ fn validated(mut response: Response, validators: &Validators) -> Response {
     response
 }
 
-/// A playlist as a reply.
-pub(crate) fn body(method: &Method, text: Bytes) -> Response {
-    let len = text.len();
-    let body = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
+/// The text of a playlist, made as it is sent.
+pub(crate) fn stream(text: PlaylistText) -> Body {
+    Body::from_stream(futures::stream::iter(text.pieces().map(Ok::<_, Infallible>)))
+}
+
+/// A playlist of `len` bytes as a reply.
+pub(crate) fn body(method: &Method, len: usize, body: Body) -> Response {
+    let body = if method == Method::HEAD { Body::empty() } else { body };
     let mut response = body.into_response();
     let headers = response.headers_mut();
     set(headers, header::CONTENT_TYPE, MEDIA_TYPE);

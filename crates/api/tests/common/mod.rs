@@ -129,7 +129,7 @@ impl Bench {
             encoder: None,
         };
         let sink = self.recorder.gate().open(request).await.unwrap();
-        Publisher { sink, token: token["id"].as_i64().unwrap(), pictures: 0 }
+        Publisher { sink, token: token["id"].as_i64().unwrap(), pictures: 0, group: 25 }
     }
 
     /// A complete recording, as REST shows it.
@@ -153,10 +153,12 @@ pub struct Publisher {
     pub sink: Box<dyn FeedSink>,
     pub token: i64,
     pictures: i64,
+    /// Pictures from one sync sample to the next.
+    pub group: i64,
 }
 
 impl Publisher {
-    /// Sends `count` pictures of 40 ms, every 25th a sync sample, as fast as they are taken.
+    /// Sends `count` pictures of 40 ms, one of [`Publisher::group`] a sync sample, as fast as they are taken.
     pub async fn send(&mut self, count: i64) {
         self.send_large(count, 0).await;
     }
@@ -177,7 +179,7 @@ impl Publisher {
             let sample = Sample {
                 dts: Ticks(self.pictures * 3600),
                 cts_offset: 0,
-                is_sync: self.pictures % 25 == 0,
+                is_sync: self.pictures % self.group == 0,
                 data: data.into(),
             };
             self.sink.push(&mut vec![FeedInput::Sample { kind: TrackKind::Video, sample }]).unwrap();

@@ -1,7 +1,9 @@
 //! What a playlist shows of the segments that are stored by now. Pure.
 //!
-//! A segment of a playlist is a group of stored ones: it begins with a sync sample and ends before the next one. The
-//! last one of a live timeline may still grow, and is shown in parts only.
+//! A segment of a playlist is a group of stored ones: it begins with a sync sample and ends before the next one. A group
+//! that is longer than the playlist's [`pace`] is parted, so that no segment is longer than the playlist says, whatever
+//! comes. The last one of a live timeline may still grow, and is shown in parts only.
+//! What always holds: where segments begin depends on nothing but where the stored ones do.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,37 +15,98 @@ use mediahooks_media::hls::{LowLatency, MediaPlaylist, Part, Place, PlaylistKind
 /// Whole segments whose parts are listed: players that are so far behind the end do not look for parts.
 const GROUPS_IN_PARTS: usize = 3;
 
-/// The shortest that parts are said to be, in microseconds: what is stored is about as long.
-const PART_TARGET_MIN_US: u64 = 1_000_000;
+/// How long parts are said to be at most, in microseconds. Stored segments are shorter, but for a picture that stays
+/// without any sound.
+const PART_TARGET_US: u64 = 1_200_000;
+
+/// What [`pace`] chooses from, in seconds. The more, the further behind are players without low latency: three segments.
+const PACES_S: [u64; 3] = [4, 6, 10];
+
+/// By how much a group may be longer than a pace without being parted: none is so much longer without a stored segment
+/// that begins in between.
+const PACE_SLACK_US: i64 = 200_000;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct View {
-    /// In order; the first one begins a group.
+    /// In order; the first one begins a segment of the playlist.
     pub spans: Vec<SegmentSpan>,
-    /// The number of the first group.
+    /// The number of that segment, from 0 at the beginning of the asset.
     pub number: u64,
+    /// See [`pace`].
+    pub pace_s: u64,
     /// Of each run, its number of tracks.
     pub tracks: BTreeMap<u32, usize>,
     pub is_live: bool,
-    /// Whether nothing was left out at its front.
-    pub is_whole: bool,
 }
 
-/// Leaves as few groups at the end as last for `window`; tells whether that is everything.
-pub(super) fn keep_last(spans: &mut Vec<SegmentSpan>, window: Duration) -> bool {
-    let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
-    let (mut from, mut group) = (spans.len(), spans.len());
-    let (mut last_us, mut group_us) = (0u64, 0u64);
-    while from > 0 && (group_us < window_us || group == spans.len()) {
-        from -= 1;
-        last_us = last_us.saturating_add(duration_us(spans, from));
-        if spans.get(from).is_some_and(|span| span.starts_with_sync) {
-            (group, group_us) = (from, last_us);
+/// After how many seconds a group is parted: the first one tells, and it never changes. `None` while that may still
+/// become longer. `spans` are the asset's first.
+pub(super) fn pace(spans: &[SegmentSpan], is_live: bool) -> Option<u64> {
+    let first = spans.first()?;
+    let of_group = |span: &&SegmentSpan| span.run == first.run && !span.starts_with_sync;
+    let last = spans.iter().skip(1).take_while(of_group).last().unwrap_or(first);
+    let next = spans.iter().find(|span| span.sequence > last.sequence);
+    let end_us = match next {
+        Some(next) if next.run == first.run => next.media_start_us,
+        _ => last.media_end_us,
+    };
+    let long_us = end_us.saturating_sub(first.media_start_us).saturating_sub(PACE_SLACK_US);
+    let [shorter @ .., longest] = PACES_S;
+    let fits = |pace: &u64| u64::try_from(long_us).unwrap_or(0) <= pace * 1_000_000;
+    match shorter.into_iter().find(fits) {
+        // It may still grow.
+        Some(_) if next.is_none() && is_live => None,
+        Some(pace) => Some(pace),
+        None => Some(longest),
+    }
+}
+
+/// Tells where the segments of a playlist begin, one stored segment after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Divider {
+    pace_us: i64,
+    /// How many have begun.
+    pub begun: u64,
+    open: Option<Open>,
+}
+
+/// The segment of a playlist that stored ones go into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Open {
+    sequence: u64,
+    run: u32,
+    start_us: i64,
+}
+
+impl Divider {
+    /// Before the first one.
+    pub(super) fn new(pace_s: u64) -> Self {
+        Self {
+            pace_us: i64::try_from(pace_s).unwrap_or(i64::MAX).saturating_mul(1_000_000),
+            begun: 0,
+            open: None,
         }
     }
-    spans.drain(..group);
-    group == 0
+
+    /// The stored segment that the newest one begins with, if any has begun.
+    pub(super) fn begin(&self) -> Option<u64> {
+        self.open.map(|open| open.sequence)
+    }
+
+    /// Whether one begins with `span`.
+    pub(super) fn begins(&mut self, span: &SegmentSpan) -> bool {
+        let goes_on = self.open.is_some_and(|open| {
+            open.run == span.run
+                && !span.starts_with_sync
+                && span.media_start_us.saturating_sub(open.start_us) < self.pace_us
+        });
+        if !goes_on {
+            self.begun += 1;
+            self.open = Some(Open { sequence: span.sequence, run: span.run, start_us: span.media_start_us });
+        }
+        !goes_on
+    }
 }
 
 /// How long a stored segment is, in microseconds: until the next one begins. How long the newest is, is told by its
@@ -64,18 +127,38 @@ fn duration_us(spans: &[SegmentSpan], at: usize) -> u64 {
 }
 
 impl View {
-    /// Places of the groups among the segments.
+    /// Places of the playlist's segments among the stored ones.
     fn groups(&self) -> Vec<Range<usize>> {
+        let mut divider = Divider::new(self.pace_s);
         let mut groups: Vec<Range<usize>> = Vec::new();
-        let mut run = None;
         for (at, span) in self.spans.iter().enumerate() {
-            match groups.last_mut() {
-                Some(last) if !span.starts_with_sync && run == Some(span.run) => last.end = at + 1,
-                _ => groups.push(at..at + 1),
+            let begins = divider.begins(span);
+            match groups.last_mut().filter(|_| !begins) {
+                Some(last) => last.end = at + 1,
+                None => groups.push(at..at + 1),
             }
-            run = Some(span.run);
         }
         groups
+    }
+
+    /// Leaves as few segments at the end as last for `window`, at least one.
+    pub(super) fn keep_last(&mut self, window: Duration) {
+        let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        let (groups, mut kept_us) = (self.groups(), 0u64);
+        let mut kept = groups.len();
+        while kept > 0 && (kept_us < window_us || kept == groups.len()) {
+            kept -= 1;
+            let group = groups.get(kept).cloned().unwrap_or_default();
+            kept_us = group.map(|at| duration_us(&self.spans, at)).fold(kept_us, u64::saturating_add);
+        }
+        self.spans.drain(..groups.get(kept).map_or(0, |group| group.start));
+        self.number = self.number.saturating_add(kept as u64);
+    }
+
+    /// The longest that a segment is said to be, in seconds: one goes on for less than the pace, and for what is stored
+    /// at once. It never changes (RFC 8216 §6.2.1).
+    fn target_s(&self) -> u64 {
+        self.pace_s + 1
     }
 
     /// The number of the group that still grows, or, when none does, of the one that would be next.
@@ -111,29 +194,26 @@ impl View {
             })
             .collect();
         let of_open: Vec<Part> = open.into_iter().flatten().filter_map(|at| self.part(at, suffix)).collect();
-        let parts = segments.iter().flat_map(|segment| &segment.parts).chain(&of_open);
-        let longest_us = parts.map(|part| part.duration_us).max().unwrap_or(0).max(PART_TARGET_MIN_US);
-        // A tenth of a second more or less says nothing.
-        let part_target_us = longest_us.div_ceil(100_000) * 100_000;
         MediaPlaylist {
-            kind: match (self.is_live, self.is_whole) {
+            kind: match (self.is_live, self.number == 0) {
                 (true, _) => PlaylistKind::Live,
                 (false, true) => PlaylistKind::Whole,
                 (false, false) => PlaylistKind::Ended,
             },
-            target_duration_s: 0,
+            target_duration_s: self.target_s(),
             media_sequence: self.number,
             // Each run but the first begins with a break.
             discontinuity_sequence: self.spans.first().map_or(0, |span| u64::from(span.run)),
             // Whether groups are closed is not in a summary.
             is_independent: false,
             start_us: None,
-            low_latency: self
-                .is_live
-                .then_some(LowLatency { part_target_us, part_hold_back_us: 3 * part_target_us }),
+            low_latency: self.is_live.then_some(LowLatency {
+                part_target_us: PART_TARGET_US,
+                part_hold_back_us: 3 * PART_TARGET_US,
+            }),
             segments,
             parts: of_open,
-            hint: None,
+            hint: self.spans.last().filter(|_| self.is_live).map(|last| media(last.sequence + 1, suffix)),
         }
     }
 
@@ -154,7 +234,11 @@ impl View {
             map: begins_run
                 .then(|| Place { uri: format!("init-{}-{tracks}.mp4{suffix}", first.run), range: None }),
             program_date_time: Some(first.wall_start().to_string()),
-            duration_us: group.map(|at| duration_us(&self.spans, at)).sum(),
+            // A picture may stay for minutes where there is no sound.
+            duration_us: group
+                .map(|at| duration_us(&self.spans, at))
+                .fold(0, u64::saturating_add)
+                .min(self.target_s() * 1_000_000),
             place: Place { uri: format!("{}-{}.m4s{suffix}", first.sequence, last.sequence), range: None },
             parts,
         })
@@ -163,11 +247,16 @@ impl View {
     fn part(&self, at: usize, suffix: &str) -> Option<Part> {
         let span = self.spans.get(at)?;
         Some(Part {
-            duration_us: duration_us(&self.spans, at),
-            uri: format!("{0}-{0}.m4s{suffix}", span.sequence),
+            duration_us: duration_us(&self.spans, at).min(PART_TARGET_US),
+            uri: media(span.sequence, suffix),
             is_independent: span.starts_with_sync,
         })
     }
+}
+
+/// The address of one stored segment.
+fn media(sequence: u64, suffix: &str) -> String {
+    format!("{sequence}-{sequence}.m4s{suffix}")
 }
 
 #[cfg(test)]
@@ -195,7 +284,7 @@ mod tests {
     fn view(count: u64, is_live: bool) -> View {
         let spans =
             (4..4 + count).map(|sequence| span(sequence, u32::from(sequence >= 10), sequence % 2 == 0));
-        View { spans: spans.collect(), number: 2, tracks: [(0, 2), (1, 1)].into(), is_live, is_whole: false }
+        View { spans: spans.collect(), number: 2, pace_s: 4, tracks: [(0, 2), (1, 1)].into(), is_live }
     }
 
     #[test]
@@ -205,7 +294,7 @@ mod tests {
 
     #[test]
     fn one_that_is_over_is_shown_to_its_end() {
-        insta::assert_snapshot!(View { is_whole: true, ..view(3, false) }.playlist("").to_text());
+        insta::assert_snapshot!(View { number: 0, ..view(3, false) }.playlist("").to_text());
     }
 
     #[test]
@@ -220,13 +309,74 @@ mod tests {
 
     #[test]
     fn a_window_begins_with_a_group() {
-        let spans = || view(9, true).spans;
-        for (seconds, first, whole) in
-            [(0, 12, false), (1, 12, false), (2, 10, false), (5, 8, false), (60, 4, true)]
-        {
-            let mut kept = spans();
-            assert_eq!(keep_last(&mut kept, Duration::from_secs(seconds)), whole, "{seconds} s");
-            assert_eq!(kept[0].sequence, first, "{seconds} s");
+        for (seconds, first, number) in [(0, 12, 6), (1, 12, 6), (2, 10, 5), (5, 8, 4), (60, 4, 2)] {
+            let mut view = view(9, true);
+            view.keep_last(Duration::from_secs(seconds));
+            assert_eq!((view.spans[0].sequence, view.number), (first, number), "{seconds} s");
+        }
+    }
+
+    /// A timeline of stored segments of a second, with a sync sample at each of `syncs`.
+    fn timeline(len: u64, syncs: &[u64]) -> Vec<SegmentSpan> {
+        (0..len).map(|sequence| span(sequence, 0, syncs.contains(&sequence))).collect()
+    }
+
+    #[test]
+    fn the_first_group_sets_the_pace() {
+        for (len, syncs, is_live, expected) in [
+            (3, &[0][..], true, None),
+            (3, &[0], false, Some(4)),
+            (3, &[0, 2], true, Some(4)),
+            (5, &[0, 4], true, Some(4)),
+            (6, &[0, 5], true, Some(6)),
+            // Too long for less, whatever comes.
+            (7, &[0], true, Some(10)),
+            (600, &[0], true, Some(10)),
+        ] {
+            assert_eq!(pace(&timeline(len, syncs), is_live), expected, "{len} {syncs:?}");
+        }
+        assert_eq!(pace(&[], true), None);
+    }
+
+    #[test]
+    fn a_long_group_is_parted_and_no_segment_is_longer_than_the_playlist_says() {
+        let spans = timeline(25, &[0, 2, 4]);
+        let view = View { spans, number: 0, pace_s: 4, tracks: [(0, 2)].into(), is_live: true };
+        let groups = view.groups();
+        assert_eq!(groups, [0..2, 2..4, 4..8, 8..12, 12..16, 16..20, 20..24, 24..25]);
+        // One whose last picture stays.
+        let mut spans = timeline(6, &[0, 2]);
+        spans.iter_mut().skip(2).for_each(|span| span.media_start_us += 60_000_000);
+        let playlist = View { spans, ..view }.playlist("");
+        assert_eq!(playlist.target_duration_s, 5);
+        let lengths: Vec<u64> = playlist.segments.iter().map(|segment| segment.duration_us).collect();
+        assert_eq!(lengths, [5_000_000]);
+        assert!(playlist.to_text().contains("#EXT-X-TARGETDURATION:5\n"));
+    }
+
+    #[test]
+    fn segments_begin_where_they_did_wherever_a_divider_goes_on() {
+        let spans = timeline(40, &[0, 3, 17]);
+        let mut whole = Divider::new(4);
+        let begins: Vec<bool> = spans.iter().map(|span| whole.begins(span)).collect();
+        for from in 1..40 {
+            let mut before = Divider::new(4);
+            spans[..from].iter().for_each(|span| {
+                before.begins(span);
+            });
+            // From the segment on that is open there.
+            let begin = before.begin().unwrap() as usize;
+            let view = View {
+                spans: spans[begin..].to_vec(),
+                number: before.begun - 1,
+                pace_s: 4,
+                tracks: BTreeMap::new(),
+                is_live: false,
+            };
+            let expected: Vec<usize> = (begin..40).filter(|at| begins[*at]).map(|at| at - begin).collect();
+            let starts: Vec<usize> = view.groups().iter().map(|group| group.start).collect();
+            assert_eq!(starts, expected, "{from}");
+            assert_eq!(view.open_number(), whole.begun, "{from}");
         }
     }
 }
