@@ -49,6 +49,8 @@ pub(super) fn pace(spans: &[SegmentSpan], is_live: bool) -> Option<u64> {
     let next = spans.iter().find(|span| span.sequence > last.sequence);
     let end_us = match next {
         Some(next) if next.run == first.run => next.media_start_us,
+        // So long it is at least, whatever comes.
+        None if is_live => last.media_start_us,
         _ => last.media_end_us,
     };
     let long_us = end_us.saturating_sub(first.media_start_us).saturating_sub(PACE_SLACK_US);
@@ -329,8 +331,9 @@ mod tests {
             (3, &[0, 2], true, Some(4)),
             (5, &[0, 4], true, Some(4)),
             (6, &[0, 5], true, Some(6)),
+            (7, &[0], true, None),
             // Too long for less, whatever comes.
-            (7, &[0], true, Some(10)),
+            (8, &[0], true, Some(10)),
             (600, &[0], true, Some(10)),
         ] {
             assert_eq!(pace(&timeline(len, syncs), is_live), expected, "{len} {syncs:?}");
