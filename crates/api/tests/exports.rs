@@ -12,8 +12,17 @@ async fn export(bench: &Bench, id: &str) -> common::Reply {
 
 #[tokio::test]
 async fn an_exported_file_is_the_download() {
+    exported_as_downloaded(0, &["memory"]).await;
+    exported_as_downloaded(70_000, &["kernel", "memory"]).await;
+}
+
+/// Of pictures of at least so many bytes.
+async fn exported_as_downloaded(picture_bytes: usize, copied_by: &[&str]) {
     let bench = Bench::new().await;
-    let recording = bench.recording().await;
+    let mut publisher = bench.publish("stage", &[]).await;
+    publisher.send_large(80, picture_bytes).await;
+    publisher.finish().await;
+    let recording = bench.get("/api/v3/media/assets?type=recording").await.data()[0].clone();
     let id = recording["id"].as_str().unwrap();
     let link = recording["download"]["downloadUrl"].as_str().unwrap();
     let download = bench.get(link.strip_prefix("https://media.example.com").unwrap()).await;
@@ -26,7 +35,7 @@ async fn an_exported_file_is_the_download() {
     assert_eq!(exported["writtenBytes"], download.body.len());
     assert_eq!(exported["status"], "complete");
     assert_eq!(format!("\"{}\"", exported["etag"].as_str().unwrap()), download.header("etag"));
-    assert!(["kernel", "memory"].contains(&exported["copiedBy"].as_str().unwrap()));
+    assert!(copied_by.contains(&exported["copiedBy"].as_str().unwrap()), "{exported}");
     let again = export(&bench, id).await.data();
     assert_eq!((&again["path"], &again["status"]), (&exported["path"], &exported["status"]));
 }

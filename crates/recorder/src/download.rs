@@ -302,7 +302,7 @@ impl Download {
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static + use<> {
         futures::stream::try_unfold(self.body(range), |mut body| async move {
-            Ok(match body.next(false).await? {
+            Ok(match body.take(false).await? {
                 Some(DownloadPiece::Bytes(bytes)) => Some((bytes, body)),
                 Some(DownloadPiece::Stored(piece)) => Some((piece.read().await?, body)),
                 None => None,
@@ -316,7 +316,7 @@ impl Download {
         range: Range<u64>,
     ) -> impl Stream<Item = Result<DownloadPiece, RecorderError>> + Send + 'static + use<> {
         futures::stream::try_unfold(self.body(range), |mut body| async move {
-            Ok(body.next(true).await?.map(|piece| (piece, body)))
+            Ok(body.take(true).await?.map(|piece| (piece, body)))
         })
     }
 
@@ -329,15 +329,13 @@ impl Download {
         progress: impl Fn(u64),
     ) -> Result<(), RecorderError> {
         let mut body = self.body(0..self.len);
-        while let Some(piece) = body.peek()? {
-            body.took(piece.len());
-            match piece {
-                Piece::Bytes(bytes) => object.write(bytes).await?,
-                Piece::Extent(extent) => {
-                    let (reader, start) = body.locate(extent).await?;
-                    object.copy(&reader, start, extent.len).await?;
-                }
+        while let Some(next) = body.next().await? {
+            match next {
+                Next::Made(bytes) => object.write(bytes).await?,
+                Next::Short(parts) => object.write(gather(parts).await?).await?,
+                Next::Stored { reader, start, len } => object.copy(&reader, start, len).await?,
             }
+            body.range.start = object.len();
             progress(object.len());
         }
         Ok(())
@@ -363,57 +361,65 @@ struct Body {
     open: Option<(TimelineId, u32, ChunkReader)>,
 }
 
+/// What follows in a file.
+enum Next {
+    /// Many bytes that were made.
+    Made(Bytes),
+    /// Many bytes in one place.
+    Stored { reader: ChunkReader, start: u64, len: u64 },
+    /// Few bytes each, and not too many together.
+    Short(Vec<Part>),
+}
+
 impl Body {
-    /// What comes next; the caller takes a part of it away with [`Body::took`].
-    fn peek(&self) -> Result<Option<Piece>, RecorderError> {
-        if self.range.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(self.file.movie.file.piece(self.range.clone())?))
-    }
-
-    fn took(&mut self, len: u64) {
-        self.range.start += len;
-    }
-
-    /// What comes next, as one piece: something long, or all that is short up to there.
-    /// `by_kernel`: whether what is in the page cache need not be read.
-    async fn next(&mut self, by_kernel: bool) -> Result<Option<DownloadPiece>, RecorderError> {
+    /// What comes next: something long, or all that is short up to there. It stays in the range.
+    async fn next(&mut self) -> Result<Option<Next>, RecorderError> {
         let (mut parts, mut len) = (Vec::new(), 0);
-        while len < READ_MAX
-            && let Some(piece) = self.peek()?
-        {
+        while len < READ_MAX && self.range.start + len < self.range.end {
+            let piece = self.file.movie.file.piece(self.range.start + len..self.range.end)?;
             let is_long = piece.len() >= LONG;
             if is_long && !parts.is_empty() {
                 break;
             }
             let room = READ_MAX - len;
             let part = match piece {
-                Piece::Bytes(bytes) if is_long => {
-                    self.took(bytes.len() as u64);
-                    return Ok(Some(DownloadPiece::Bytes(bytes)));
-                }
+                Piece::Bytes(bytes) if is_long => return Ok(Some(Next::Made(bytes))),
                 Piece::Bytes(mut bytes) => {
                     bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
                     Part::Made(bytes)
                 }
                 Piece::Extent(extent) => {
                     let (reader, start) = self.locate(extent).await?;
-                    let cached =
-                        (is_long && by_kernel).then(|| reader.cached(start, extent.len.min(SEND_MAX)));
-                    if let Some(range) = cached.flatten() {
-                        self.took(range.len());
-                        let hold = Hold(Arc::clone(&self.reading));
-                        return Ok(Some(DownloadPiece::Stored(StoredPiece { range, hold })));
+                    if is_long {
+                        return Ok(Some(Next::Stored { reader, start, len: extent.len }));
                     }
                     Part::Stored(reader.range(start, extent.len.min(room)))
                 }
             };
-            self.took(part.len());
             len += part.len();
             parts.push(part);
         }
-        Ok(if parts.is_empty() { None } else { Some(DownloadPiece::Bytes(gather(parts).await?)) })
+        Ok((!parts.is_empty()).then_some(Next::Short(parts)))
+    }
+
+    /// Takes a piece off the range. `by_kernel`: what is in the page cache need not be read.
+    async fn take(&mut self, by_kernel: bool) -> Result<Option<DownloadPiece>, RecorderError> {
+        let Some(next) = self.next().await? else { return Ok(None) };
+        let bytes = match next {
+            Next::Made(bytes) => bytes,
+            Next::Short(parts) => gather(parts).await?,
+            Next::Stored { reader, start, len } => {
+                let cached = if by_kernel { reader.cached(start, len.min(SEND_MAX)) } else { None };
+                if let Some(range) = cached {
+                    self.range.start += range.len();
+                    let hold = Hold(Arc::clone(&self.reading));
+                    return Ok(Some(DownloadPiece::Stored(StoredPiece { range, hold })));
+                }
+                reader.range(start, len.min(READ_MAX)).read().await?
+            }
+        };
+        self.range.start += bytes.len() as u64;
+        Ok(Some(DownloadPiece::Bytes(bytes)))
     }
 
     /// The open file that holds an extent, and where in it.

@@ -1,7 +1,7 @@
 //! Writes the file of an asset as one object, for those who need one: a customer's disk, a tool that cannot
 //! read from a link.
 //!
-//! The stored bytes are copied by the kernel, the others are made as for a download; so it is the download,
+//! Long stored pieces are copied by the kernel, the others are put together as for a download; so it is the download,
 //! byte for byte, and has its entity tag. An export runs on its own: who asks again while it runs joins it, and
 //! who asks again later is told where the object lies. While it runs, nothing that it reads is freed.
 
@@ -47,10 +47,10 @@ pub struct ExportProgress {
 /// How an object came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportDone {
-    /// The kernel copied all stored bytes.
+    /// The kernel copied the stored bytes, but for those that lie in pieces too short to ask it.
     CopiedByKernel,
-    /// The kernel refused some of them (most often because the export directory lies on another file system),
-    /// and they went through memory.
+    /// The kernel refused some of them (most often because the export directory lies on another file system), or
+    /// there are none but short ones: they went through memory.
     CopiedThroughMemory,
     /// It was there already.
     WasThere,
@@ -147,6 +147,8 @@ pub(crate) async fn export(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Exp
         // Over when the server stops: what is unfinished is taken away then.
         tokio::spawn(async move {
             let outcome = tokio::select! {
+                // None begins any more then, however short it is.
+                biased;
                 () = shared.draining.cancelled() => Err(ExportError::Stopping),
                 outcome = write(&shared, &ours, &download) => outcome,
             };

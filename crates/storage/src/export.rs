@@ -52,7 +52,8 @@ pub struct ExportWriter {
     /// Its name until it is finished.
     unfinished: PathBuf,
     len: u64,
-    by_kernel: bool,
+    /// Whether the kernel copied all ranges; absent before the first one.
+    by_kernel: Option<bool>,
 }
 
 /// A finished object.
@@ -62,7 +63,7 @@ pub struct ExportedObject {
     pub path: PathBuf,
     /// Bytes.
     pub len: u64,
-    /// Whether all stored bytes in it were copied by the kernel.
+    /// Whether ranges were copied, all of them by the kernel.
     pub by_kernel: bool,
 }
 
@@ -146,7 +147,7 @@ impl ExportDirectory {
         blocking(move || {
             make(&directory)?;
             let file = File::create(&unfinished).map_err(StorageError::io("create", &unfinished))?;
-            Ok(ExportWriter { file: Arc::new(file), directory, unfinished, len: 0, by_kernel: true })
+            Ok(ExportWriter { file: Arc::new(file), directory, unfinished, len: 0, by_kernel: None })
         })
         .await
     }
@@ -197,9 +198,9 @@ impl ExportWriter {
     /// Errors: [`StorageError::TooShort`]; [`StorageError::Io`].
     pub async fn copy(&mut self, from: &ChunkReader, offset: u64, len: u64) -> Result<(), StorageError> {
         let (file, path, at) = (Arc::clone(&self.file), self.unfinished.clone(), self.len);
-        let (from, try_kernel) = (from.clone(), self.by_kernel);
+        let (from, try_kernel) = (from.clone(), self.by_kernel != Some(false));
         self.len += len;
-        self.by_kernel = blocking(move || {
+        let by_kernel = blocking(move || {
             let copied = if try_kernel { copy_by_kernel(&from, offset, &file, at, len) } else { Ok(0) };
             let copied = copied.map_err(|errno| StorageError::io("write", &path)(errno.into()))?;
             if copied < len {
@@ -208,6 +209,7 @@ impl ExportWriter {
             Ok(copied == len)
         })
         .await?;
+        self.by_kernel = Some(by_kernel);
         Ok(())
     }
 
@@ -223,7 +225,7 @@ impl ExportWriter {
             self.file.sync_all().map_err(StorageError::io("sync", &self.unfinished))?;
             fs::rename(&self.unfinished, &path).map_err(StorageError::io("rename", &self.unfinished))?;
             sync_directory(&self.directory)?;
-            Ok(ExportedObject { path, len: self.len, by_kernel: self.by_kernel })
+            Ok(ExportedObject { path, len: self.len, by_kernel: self.by_kernel == Some(true) })
         })
         .await
     }

@@ -34,8 +34,8 @@ pub(crate) struct ExportView {
     written_bytes: u64,
     /// The file's entity tag, without quotes; its download has the same.
     etag: String,
-    /// By whom the stored bytes were copied: `kernel`, or `memory` where the kernel refused. Absent when the file
-    /// was there already.
+    /// By whom the stored bytes were copied: `kernel`, or `memory` where the kernel refused or all pieces are short.
+    /// Absent when the file was there already.
     #[serde(skip_serializing_if = "Option::is_none")]
     copied_by: Option<&'static str>,
     /// Whether the file was there already.
