@@ -168,10 +168,8 @@ async fn expire(shared: &Shared) -> Result<(), RecorderError> {
 
 async fn remove_marked(shared: &Shared) -> Result<(), RecorderError> {
     for id in shared.database.deleting_assets(BATCH).await? {
-        // Who marked it may have hung up before he came to this. Whoever opens it from here on looks at its row.
-        shared.files.forget(id);
-        // From here on nobody is given the file without a look at the asset. That it was marked may be known here before
-        // who marked it has got to that.
+        // From here on nobody is given the file without a look at the asset. Who marked it may not have got to that yet, or
+        // have hung up before.
         shared.files.forget(id);
         // A download that is under way finishes first.
         if shared.readers.is_read(id) {
