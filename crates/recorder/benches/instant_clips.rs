@@ -1,9 +1,11 @@
 //! How soon a clip is there: from its request to `completed`, and on to the first byte of its file, for 10 s and
-//! for 8 h, anywhere in a timeline of 12 h. Prints what it cost and the memory at the peak.
+//! for 8 h, anywhere in a timeline of 12 h, one after the other and eight at once. Prints what it cost and by how much
+//! the memory of the process was more at the peak than before.
 //!
 //! Run with `cargo bench -p mediahooks-recorder`. The index is that of a broadcast at 60 frames per second with
 //! B-frames and AAC; there are no media bytes, as none are read.
 
+use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,13 +19,17 @@ use mediahooks_model::{
     AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, Limits, MediaAssetId, Metadata, TimelineId,
     Timestamp, TokenId,
 };
-use mediahooks_recorder::{ClipRequest, Recorder, RecorderSettings};
+use mediahooks_recorder::{ClipRequest, Download, Recorder, RecorderSettings};
 use mediahooks_storage::DiskStorage;
 use mediahooks_timeline::index::{SegmentIndex, TrackSpan};
 use uuid::Uuid;
 
 const SECONDS: u64 = 12 * 3600;
 const RATE: u32 = 60;
+
+/// Clips that are made and read together.
+const AT_ONCE: u64 = 8;
+
 const AVCC: &str =
     "0164000dffe1001a6764000dacd941519e226c0440000003004000000f03c50a658001000668ebe3cb22c0fdf8f800";
 
@@ -44,29 +50,48 @@ async fn main() {
         .await
         .expect("a recorder");
     for (length_s, places) in [(10, 200), (8 * 3600, 12)] {
-        let before_kib = peak_memory_kib();
+        let memory = Memory::now();
         let (mut completed, mut first_bytes) = (Vec::new(), Vec::new());
         for place in 0..places {
             let from_s = (SECONDS - length_s) * place / places;
-            let asked = Instant::now();
-            let request = request(begun.plus_micros(from_s as i64 * 1_000_000 + 20_000), length_s);
-            let clip = recorder.create_clips(request).await.expect("a clip").remove(0);
-            assert!(matches!(clip.state, AssetState::Complete { .. }), "{clip:?}");
-            completed.push(asked.elapsed());
-            let download = recorder.open_download(clip.id).await.expect("a file");
-            let piece =
-                Box::pin(download.read(0..download.len)).next().await.expect("a piece").expect("bytes");
-            first_bytes.push(asked.elapsed());
-            assert!(!piece.is_empty());
+            let (_, [complete, first_byte]) = clip(&recorder, begun, from_s, length_s).await;
+            completed.push(complete);
+            first_bytes.push(first_byte);
         }
-        let peak_kib = peak_memory_kib();
         println!("{length_s} s: completed {}", words(completed));
-        println!(
-            "{length_s} s: first byte {}, {} MiB more at the peak",
-            words(first_bytes),
-            (peak_kib - before_kib) / 1024
-        );
+        println!("{length_s} s: first byte {}; {memory}", words(first_bytes));
     }
+    let length_s = 8 * 3600;
+    let (memory, asked) = (Memory::now(), Instant::now());
+    let clips = (0..AT_ONCE).map(|place| {
+        let recorder = recorder.clone();
+        let from_s = (SECONDS - length_s) * place / AT_ONCE + 1;
+        tokio::spawn(async move { clip(&recorder, begun, from_s, length_s).await })
+    });
+    let clips = futures::future::join_all(clips).await;
+    println!(
+        "{AT_ONCE} at once of {length_s} s, all open: {:.0} ms; {memory}",
+        asked.elapsed().as_secs_f64() * 1e3
+    );
+    drop(clips);
+}
+
+/// Makes a clip and opens its file: that, and how long it took until it was complete and until the first bytes.
+async fn clip(
+    recorder: &Recorder,
+    begun: Timestamp,
+    from_s: u64,
+    length_s: u64,
+) -> (Download, [Duration; 2]) {
+    let asked = Instant::now();
+    let request = request(begun.plus_micros(from_s as i64 * 1_000_000 + 20_000), length_s);
+    let clip = recorder.create_clips(request).await.expect("a clip").remove(0);
+    assert!(matches!(clip.state, AssetState::Complete { .. }), "{clip:?}");
+    let completed = asked.elapsed();
+    let download = recorder.open_download(clip.id).await.expect("a file");
+    let piece = Box::pin(download.read(0..download.len)).next().await.expect("a piece").expect("bytes");
+    assert!(!piece.is_empty());
+    (download, [completed, asked.elapsed()])
 }
 
 fn words(mut times: Vec<Duration>) -> String {
@@ -206,9 +231,31 @@ fn segment(timeline: TimelineId, sequence: u64, begun: Timestamp) -> Segment {
     }
 }
 
-/// The most memory that this process ever had, from Linux; 0 elsewhere.
-fn peak_memory_kib() -> u64 {
+/// The memory that this process had at some moment; from Linux, elsewhere nothing.
+struct Memory {
+    resident_kib: u64,
+}
+
+impl Memory {
+    /// What it has now. What is the most of it is counted from here.
+    fn now() -> Self {
+        // Tells the kernel to forget the peak up to now.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        Self { resident_kib: of_status("VmRSS:") }
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = |now: u64| now.saturating_sub(self.resident_kib) / 1024;
+        let (peak, now) = (more(of_status("VmHWM:")), more(of_status("VmRSS:")));
+        write!(f, "{} MiB, {peak} more at the peak, {now} after", self.resident_kib / 1024)
+    }
+}
+
+/// A figure of this process, in KiB.
+fn of_status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    let figure = status.lines().find_map(|line| line.strip_prefix(name));
+    figure.and_then(|figure| figure.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }

@@ -147,7 +147,7 @@ impl Check<'_> {
                 continue;
             }
             self.report.files += 1;
-            match finish::prepare(self.database, &asset, turns.take().await).await {
+            match finish::prepare(self.database, &asset, turns.take_short().await).await {
                 Err(error) => {
                     self.problem(format!("the file of asset {id} cannot be built: {}", chain(&error)))
                 }

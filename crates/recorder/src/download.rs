@@ -30,8 +30,8 @@ const SEND_MAX: u64 = 1 << 20;
 /// copying costs less than a system call, or a packet, for each.
 const LONG: u64 = 64 << 10;
 
-/// Bytes of planned files kept for the next request of the same one: of eight hours about 15 MB.
-const CACHE_BYTES: u64 = 64 << 20;
+/// Bytes of planned files kept for the next request of the same one: of eight hours about 16 MB.
+const CACHE_BYTES: u64 = 32 << 20;
 
 /// The file of a complete recording or clip. While it exists, its bytes are not freed.
 pub struct Download {
@@ -218,7 +218,10 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         return Ok(Download::new(shared, id, file, reading, told.file_name.clone(), told.last_modified));
     }
     let asset = complete_asset(shared, id).await?;
-    let prepare = async { finish::prepare(&shared.database, &asset, shared.planning.take().await).await };
+    let prepare = async {
+        let turn = shared.planning.take(finish::segments(&asset.recipe)).await;
+        finish::prepare(&shared.database, &asset, turn).await
+    };
     let file = shared.files.get(id, prepare).await?;
     let last_modified = file.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created);
     let told = Arc::new(Told { file_name: file_name(&asset, file.format), last_modified });
@@ -290,8 +293,8 @@ impl Download {
             return Ok(String::new());
         };
         let uri = uri.to_owned();
-        finish::compute(self.shared.planning.take().await, move || Ok(hls::playlist(&guide, &uri).to_text()))
-            .await
+        let turn = self.shared.planning.take_short().await;
+        finish::compute(turn, move || Ok(hls::playlist(&guide, &uri).to_text())).await
     }
 
     /// The bytes of `range`, in pieces. The caller keeps the range within [`Download::len`].
@@ -490,11 +493,11 @@ mod tests {
     #[test]
     fn some_files_of_many_hours_are_kept() {
         let cache = FileCache::default();
-        for number in 0..3 {
-            cache.keep(id(number), file(20 << 20));
+        for number in 0..2 {
+            cache.keep(id(number), file(15 << 20));
         }
-        assert!((0..3).all(|number| cache.files.get(&id(number)).is_some()));
-        cache.keep(id(3), file(20 << 20));
-        assert_eq!((0..4).filter(|number| cache.files.get(&id(*number)).is_some()).count(), 3);
+        assert!((0..2).all(|number| cache.files.get(&id(number)).is_some()));
+        cache.keep(id(2), file(15 << 20));
+        assert_eq!((0..3).filter(|number| cache.files.get(&id(*number)).is_some()).count(), 2);
     }
 }

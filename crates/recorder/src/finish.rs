@@ -11,7 +11,8 @@ use mediahooks_model::{
 };
 use mediahooks_timeline::index::StoredIndex;
 use mediahooks_timeline::movie::{
-    self, BuiltFragments, BuiltMovie, Edits, Guide, MovieError, MovieSource, Needed, StoredSegment, Stretch,
+    self, BuiltFragments, BuiltMovie, Edits, Guide, MovieError, MovieSource, Narrowed, Needed, StoredSegment,
+    Stretch,
 };
 use sha2::{Digest, Sha256};
 
@@ -32,17 +33,18 @@ pub(crate) struct PreparedFile {
 }
 
 impl PreparedFile {
-    /// `source` is what `loaded` holds; `plain` the MP4 of it, if it is there already.
+    /// `source` is made of `loaded`; `narrowed`, where that is known, tells more of it.
     fn build(
         source: &MovieSource,
-        plain: Option<BuiltMovie>,
+        narrowed: Option<Narrowed>,
         style: Style,
         loaded: &[LoadedPart],
     ) -> Result<Self, RecorderError> {
         let format = style.format(loaded);
-        let places: Vec<_> = loaded.iter().flat_map(|loaded| loaded.segments.iter().map(place)).collect();
+        let mut places = Vec::with_capacity(loaded.iter().map(|loaded| loaded.places.len()).sum());
+        loaded.iter().for_each(|loaded| places.extend_from_slice(&loaded.places));
         let etag = entity_tag(format, style, loaded);
-        let (movie, guide) = match (format, plain) {
+        let (movie, guide) = match (format, narrowed) {
             (TargetFormat::Hls | TargetFormat::Fmp4, _) => {
                 let BuiltFragments { mut movie, guide } = movie::build_fragments(source, style.edits())?;
                 movie.metadata.format =
@@ -51,7 +53,7 @@ impl PreparedFile {
                 // Only a playlist is led by it.
                 (movie, (format == TargetFormat::Hls).then_some(guide))
             }
-            (_, Some(plain)) => (plain, None),
+            (_, Some(narrowed)) => (narrowed.build(source)?, None),
             (_, None) => (movie::build(source)?, None),
         };
         Ok(Self { format, movie, guide, places, etag })
@@ -114,19 +116,20 @@ impl Style {
     }
 }
 
-/// A part of a recipe with the rows that it names.
+/// A part of a recipe with what is kept of the segments that it names.
 struct LoadedPart {
     part: RecipePart,
     run: Run,
-    segments: Vec<Segment>,
+    /// Until a source is made of them.
+    segments: Vec<StoredSegment>,
+    places: Vec<SegmentPlace>,
 }
 
 impl LoadedPart {
     /// The run's tracks as they were known when the last of the segments was stored: what becomes known later
     /// changes no file.
     fn tracks(&self) -> &[TrackConfig] {
-        let last = self.segments.last().map_or(0, |segment| segment.sequence);
-        self.run.tracks_at(last)
+        self.run.tracks_at(self.part.last.unwrap_or(u64::MAX))
     }
 }
 
@@ -136,9 +139,9 @@ pub(crate) async fn prepare(
     asset: &Asset,
     turn: Turn,
 ) -> Result<PreparedFile, RecorderError> {
-    let loaded = load(database, &asset.recipe).await?;
+    let mut loaded = load(database, &asset.recipe).await?;
     let style = style(asset);
-    compute(turn, move || PreparedFile::build(&source(&loaded, style), None, style, &loaded)).await
+    compute(turn, move || PreparedFile::build(&source(&mut loaded, style), None, style, &loaded)).await
 }
 
 fn style(asset: &Asset) -> Style {
@@ -148,10 +151,6 @@ fn style(asset: &Asset) -> Style {
         _ => None,
     };
     Style { gaps: asset.gaps, cut: asset.cut, format: kept.or(asset.target_format), created: asset.created }
-}
-
-fn place(segment: &Segment) -> SegmentPlace {
-    SegmentPlace { timeline: segment.timeline, chunk: segment.chunk, offset: segment.offset }
 }
 
 /// The step that completes `asset` with what `recipe`, which is closed, holds. An asset without
@@ -217,12 +216,12 @@ async fn narrow(
     recipe: &[RecipePart],
     style: Style,
 ) -> Result<(PreparedFile, Vec<RecipePart>), RecorderError> {
-    let turn = shared.finishing.take().await;
+    let turn = shared.finishing.take(segments(recipe)).await;
     let mut loaded = load(&shared.database, recipe).await?;
     compute(turn, move || {
-        let mut source = source(&loaded, style);
-        let (needed, plain) = movie::narrow(&mut source)?;
-        loaded = trim(loaded, &needed);
+        let mut source = source(&mut loaded, style);
+        let narrowed = movie::narrow(&mut source)?;
+        loaded = trim(loaded, &narrowed.needed);
         // Without its last segments less may be known of a run's tracks.
         let mut is_known_less = false;
         for (stretch, loaded) in source.stretches.iter_mut().zip(&loaded) {
@@ -231,8 +230,8 @@ async fn narrow(
                 is_known_less = true;
             }
         }
-        let plain = Some(plain).filter(|_| !is_known_less);
-        let prepared = PreparedFile::build(&source, plain, style, &loaded)?;
+        let narrowed = Some(narrowed).filter(|_| !is_known_less);
+        let prepared = PreparedFile::build(&source, narrowed, style, &loaded)?;
         Ok((prepared, loaded.into_iter().map(|loaded| loaded.part).collect()))
     })
     .await
@@ -244,8 +243,8 @@ fn trim(loaded: Vec<LoadedPart>, needed: &[Needed]) -> Vec<LoadedPart> {
     for (number, mut loaded) in loaded.into_iter().enumerate() {
         let Some(needed) = needed.iter().find(|needed| needed.stretch == number) else { continue };
         let (first, last) = (needed.first_segment, needed.last_segment);
-        loaded.segments.truncate(last + 1);
-        loaded.segments.drain(..first);
+        loaded.places.truncate(last + 1);
+        loaded.places.drain(..first);
         let from = loaded.part.first;
         (loaded.part.first, loaded.part.last) = (from + first as u64, Some(from + last as u64));
         kept.push(loaded);
@@ -253,44 +252,77 @@ fn trim(loaded: Vec<LoadedPart>, needed: &[Needed]) -> Vec<LoadedPart> {
     kept
 }
 
+/// How many segments a recipe names.
+pub(crate) fn segments(recipe: &[RecipePart]) -> u64 {
+    let of_part =
+        |part: &RecipePart| part.last.map_or(0, |last| last.saturating_sub(part.first).saturating_add(1));
+    recipe.iter().map(of_part).fold(0, u64::saturating_add)
+}
+
 /// Reads what a recipe names and checks that nothing of it is missing.
 async fn load(database: &Database, recipe: &[RecipePart]) -> Result<Vec<LoadedPart>, RecorderError> {
     let mut loaded = Vec::with_capacity(recipe.len());
     for part in recipe {
+        let (first, run) = (part.first, part.run);
         let last = part.last.ok_or(RecorderError::SegmentsMissing)?;
-        let run = database.run(part.timeline, part.run).await?.ok_or(RecorderError::SegmentsMissing)?;
-        let segments = database.segments(part.timeline, part.first, Some(last)).await?;
-        let whole = (part.first..=last).eq(segments.iter().map(|segment| segment.sequence))
-            && segments.iter().all(|segment| segment.run == part.run);
-        if !whole {
-            let ends = (segments.first(), segments.last());
-            let (Some(begin), Some(end)) = ends else { return Err(RecorderError::SegmentsMissing) };
-            // What expires goes from an end.
-            let has_hole = (begin.sequence, end.sequence) == (part.first, last);
-            return Err(if has_hole { RecorderError::SegmentsLost } else { RecorderError::SegmentsMissing });
+        let of_run = database.run(part.timeline, run).await?.ok_or(RecorderError::SegmentsMissing)?;
+        let begun = Loading { next: first, ..Loading::default() };
+        let add = move |loading: &mut Loading, segment| loading.add(run, segment);
+        let found = database.fold_segments(part.timeline, (first, last), begun, add).await?;
+        let Loading { begin, next, has_hole, segments, places } = found;
+        match begin {
+            Some(begin) if (begin, next) == (first, last.saturating_add(1)) => {
+                // What expires goes from an end.
+                if has_hole {
+                    return Err(RecorderError::SegmentsLost);
+                }
+            }
+            _ => return Err(RecorderError::SegmentsMissing),
         }
-        loaded.push(LoadedPart { part: part.clone(), run, segments });
+        loaded.push(LoadedPart { part: part.clone(), run: of_run, segments, places });
     }
     if loaded.is_empty() { Err(RecorderError::SegmentsMissing) } else { Ok(loaded) }
 }
 
-fn source(loaded: &[LoadedPart], style: Style) -> MovieSource {
-    let stored = |segment: &Segment| StoredSegment {
-        wall_offset_us: segment.wall_offset_us,
-        index: StoredIndex(segment.index.clone()),
-    };
-    let stretch = |loaded: &LoadedPart| Stretch {
+/// What was read of the segments of a part.
+#[derive(Default)]
+struct Loading {
+    /// Number of the first one.
+    begin: Option<u64>,
+    /// What the next one should be.
+    next: u64,
+    /// Whether one is missing, or is of another run.
+    has_hole: bool,
+    segments: Vec<StoredSegment>,
+    places: Vec<SegmentPlace>,
+}
+
+impl Loading {
+    fn add(&mut self, run: u32, segment: Segment) {
+        let Segment { timeline, sequence, chunk, offset, wall_offset_us, index, .. } = segment;
+        self.has_hole |= sequence != self.next || segment.run != run;
+        self.begin.get_or_insert(sequence);
+        self.next = sequence.saturating_add(1);
+        self.segments.push(StoredSegment { wall_offset_us, index: StoredIndex(index) });
+        self.places.push(SegmentPlace { timeline, chunk, offset });
+    }
+}
+
+/// Makes the source of what was loaded, and takes the sample tables from there.
+fn source(loaded: &mut [LoadedPart], style: Style) -> MovieSource {
+    let format = style.format(loaded);
+    let stretch = |loaded: &mut LoadedPart| Stretch {
         timeline: loaded.part.timeline,
         tracks: loaded.tracks().to_vec(),
-        segments: loaded.segments.iter().map(stored).collect(),
+        segments: std::mem::take(&mut loaded.segments),
         start_us: loaded.part.start_us,
         stop_us: loaded.part.stop_us,
     };
     MovieSource {
-        stretches: loaded.iter().map(stretch).collect(),
+        stretches: loaded.iter_mut().map(stretch).collect(),
         hold_gaps: style.gaps == GapMode::Hold,
         cut: style.cut(),
-        format: style.format(loaded),
+        format,
         created: style.created,
     }
 }
@@ -387,12 +419,12 @@ mod tests {
             let _ = stops.recv();
             Ok(())
         };
-        let waiting = tokio::spawn(compute(turns.take().await, work));
+        let waiting = tokio::spawn(compute(turns.take_short().await, work));
         tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
         assert_eq!(turns.left(), 0);
         drop(stop);
-        turns.take().await;
+        turns.take_short().await;
     }
 }

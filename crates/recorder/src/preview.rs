@@ -193,7 +193,7 @@ pub(crate) async fn playlist(
         };
         let key = TextKey { id, window, newest, is_live };
         let make = async {
-            let turn = shared.planning.take().await;
+            let turn = shared.planning.take_short().await;
             let view = asset.look(newest, window, pace_s, is_live).await?;
             let last_modified = view.spans.last().map_or(Timestamp::EPOCH, SegmentSpan::wall_end);
             let make = move || Ok(Arc::new(Template::of(&view.playlist(MARK), last_modified)));

@@ -22,6 +22,13 @@ use crate::time::Clock;
 /// it are those that write media, too: these must never wait for hundreds of plans.
 const PLANS_AT_ONCE: usize = 4;
 
+/// A file of more segments than this, half an hour of them, is long.
+const SHORT_MAX: u32 = 2048;
+
+/// Segments of the long files that are planned at once; of a longer one it is the only one. A segment takes about a
+/// kilobyte while its file is planned.
+const LONG_SEGMENTS_AT_ONCE: u32 = 1 << 15;
+
 /// One per [`crate::Recorder`].
 pub(crate) struct Shared {
     pub database: Database,
@@ -81,9 +88,13 @@ impl Shared {
     }
 }
 
-/// Lets so many do something at a time, the others in the order in which they came.
+/// Lets so many files be planned at a time, the others in the order in which they came. Long ones have turns of their
+/// own, by what memory they take: no short one ever waits for them.
 #[derive(Debug)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct Turns {
+    short: Arc<Semaphore>,
+    long: Arc<Semaphore>,
+}
 
 /// Somebody's turn, until dropped.
 #[derive(Debug)]
@@ -92,19 +103,31 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
+    /// Turns for `at_once` short files.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self(Arc::new(Semaphore::new(at_once)))
+        let long = Arc::new(Semaphore::new(LONG_SEGMENTS_AT_ONCE as usize));
+        Self { short: Arc::new(Semaphore::new(at_once)), long }
     }
 
-    pub(crate) async fn take(&self) -> Turn {
-        // It is never closed.
-        Turn { _permit: Arc::clone(&self.0).acquire_owned().await.ok() }
+    /// A turn for a file of so many segments.
+    pub(crate) async fn take(&self, segments: u64) -> Turn {
+        let segments = u32::try_from(segments).unwrap_or(u32::MAX).min(LONG_SEGMENTS_AT_ONCE);
+        if segments <= SHORT_MAX {
+            return self.take_short().await;
+        }
+        // They are never closed.
+        Turn { _permit: Arc::clone(&self.long).acquire_many_owned(segments).await.ok() }
     }
 
-    /// How many could be taken now.
+    /// A turn for what takes little memory.
+    pub(crate) async fn take_short(&self) -> Turn {
+        Turn { _permit: Arc::clone(&self.short).acquire_owned().await.ok() }
+    }
+
+    /// How many could be taken now for short files.
     #[cfg(test)]
     pub(crate) fn left(&self) -> usize {
-        self.0.available_permits()
+        self.short.available_permits()
     }
 }
 
@@ -184,5 +207,37 @@ impl Drop for Attending {
         for asset in &self.assets {
             assets.remove(asset);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn long_files_take_turns_by_their_length_and_no_short_one_waits_for_them() {
+        let turns = Turns::new(1);
+        let hours = |hours: u64| hours * 3600;
+        let first = turns.take(hours(8)).await;
+        // Those of an hour that fit beside it, and then one that does not.
+        let _beside = turns.take(hours(1)).await;
+        let mut waiting = Box::pin(turns.take(hours(8)));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let short = turns.take(10).await;
+        assert!(turns.take(10).now_or_never().is_none());
+        drop((first, short));
+        assert!(waiting.now_or_never().is_some());
+        assert!(turns.take(10).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_longer_than_all_turns_has_them_all() {
+        let turns = Turns::new(1);
+        let longest = turns.take(u64::MAX).await;
+        assert!(turns.take(u64::from(SHORT_MAX) + 1).now_or_never().is_none());
+        drop(longest);
+        assert!(turns.take(u64::MAX).now_or_never().is_some());
     }
 }

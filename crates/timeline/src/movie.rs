@@ -16,6 +16,7 @@ mod webm;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mediahooks_media::error::MuxError;
 use mediahooks_media::mp4::{MOVIE_TIMESCALE, MovieBuilder, MovieTrack};
 use mediahooks_media::sample::{TrackConfig, TrackKind};
@@ -40,7 +41,8 @@ pub const LAYOUT: u32 = 2;
 pub struct StoredSegment {
     /// Wall clock minus media clock, in microseconds.
     pub wall_offset_us: i64,
-    /// The sample table.
+    /// The sample table. A file that is built keeps it, and with it the buffer that it is a part of: that should hold
+    /// no others but those of the same source.
     pub index: StoredIndex,
 }
 
@@ -125,13 +127,22 @@ pub fn build(source: &MovieSource) -> Result<BuiltMovie, MovieError> {
     lay_out(source, read(source)?)
 }
 
-/// Takes out of `source` what its file does not need, builds it from the rest, and tells what that is: built
-/// from these segments alone, it will be the same file again.
+/// A source of which nothing is left but what its file needs.
+#[derive(Debug)]
+pub struct Narrowed {
+    /// What that is.
+    pub needed: Vec<Needed>,
+    tables: Vec<Tables>,
+}
+
+/// Takes out of `source` what its file does not need, and tells what it does: built from these segments alone, it
+/// will be the same file again.
 ///
-/// Errors: those of [`build`].
-pub fn narrow(source: &mut MovieSource) -> Result<(Vec<Needed>, BuiltMovie), MovieError> {
+/// Errors: [`MovieError::Empty`] when the range shows nothing; [`MovieError::Index`].
+pub fn narrow(source: &mut MovieSource) -> Result<Narrowed, MovieError> {
     let mut tables = read(source)?;
     let pieces = cut_all(source, &mut tables)?;
+    let len_before = index_len(&source.stretches);
     let (mut needed, mut stretches, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let all = source.stretches.drain(..).zip(tables).enumerate();
     for (number, (mut stretch, mut tables)) in all {
@@ -148,11 +159,39 @@ pub fn narrow(source: &mut MovieSource) -> Result<(Vec<Needed>, BuiltMovie), Mov
         stretches.push(stretch);
         kept.push(tables);
     }
-    source.stretches = stretches;
-    if needed.is_empty() {
-        return Err(MovieError::Empty);
+    let len = index_len(&stretches);
+    if len < len_before / 2 {
+        detach(&mut stretches, len);
     }
-    lay_out(source, kept).map(|built| (needed, built))
+    source.stretches = stretches;
+    if needed.is_empty() { Err(MovieError::Empty) } else { Ok(Narrowed { needed, tables: kept }) }
+}
+
+impl Narrowed {
+    /// Builds the file of `source`, which is as [`narrow`] left it.
+    ///
+    /// Errors: those of [`build`].
+    pub fn build(self, source: &MovieSource) -> Result<BuiltMovie, MovieError> {
+        lay_out(source, self.tables)
+    }
+}
+
+/// Bytes of the sample tables of stretches.
+fn index_len(stretches: &[Stretch]) -> usize {
+    let segments = stretches.iter().flat_map(|stretch| &stretch.segments);
+    segments.map(|segment| segment.index.0.len()).sum()
+}
+
+/// Puts sample tables, of `len` bytes in all, into a buffer of their own: a file would keep those of what was taken out,
+/// because it shares theirs.
+fn detach(stretches: &mut [Stretch], len: usize) {
+    let mut tables = Vec::with_capacity(len);
+    let segments = stretches.iter().flat_map(|stretch| &stretch.segments);
+    segments.for_each(|segment| tables.extend_from_slice(&segment.index.0));
+    let mut rest = Bytes::from(tables);
+    for segment in stretches.iter_mut().flat_map(|stretch| &mut stretch.segments) {
+        segment.index.0 = rest.split_to(segment.index.0.len());
+    }
 }
 
 fn read(source: &MovieSource) -> Result<Vec<Tables>, IndexError> {

@@ -155,14 +155,16 @@ proptest! {
         source.stretches[0].start_us = Some(origin_us + begin_ms * 1000);
         source.stretches[1].stop_us = Some(origin_us + (second.seconds * 1000 - 700) * 1000);
         let firsts = [0, source.stretches[0].segments.len()];
-        let (needed, movie) = narrow(&mut source).unwrap();
-        let stored: Vec<Vec<u8>> = needed
+        let kept = narrow(&mut source).unwrap();
+        let stored: Vec<Vec<u8>> = kept
+            .needed
             .iter()
             .flat_map(|needed| {
                 let first = firsts[needed.stretch];
                 stored[first + needed.first_segment..=first + needed.last_segment].to_vec()
             })
             .collect();
+        let movie = kept.build(&source).unwrap();
         let bytes = whole(movie.file.as_ref(), &stored);
         prop_assert_eq!(movie.metadata.sizes["mp4"], bytes.len() as u64);
         let again = build(&source).unwrap();

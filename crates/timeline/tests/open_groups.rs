@@ -78,7 +78,7 @@ fn decoding_begins_a_group_early_where_the_nearest_sync_sample_has_leading_pictu
     let movie = clip(publisher.source(0));
     assert_eq!(movie.metadata.pre_roll_ms, Some(40 + GROUP_MS as u64));
     let mut source = range(publisher.source(0), sync_ms + 40, sync_ms + 400);
-    assert_eq!(narrow(&mut source).unwrap().0[0].first_segment, 2);
+    assert_eq!(narrow(&mut source).unwrap().needed[0].first_segment, 2);
     let first = shown(&movie, &publisher.stored(0)).remove(0);
     // Without the group before, the clip is the same.
     let (source, stored) = from_segment(&publisher, 3);

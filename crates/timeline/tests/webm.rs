@@ -76,10 +76,10 @@ fn every_sample_has_its_time() {
 }
 
 #[test]
-fn a_file_keeps_nothing_of_what_its_indexes_were_read_from() {
-    let mut source = cut(&broadcast(4, 25), None);
+fn a_file_keeps_nothing_of_the_indexes_that_it_does_not_need() {
+    let mut source = cut(&broadcast(40, 25), Some((30_500, 32_500)));
     let page = on_a_page(&mut source);
-    let built = movie::build(&source).unwrap();
+    let built = movie::narrow(&mut source).unwrap().build(&source).unwrap();
     drop(source);
     assert!(page.is_unique());
     assert!(built.file.weight() < 8000, "{} bytes", built.file.weight());
@@ -172,8 +172,9 @@ proptest! {
         prop_assert_eq!(movie.metadata.pre_roll_ms, Some((from_ms - begins * 40) as u64 + pictures[0].0));
 
         let mut narrowed = cut(&publisher, Some(range));
-        let (needed, again) = movie::narrow(&mut narrowed).unwrap();
-        let needed = needed[0];
+        let kept = movie::narrow(&mut narrowed).unwrap();
+        let needed = kept.needed[0];
+        let again = kept.build(&narrowed).unwrap();
         prop_assert_eq!(again.metadata, movie.metadata);
         prop_assert_eq!(whole(again.file.as_ref(), &stored[needed.first_segment..]), whole(movie.file.as_ref(), &stored));
     }

@@ -186,6 +186,17 @@ pub(super) fn unpack_readable(key: &PageKey, fields: &[u8], tables: Bytes) -> Op
     Some((segments, if is_sound && is_whole { Tables::Sound } else { Tables::Damaged }))
 }
 
+/// Puts the sample tables of segments into a buffer of their own. Where they are read from they are parts of one that
+/// holds those of other segments too, and keep all of it.
+pub(super) fn detach(segments: &mut [Segment]) {
+    let mut tables = Vec::with_capacity(segments.iter().map(|segment| segment.index.len()).sum());
+    segments.iter().for_each(|segment| tables.extend_from_slice(&segment.index));
+    let mut rest = Bytes::from(tables);
+    for segment in segments {
+        segment.index = rest.split_to(segment.index.len());
+    }
+}
+
 /// The fields without layout and checksums, and the checksum of the tables.
 fn checked(fields: &[u8]) -> Option<(&[u8], u32)> {
     let (content, sum) = fields.split_last_chunk::<SUM>()?;

@@ -185,19 +185,29 @@ pub(super) fn entries(tx: &Connection, timeline: TimelineId, first: u64, last: u
     Ok(found)
 }
 
-/// The segments `first..=last` that are in pages, in order.
-pub(super) fn segments(tx: &Connection, timeline: TimelineId, first: u64, last: u64) -> Result<Vec<Segment>> {
+/// Hands over the segments `first..=last` that are in pages, in order, page by page. The sample tables of those of one
+/// page share a buffer, which holds no others.
+pub(super) fn each(
+    tx: &Connection,
+    timeline: TimelineId,
+    (first, last): (u64, u64),
+    mut each: impl FnMut(Segment),
+) -> Result<()> {
     let mut statement = tx.prepare_cached(WHOLE)?;
     let mut rows = statement.query(params![Sql(timeline), Sql(first), Sql(last)])?;
-    let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let segments = whole(row)?.into_iter();
-        found.extend(segments.filter(|segment| (first..=last).contains(&segment.sequence)));
+        let mut segments = whole(row)?;
+        let held = segments.len();
+        segments.retain(|segment| (first..=last).contains(&segment.sequence));
+        if segments.len() < held {
+            packed::detach(&mut segments);
+        }
+        segments.into_iter().for_each(&mut each);
     }
-    Ok(found)
+    Ok(())
 }
 
-/// As [`segments`], but passes over pages that are damaged.
+/// The segments `first..=last` that are in pages, in order; passes over pages that are damaged.
 pub(super) fn readable(tx: &Connection, timeline: TimelineId, first: u64, last: u64) -> Result<Vec<Segment>> {
     let mut statement = tx.prepare_cached(WHOLE)?;
     let mut rows = statement.query(params![Sql(timeline), Sql(first), Sql(last)])?;

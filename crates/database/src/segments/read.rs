@@ -10,8 +10,7 @@ use crate::sql::Sql;
 use crate::{ChunkExtent, Database, Result, Segment, SegmentSpan};
 
 impl Database {
-    /// Segments `first` to `last` (included; absent: to the newest), in order. Their sample tables refer to a buffer
-    /// that some dozens of them share: many are read at little cost, and one that is kept keeps its neighbours' too.
+    /// Segments `first` to `last` (included; absent: to the newest), in order.
     pub async fn segments(
         &self,
         timeline: TimelineId,
@@ -19,6 +18,23 @@ impl Database {
         last: Option<u64>,
     ) -> Result<Vec<Segment>> {
         self.read_segments(timeline, move |stored| stored.segments(first, last.unwrap_or(NEWEST))).await
+    }
+
+    /// Hands segments `first` to `last` (included), in order, to `each`, which adds them to `sum`: many are never in
+    /// memory but for what is kept of them. The sample tables of some dozens share a buffer, which holds no others; one
+    /// that is kept keeps it all.
+    pub async fn fold_segments<T: Send + 'static>(
+        &self,
+        timeline: TimelineId,
+        (first, last): (u64, u64),
+        mut sum: T,
+        mut each: impl FnMut(&mut T, Segment) + Send + 'static,
+    ) -> Result<T> {
+        self.read_segments(timeline, move |stored| {
+            stored.each(first, last, |segment| each(&mut sum, segment))?;
+            Ok(sum)
+        })
+        .await
     }
 
     /// Segments of any run, or one, that hold media captured in `from..to` (wall clock), in order.

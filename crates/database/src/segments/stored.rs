@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::Connection;
 
-use super::{Entry, NEWEST, Places, damaged, paged_below, pages, tail};
+use super::{Entry, NEWEST, Places, damaged, packed, paged_below, pages, tail};
 use crate::error::Result;
 use crate::sql::Sql;
 use crate::{ChunkExtent, Segment};
@@ -134,10 +134,20 @@ impl<'a> Stored<'a> {
 
     /// The segments `first..=last`, in order.
     pub(crate) fn segments(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
-        let last = last.min(NEWEST);
-        let mut found = pages::segments(self.tx, self.timeline, first, last)?;
-        found.append(&mut self.tail(first, last)?);
+        let mut found = Vec::new();
+        self.each(first, last, |segment| found.push(segment))?;
         Ok(found)
+    }
+
+    /// Hands over the segments `first..=last`, in order; no more than some dozens of them are read at a time. Those
+    /// share a buffer with their sample tables, which holds no others.
+    pub(crate) fn each(&self, first: u64, last: u64, mut each: impl FnMut(Segment)) -> Result<()> {
+        let last = last.min(NEWEST);
+        pages::each(self.tx, self.timeline, (first, last), &mut each)?;
+        let mut tail = self.tail(first, last)?;
+        packed::detach(&mut tail);
+        tail.into_iter().for_each(each);
+        Ok(())
     }
 
     /// The segments `first..=last`, in order, without sample tables.

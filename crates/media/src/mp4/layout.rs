@@ -194,8 +194,13 @@ impl<'a, S: SampleSource> MovieBuilder<'a, S> {
         self.chunks.media_len += samples.bytes;
         track.totals.append(&samples);
         track.state.append(&samples);
-        for group in self.chunks.groups(number)? {
-            track.state.push_chunk(group.samples, u32::from(self.chunks.pushed[number].config) + 1);
+        let description = u32::from(self.chunks.pushed[number].config) + 1;
+        if sets == 0 {
+            track.state.push_chunk(samples.samples, description);
+        } else {
+            for group in self.chunks.groups(number)? {
+                track.state.push_chunk(group.samples, description);
+            }
         }
         self.since_step += u64::from(samples.samples);
         let chunks = self.chunks.pushed.len() - self.steps.last().map_or(0, |step| step.chunk);

@@ -90,10 +90,15 @@ impl TrackSummary {
         self.base_dts.0.saturating_add(self.pts_max)
     }
 
-    /// The latest time at which a sample ends on screen, where the last one, in decode order, lasts for
-    /// `last_duration`.
-    pub fn end(&self, last_duration: u32) -> i64 {
-        self.base_dts.0.saturating_add(self.composition_end(last_duration))
+    /// The latest time at which a sample ends on screen, but for the last one in decode order; of a single sample its
+    /// presentation time.
+    pub fn end_but_last(&self) -> i64 {
+        self.base_dts.0.saturating_add(self.end_but_last)
+    }
+
+    /// Composition offset of the last sample, in ticks.
+    pub fn last_offset(&self) -> i32 {
+        i32::from_be_bytes(self.offsets.last.to_be_bytes())
     }
 
     /// All samples as a chunk of a file, where the last one lasts for `last_duration` and all are shown `shift`
@@ -126,7 +131,7 @@ impl TrackSummary {
 
     fn composition_end(&self, last_duration: u32) -> i64 {
         let last_dts = i64::try_from(self.last_dts).unwrap_or(i64::MAX);
-        let last = last_dts.saturating_add(i64::from(i32::from_be_bytes(self.offsets.last.to_be_bytes())));
+        let last = last_dts.saturating_add(i64::from(self.last_offset()));
         self.end_but_last.max(last.saturating_add(i64::from(last_duration)))
     }
 

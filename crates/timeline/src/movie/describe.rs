@@ -63,8 +63,8 @@ fn count(table: TrackTable<'_>, cut: &TrackCut) -> (u64, u64) {
     for span in spans.take_while(|span| span.segment <= cut.last.segment) {
         let is_whole = cut.first.segment < span.segment && span.segment < cut.last.segment;
         if is_whole && is_shown(span.pts_min()) && is_shown(span.pts_max()) {
-            bytes += span.summary.bytes;
-            shown += u64::from(span.summary.samples);
+            bytes += span.bytes;
+            shown += u64::from(span.samples);
             continue;
         }
         for row in table.rows_of(span).filter(|row| (cut.first..=cut.last).contains(&row.place)) {

@@ -27,7 +27,7 @@ use self::remade::RemadeSamples;
 use self::tail::{Tail, TailSample};
 use super::cut::{self, Place};
 use super::join::{self, Joined, JoinedTrack, Times};
-use super::table::{Tables, TrackTable};
+use super::table::{Span, Tables, TrackTable};
 use super::{BuiltMovie, MovieError, MovieSource, Stretch, cut_all, describe, read};
 use crate::index::{SegmentIndex, TrackSpan};
 
@@ -471,7 +471,7 @@ impl Writer<'_> {
             };
             let table = TrackTable { stretch: at.stretch, tables: at.tables, track: part.cut.track };
             let span = table.spans_from(at.position).first().filter(|span| span.segment == at.position);
-            let is_changed = span.is_some_and(|span| span.changed.is_some());
+            let is_changed = span.is_some_and(Span::is_changed);
             let Some(mut samples) = span.map(|span| span.settle(stored.samples.clone())) else { continue };
             let Some(range) = part.cut.kept(at.position, samples.len()) else { continue };
             let is_last = (at.position, range.end) == (part.cut.last.segment, part.cut.last.sample + 1);

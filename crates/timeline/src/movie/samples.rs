@@ -4,21 +4,20 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use mediahooks_media::error::MuxError;
 use mediahooks_media::mp4::{Chunk, ChunkRef, ChunkSummary, Column, MovieBuilder, SampleSource};
 use mediahooks_media::sample::SampleInfo;
 use mediahooks_media::virtual_file::PieceError;
 
-use super::MovieSource;
 use super::join::Joined;
-use super::table::{Span, Tables, TrackTable};
-use crate::index::StoredIndex;
+use super::table::{self, Tables, TrackTable};
+use super::{MovieError, MovieSource};
+use crate::index::{StoredIndex, TrackSummary};
 
 /// The samples of a file, read from the indexes of its segments.
 #[derive(Debug)]
 pub(super) struct MovieSamples {
-    /// Of all segments, in order: parts of one allocation that holds nothing else.
+    /// Of all segments, in order.
     indexes: Vec<StoredIndex>,
     stretches: Vec<StretchSamples>,
     /// By chunk: how long the last sample lasts, in ticks.
@@ -49,7 +48,9 @@ impl MovieSamples {
             StretchSamples { first: begin, tracks: joined.tracks.iter().map(part).collect() }
         });
         let stretches = stretches.collect();
-        Self { indexes: owned(source), stretches, last_durations: Vec::new(), own: BTreeMap::new() }
+        let segments = source.stretches.iter().flat_map(|stretch| &stretch.segments);
+        let indexes = segments.map(|segment| segment.index.clone()).collect();
+        Self { indexes, stretches, last_durations: Vec::new(), own: BTreeMap::new() }
     }
 
     /// Of which of the run's tracks a chunk is, and what is added to its composition offsets.
@@ -60,17 +61,6 @@ impl MovieSamples {
         let (track, shift) = (*stretch.tracks.get(chunk.track)?)?;
         Some((self.indexes.get(segment)?, track, shift))
     }
-}
-
-/// Copies of the indexes of all segments. Where they are read from they are parts of something larger, such as a page
-/// that holds those of many more segments, and would keep all of it.
-pub(super) fn owned(source: &MovieSource) -> Vec<StoredIndex> {
-    let indexes =
-        || source.stretches.iter().flat_map(|stretch| &stretch.segments).map(|segment| &segment.index.0);
-    let mut all = Vec::with_capacity(indexes().map(Bytes::len).sum());
-    indexes().for_each(|index| all.extend_from_slice(index));
-    let mut rest = Bytes::from(all);
-    indexes().map(|index| StoredIndex(rest.split_to(index.len()))).collect()
 }
 
 impl SampleSource for MovieSamples {
@@ -115,8 +105,9 @@ pub(super) fn push_all(
     source: &MovieSource,
     tables: &[Tables],
     joined: &Joined,
-) -> Result<(), MuxError> {
+) -> Result<(), MovieError> {
     let mut before = 0;
+    let mut summaries: Vec<TrackSummary> = Vec::new();
     for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
         let mut tracks = Vec::new();
         for (file_track, track) in joined.tracks.iter().enumerate() {
@@ -129,10 +120,12 @@ pub(super) fn push_all(
                 table.spans_from(part.cut.first.segment).iter().peekable(),
             ));
         }
-        for position in 0..stretch.segments.len() {
+        for (position, segment) in stretch.segments.iter().enumerate() {
+            summaries.clear();
+            segment.index.summaries(|summary| summaries.push(summary))?;
             for (file_track, part, table, spans) in &mut tracks {
                 let Some(span) = spans.next_if(|span| span.segment == position) else { continue };
-                let Some(kept) = part.cut.kept(position, span.summary.samples as usize) else { continue };
+                let Some(kept) = part.cut.kept(position, span.samples as usize) else { continue };
                 let is_last = (position, kept.end) == (part.cut.last.segment, part.cut.last.sample + 1);
                 let last_duration = part.last_duration.filter(|_| is_last);
                 let held = Held { shift: part.shift, last_duration };
@@ -140,11 +133,14 @@ pub(super) fn push_all(
                     track: *file_track,
                     config: part.config,
                     source: u32::try_from(before + position).unwrap_or(u32::MAX),
-                    offset: u64::from(span.summary.data_offset),
+                    offset: u64::from(span.data_offset),
                     samples: ChunkSummary::default(),
                 };
-                if kept.len() == span.summary.samples as usize && span.changed.is_none() {
-                    push_whole(builder, span, &held, chunk)?;
+                let of_track = |summary: &&TrackSummary| summary.track == table::run_track(part.cut.track);
+                let is_whole = kept.len() == span.samples as usize && !span.is_changed();
+                if let Some(summary) = summaries.iter().find(of_track).filter(|_| is_whole) {
+                    let last_duration = held.last_duration.unwrap_or(span.last_duration);
+                    push_whole(builder, summary, last_duration, &held, chunk)?;
                 } else {
                     let mut samples = table.samples(span);
                     let skipped =
@@ -168,15 +164,15 @@ struct Held {
     last_duration: Option<u32>,
 }
 
-/// Pushes all samples of a span.
+/// Pushes all samples that a summary is of.
 fn push_whole(
     builder: &mut MovieBuilder<'_, MovieSamples>,
-    span: &Span,
+    summary: &TrackSummary,
+    last_duration: u32,
     held: &Held,
     chunk: Chunk,
 ) -> Result<(), MuxError> {
-    let last_duration = held.last_duration.unwrap_or(span.last_duration);
-    let samples = span.summary.chunk(last_duration, held.shift).ok_or_else(too_far)?;
+    let samples = summary.chunk(last_duration, held.shift).ok_or_else(too_far)?;
     builder.samples().last_durations.push(last_duration);
     builder.push(&Chunk { samples, ..chunk })
 }

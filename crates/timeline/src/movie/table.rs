@@ -6,48 +6,93 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use mediahooks_media::sample::SampleInfo;
+use mediahooks_media::sample::{SampleInfo, Ticks};
 
 use super::{Stretch, cut::Place};
 use crate::index::{IndexError, TrackSpan, TrackSummary};
 
-/// The samples of one track in one segment.
+/// The samples of one track in one segment: as much of its [`TrackSummary`] as decisions need, because there is one of
+/// them for every segment of many hours.
 #[derive(Debug, Clone)]
 pub(super) struct Span {
     /// Position of the segment in its stretch.
     pub segment: usize,
-    pub summary: TrackSummary,
+    /// First sample byte, counted from the start of the segment.
+    pub data_offset: u32,
+    /// How many samples there are.
+    pub samples: u32,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many are sync samples.
+    pub sync_samples: u32,
     /// How long the last sample lasts, now that it is known what follows, in ticks.
     pub last_duration: u32,
+    /// The same as it was stored.
+    stored_last_duration: u32,
+    /// Composition offset of the last sample, in ticks.
+    last_offset: i32,
+    base_dts: i64,
+    last_dts: i64,
+    pts_min: i64,
+    pts_max: i64,
+    end_but_last: i64,
     /// The samples where they are no longer those that are stored.
-    pub changed: Option<Arc<[SampleInfo]>>,
+    changed: Option<Arc<Vec<SampleInfo>>>,
 }
 
 impl Span {
+    /// What a summary tells of the segment at position `segment`.
+    fn of(segment: usize, summary: &TrackSummary) -> Self {
+        Self {
+            segment,
+            data_offset: summary.data_offset,
+            samples: summary.samples,
+            bytes: summary.bytes,
+            sync_samples: summary.sync_samples,
+            last_duration: summary.last_duration,
+            stored_last_duration: summary.last_duration,
+            last_offset: summary.last_offset(),
+            base_dts: summary.base_dts.0,
+            last_dts: summary.last_dts(),
+            pts_min: summary.pts_min(),
+            pts_max: summary.pts_max(),
+            end_but_last: summary.end_but_last(),
+            changed: None,
+        }
+    }
+
     pub(super) fn base_dts(&self) -> i64 {
-        self.summary.base_dts.0
+        self.base_dts
     }
 
     /// Decode time at which the last sample ends.
     pub(super) fn end_dts(&self) -> i64 {
-        self.summary.last_dts().saturating_add(i64::from(self.last_duration))
+        self.last_dts.saturating_add(i64::from(self.last_duration))
     }
 
+    /// Earliest presentation time.
     pub(super) fn pts_min(&self) -> i64 {
-        self.summary.pts_min()
+        self.pts_min
     }
 
+    /// Latest presentation time.
     pub(super) fn pts_max(&self) -> i64 {
-        self.summary.pts_max()
+        self.pts_max
     }
 
     /// The latest time at which a sample ends on screen.
     pub(super) fn end(&self) -> i64 {
-        self.summary.end(self.last_duration)
+        let last = self.last_dts.saturating_add(i64::from(self.last_offset));
+        self.end_but_last.max(last.saturating_add(i64::from(self.last_duration)))
     }
 
     pub(super) fn has_sync(&self) -> bool {
-        self.summary.sync_samples > 0
+        self.sync_samples > 0
+    }
+
+    /// Whether its samples are no longer those that are stored.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed.is_some()
     }
 
     /// Its samples, of which `stored` were stored.
@@ -83,12 +128,7 @@ impl Tables {
                 if let Some(spans) =
                     spans.filter(|spans| spans.last().is_none_or(|last| last.segment < segment))
                 {
-                    spans.push(Span {
-                        segment,
-                        summary,
-                        last_duration: summary.last_duration,
-                        changed: None,
-                    });
+                    spans.push(Span::of(segment, &summary));
                 }
             })?;
         }
@@ -119,9 +159,8 @@ impl Tables {
 fn stitch(spans: &mut [Span]) {
     let mut next_dts = None;
     for span in spans.iter_mut().rev() {
-        let lasts =
-            next_dts.and_then(|next: i64| u32::try_from(next.checked_sub(span.summary.last_dts())?).ok());
-        span.last_duration = lasts.unwrap_or(span.summary.last_duration);
+        let lasts = next_dts.and_then(|next: i64| u32::try_from(next.checked_sub(span.last_dts)?).ok());
+        span.last_duration = lasts.unwrap_or(span.stored_last_duration);
         next_dts = Some(span.base_dts());
     }
 }
@@ -167,7 +206,7 @@ impl<'a> TrackTable<'a> {
             return changed.to_vec();
         }
         let Some(segment) = self.stretch.segments.get(span.segment) else { return Vec::new() };
-        match segment.index.samples(span.summary.track) {
+        match segment.index.samples(run_track(self.track)) {
             Ok(samples) => span.settle(samples),
             Err(error) => {
                 self.tables.damage.set(Some(error));
@@ -233,13 +272,15 @@ impl<'a> TrackTable<'a> {
     }
 }
 
+/// A position in the run's tracks, as indexes have it.
+pub(super) fn run_track(track: usize) -> u32 {
+    u32::try_from(track).unwrap_or(u32::MAX)
+}
+
 /// Puts changed samples into a span.
 pub(super) fn change(span: &mut Span, samples: Vec<SampleInfo>) {
-    let summary = TrackSummary::of(&TrackSpan {
-        track: span.summary.track,
-        base_dts: span.summary.base_dts,
-        data_offset: span.summary.data_offset,
-        samples: samples.clone(),
-    });
-    (span.summary, span.last_duration, span.changed) = (summary, summary.last_duration, Some(samples.into()));
+    let (base_dts, data_offset) = (Ticks(span.base_dts), span.data_offset);
+    let changed = TrackSpan { track: 0, base_dts, data_offset, samples };
+    *span = Span::of(span.segment, &TrackSummary::of(&changed));
+    span.changed = Some(Arc::new(changed.samples));
 }

@@ -14,8 +14,7 @@ use mediahooks_media::webm::{self, Block, CLUSTER_MS_MAX, Cluster, Clusters, Cue
 
 use super::cut::{self, TrackCut};
 use super::join::Joined;
-use super::samples;
-use super::table::{Span, Tables};
+use super::table::{self, Span, Tables};
 use super::{MovieError, MovieSource, Stretch};
 use crate::index::{IndexError, StoredIndex, TrackSummary};
 
@@ -30,12 +29,12 @@ pub(super) fn layout(
     info: WebmInfo,
 ) -> Result<VirtualWebm, MovieError> {
     let mut plan = Plan::default();
-    let mut indexes = samples::owned(source).into_iter();
     let mut segment = 0;
     for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
         let parts: Arc<[Part]> = parts(joined, number, stretch).into();
         let mut spans: Vec<&[Span]> = parts.iter().map(|part| spans_of(tables, part)).collect();
-        for (position, index) in indexes.by_ref().take(stretch.segments.len()).enumerate() {
+        for (position, stored) in stretch.segments.iter().enumerate() {
+            let index = stored.index.clone();
             let table = Table { parts: Arc::clone(&parts), position, segment, index };
             let found: Vec<Option<&Span>> = spans.iter_mut().map(|spans| next_at(spans, position)).collect();
             plan.push(table, &found)?;
@@ -68,7 +67,7 @@ impl Part {
 
     /// Position of the track in the run, as indexes have it.
     fn run_track(&self) -> u32 {
-        u32::try_from(self.cut.track).unwrap_or(u32::MAX)
+        table::run_track(self.cut.track)
     }
 }
 
@@ -166,19 +165,19 @@ impl Table {
         let mut cluster = Cluster { time_ms: u64::MAX, blocks: 0, bytes: 0, cue: None };
         let mut ends_ms = 0;
         for (part, span) in self.parts.iter().zip(spans) {
-            let Some(Span { summary, changed, .. }) = span else { continue };
-            let count = summary.samples as usize;
+            let Some(span) = span else { continue };
+            let count = span.samples as usize;
             match part.cut.kept(self.position, count) {
                 None => continue,
-                Some(kept) if kept == (0..count) && changed.is_none() => {}
+                Some(kept) if kept == (0..count) && !span.is_changed() => {}
                 Some(_) => return Ok(None),
             }
-            let begins_ms = part.ms(summary.pts_min());
+            let begins_ms = part.ms(span.pts_min());
             cluster.time_ms = cluster.time_ms.min(begins_ms);
-            cluster.blocks += u64::from(summary.samples);
-            cluster.bytes += summary.bytes;
-            ends_ms = ends_ms.max(part.ms(summary.pts_max()));
-            if self.opens(part) && self.begins_with_sync(summary)? {
+            cluster.blocks += u64::from(span.samples);
+            cluster.bytes += span.bytes;
+            ends_ms = ends_ms.max(part.ms(span.pts_max()));
+            if self.opens(part) && self.begins_with_sync(part, span)? {
                 cluster.cue = Some(Cue { track: part.track, time_ms: begins_ms });
             }
         }
@@ -199,12 +198,12 @@ impl Table {
         first.is_sync.then_some(Cue { track: first.track, time_ms: first.time_ms })
     }
 
-    fn begins_with_sync(&self, summary: &TrackSummary) -> Result<bool, IndexError> {
-        if summary.sync_samples == 0 || summary.sync_samples == summary.samples {
-            return Ok(summary.sync_samples > 0);
+    fn begins_with_sync(&self, part: &Part, span: &Span) -> Result<bool, IndexError> {
+        if !span.has_sync() || span.sync_samples == span.samples {
+            return Ok(span.has_sync());
         }
         let mut flags = Vec::new();
-        self.index.column(summary.track, Column::Sync, &mut flags)?;
+        self.index.column(part.run_track(), Column::Sync, &mut flags)?;
         Ok(flags.first() == Some(&1))
     }
 }
