@@ -48,12 +48,13 @@ pub use account::ApiSecret;
 pub use error::{Conflict, DatabaseError, Result};
 pub use inline::{Fate, Inline, Moment, Step};
 pub use prune::{Pruned, Retention};
+pub use segments::SegmentReader;
 pub use telemetry::{Figures, Owed, WebhookQueue, describe_metrics};
 pub use types::*;
 pub use writer::WriterStats;
 
 use readers::Readers;
-use segments::Places;
+use segments::{Places, SharedTables};
 use writer::{PatientRate, Writer, WriterSettings, Writing};
 
 /// How a database is opened.
@@ -106,6 +107,7 @@ struct Inner {
     writer: Option<Writer>,
     readers: Readers,
     places: Arc<Places>,
+    shared_tables: Arc<SharedTables>,
     removal_batch: u32,
     /// Turns of those that end a feed.
     ending: Semaphore,
@@ -148,6 +150,7 @@ impl Database {
                 writer: Some(writer),
                 readers,
                 places,
+                shared_tables: Arc::default(),
                 removal_batch: options.removal_batch.max(1),
                 ending: Semaphore::new(commit::ENDING_MAX),
                 replays: watch::Sender::default(),
@@ -171,6 +174,7 @@ impl Database {
                 writer: None,
                 readers,
                 places,
+                shared_tables: Arc::default(),
                 removal_batch,
                 ending: Semaphore::new(commit::ENDING_MAX),
                 replays: watch::Sender::default(),

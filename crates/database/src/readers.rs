@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{DatabaseError, Result};
 use crate::inline::Inline;
@@ -38,18 +38,23 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        if let Some(inline) = &self.inline {
-            inline.alive().await;
-            return query_on(&self.idle, &self.path, query);
+        let turn = self.turn().await?;
+        if self.inline.is_some() {
+            return turn.query(query);
         }
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| DatabaseError::Closed)?;
-        let idle = self.idle.clone();
-        let path = self.path.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            query_on(&idle, &path, query)
-        });
+        let task = tokio::task::spawn_blocking(move || turn.query(query));
         task.await.unwrap_or_else(|error| Err(DatabaseError::internal(format!("a query failed: {error}"))))
+    }
+
+    /// Waits until there is a connection for another one who reads.
+    pub(crate) async fn turn(&self) -> Result<ReadTurn> {
+        let permit = if let Some(inline) = &self.inline {
+            inline.alive().await;
+            None
+        } else {
+            Some(self.permits.clone().acquire_owned().await.map_err(|_| DatabaseError::Closed)?)
+        };
+        Ok(ReadTurn { path: self.path.clone(), idle: self.idle.clone(), _permit: permit })
     }
 
     /// A connection of its own.
@@ -58,16 +63,23 @@ impl Readers {
     }
 }
 
-fn query_on<R>(
-    idle: &Mutex<Vec<Connection>>,
-    path: &Path,
-    query: impl FnOnce(&Connection) -> Result<R>,
-) -> Result<R> {
-    let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let mut connection = taken.map_or_else(|| open(path), Ok)?;
-    let outcome = query(&*connection.transaction()?);
-    idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-    outcome
+/// Somebody's turn to read, until dropped.
+#[derive(Debug)]
+pub(crate) struct ReadTurn {
+    path: PathBuf,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl ReadTurn {
+    /// Runs a query on this thread.
+    pub(crate) fn query<R>(&self, query: impl FnOnce(&Connection) -> Result<R>) -> Result<R> {
+        let taken = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = taken.map_or_else(|| open(&self.path), Ok)?;
+        let outcome = query(&*connection.transaction()?);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        outcome
+    }
 }
 
 fn open(path: &Path) -> Result<Connection> {

@@ -31,7 +31,7 @@ const SEND_MAX: u64 = 1 << 20;
 const LONG: u64 = 64 << 10;
 
 /// Bytes of planned files kept for the next request of the same one: of eight hours about 16 MB.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 24 << 20;
 
 /// The file of a complete recording or clip. While it exists, its bytes are not freed.
 pub struct Download {
@@ -494,10 +494,10 @@ mod tests {
     fn some_files_of_many_hours_are_kept() {
         let cache = FileCache::default();
         for number in 0..2 {
-            cache.keep(id(number), file(15 << 20));
+            cache.keep(id(number), file(10 << 20));
         }
         assert!((0..2).all(|number| cache.files.get(&id(number)).is_some()));
-        cache.keep(id(2), file(15 << 20));
+        cache.keep(id(2), file(10 << 20));
         assert_eq!((0..3).filter(|number| cache.files.get(&id(*number)).is_some()).count(), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Run, Segment};
+use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Run, Segment, SegmentReader};
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_media::webm;
@@ -139,9 +139,11 @@ pub(crate) async fn prepare(
     asset: &Asset,
     turn: Turn,
 ) -> Result<PreparedFile, RecorderError> {
-    let mut loaded = load(database, &asset.recipe).await?;
     let style = style(asset);
-    compute(turn, move || PreparedFile::build(&source(&mut loaded, style), None, style, &loaded)).await
+    with_loaded(database, &asset.recipe, turn, move |mut loaded| {
+        PreparedFile::build(&source(&mut loaded, style), None, style, &loaded)
+    })
+    .await
 }
 
 fn style(asset: &Asset) -> Style {
@@ -217,8 +219,7 @@ async fn narrow(
     style: Style,
 ) -> Result<(PreparedFile, Vec<RecipePart>), RecorderError> {
     let turn = shared.finishing.take(segments(recipe)).await;
-    let mut loaded = load(&shared.database, recipe).await?;
-    compute(turn, move || {
+    with_loaded(&shared.database, recipe, turn, move |mut loaded| {
         let mut source = source(&mut loaded, style);
         let narrowed = movie::narrow(&mut source)?;
         loaded = trim(loaded, &narrowed.needed);
@@ -259,27 +260,42 @@ pub(crate) fn segments(recipe: &[RecipePart]) -> u64 {
     recipe.iter().map(of_part).fold(0, u64::saturating_add)
 }
 
-/// Reads what a recipe names and checks that nothing of it is missing.
-async fn load(database: &Database, recipe: &[RecipePart]) -> Result<Vec<LoadedPart>, RecorderError> {
-    let mut loaded = Vec::with_capacity(recipe.len());
+/// Reads what a recipe names, and computes something of it.
+async fn with_loaded<T: Send + 'static>(
+    database: &Database,
+    recipe: &[RecipePart],
+    turn: Turn,
+    work: impl FnOnce(Vec<LoadedPart>) -> Result<T, RecorderError> + Send + 'static,
+) -> Result<T, RecorderError> {
+    let mut parts = Vec::with_capacity(recipe.len());
     for part in recipe {
-        let (first, run) = (part.first, part.run);
-        let last = part.last.ok_or(RecorderError::SegmentsMissing)?;
-        let of_run = database.run(part.timeline, run).await?.ok_or(RecorderError::SegmentsMissing)?;
-        let begun = Loading { next: first, ..Loading::default() };
-        let add = move |loading: &mut Loading, segment| loading.add(run, segment);
-        let found = database.fold_segments(part.timeline, (first, last), begun, add).await?;
+        let run = database.run(part.timeline, part.run).await?.ok_or(RecorderError::SegmentsMissing)?;
+        parts.push((part.clone(), run));
+    }
+    let reader = database.segment_reader().await?;
+    compute(turn, move || {
+        let loaded = load(&reader, parts)?;
+        drop(reader);
+        work(loaded)
+    })
+    .await
+}
+
+/// Reads what a recipe names and checks that nothing of it is missing.
+fn load(reader: &SegmentReader, parts: Vec<(RecipePart, Run)>) -> Result<Vec<LoadedPart>, RecorderError> {
+    let mut loaded = Vec::with_capacity(parts.len());
+    for (part, run) in parts {
+        let (first, last) = (part.first, part.last.ok_or(RecorderError::SegmentsMissing)?);
+        let mut found = Loading { next: first, ..Loading::default() };
+        reader.each(part.timeline, (first, last), |segment| found.add(part.run, segment))?;
         let Loading { begin, next, has_hole, segments, places } = found;
-        match begin {
-            Some(begin) if (begin, next) == (first, last.saturating_add(1)) => {
-                // What expires goes from an end.
-                if has_hole {
-                    return Err(RecorderError::SegmentsLost);
-                }
-            }
-            _ => return Err(RecorderError::SegmentsMissing),
+        let reaches = begin == Some(first) && next == last.saturating_add(1);
+        match (reaches, has_hole) {
+            (true, false) => loaded.push(LoadedPart { part, run, segments, places }),
+            // What expires goes from an end.
+            (true, true) => return Err(RecorderError::SegmentsLost),
+            (false, _) => return Err(RecorderError::SegmentsMissing),
         }
-        loaded.push(LoadedPart { part: part.clone(), run: of_run, segments, places });
     }
     if loaded.is_empty() { Err(RecorderError::SegmentsMissing) } else { Ok(loaded) }
 }
@@ -333,12 +349,7 @@ pub(crate) async fn compute<T: Send + 'static>(
     turn: Turn,
     work: impl FnOnce() -> Result<T, RecorderError> + Send + 'static,
 ) -> Result<T, RecorderError> {
-    let in_turn = move || {
-        let result = work();
-        drop(turn);
-        result
-    };
-    match tokio::task::spawn_blocking(in_turn).await {
+    match turn.spawn(work).await {
         Ok(result) => result,
         Err(stopped) => match stopped.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mediahooks_database::Database;
 use mediahooks_model::{Limits, MediaAssetId, Timestamp};
 use mediahooks_storage::DiskStorage;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,11 +26,10 @@ use crate::time::Clock;
 const PLANS_AT_ONCE: usize = 4;
 
 /// A file of more segments than this, half an hour of them, is long.
-const SHORT_MAX: u32 = 2048;
+const SHORT_MAX: u64 = 2048;
 
-/// Segments of the long files that are planned at once; of a longer one it is the only one. A segment takes about a
-/// kilobyte while its file is planned.
-const LONG_SEGMENTS_AT_ONCE: u32 = 1 << 15;
+/// How long the thread for long files waits for another one before it ends.
+const THREAD_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// One per [`crate::Recorder`].
 pub(crate) struct Shared {
@@ -88,46 +90,96 @@ impl Shared {
     }
 }
 
-/// Lets so many files be planned at a time, the others in the order in which they came. Long ones have turns of their
-/// own, by what memory they take: no short one ever waits for them.
+/// Lets so many files be planned at a time, the others in the order in which they came. Long ones take turns of their
+/// own, one at a time, so that no short one ever waits for them.
+///
+/// They are planned on a thread of their own: what a plan allocates belongs to its thread, and is not given back as long
+/// as a little of it is in use. On whichever thread is free, each of these would come to hold as much.
 #[derive(Debug)]
 pub(crate) struct Turns {
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
+    thread: Option<OwnThread>,
 }
 
 /// Somebody's turn, until dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
+    thread: Option<Handle>,
+}
+
+/// One thread, which begins with its first task.
+#[derive(Debug)]
+struct OwnThread(Option<Runtime>);
+
+impl OwnThread {
+    /// None: the system has none. Then the threads that others share are used.
+    fn new() -> Option<Self> {
+        let mut threads = Builder::new_current_thread();
+        threads.max_blocking_threads(1).thread_keep_alive(THREAD_KEPT).thread_name("long files");
+        let built = threads.build().inspect_err(|error| {
+            tracing::warn!(%error, "long files have no thread of their own");
+        });
+        Some(Self(Some(built.ok()?)))
+    }
+}
+
+impl Drop for OwnThread {
+    fn drop(&mut self) {
+        // Without waiting for what it is at, which nobody waits for any more.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Turns {
     /// Turns for `at_once` short files.
     pub(crate) fn new(at_once: usize) -> Self {
-        let long = Arc::new(Semaphore::new(LONG_SEGMENTS_AT_ONCE as usize));
-        Self { short: Arc::new(Semaphore::new(at_once)), long }
+        Self {
+            short: Arc::new(Semaphore::new(at_once)),
+            long: Arc::new(Semaphore::new(1)),
+            thread: OwnThread::new(),
+        }
     }
 
     /// A turn for a file of so many segments.
     pub(crate) async fn take(&self, segments: u64) -> Turn {
-        let segments = u32::try_from(segments).unwrap_or(u32::MAX).min(LONG_SEGMENTS_AT_ONCE);
         if segments <= SHORT_MAX {
             return self.take_short().await;
         }
-        // They are never closed.
-        Turn { _permit: Arc::clone(&self.long).acquire_many_owned(segments).await.ok() }
+        let thread = self.thread.as_ref().and_then(|thread| thread.0.as_ref());
+        Turn { thread: thread.map(|thread| thread.handle().clone()), ..Turn::of(&self.long).await }
     }
 
     /// A turn for what takes little memory.
     pub(crate) async fn take_short(&self) -> Turn {
-        Turn { _permit: Arc::clone(&self.short).acquire_owned().await.ok() }
+        Turn::of(&self.short).await
     }
 
     /// How many could be taken now for short files.
     #[cfg(test)]
     pub(crate) fn left(&self) -> usize {
         self.short.available_permits()
+    }
+}
+
+impl Turn {
+    async fn of(places: &Arc<Semaphore>) -> Self {
+        // They are never closed.
+        Self { _permit: Arc::clone(places).acquire_owned().await.ok(), thread: None }
+    }
+
+    /// Does something that takes long where it holds nothing else up. It goes on where nobody waits for it any more,
+    /// and so does the turn.
+    pub(crate) fn spawn<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        let thread = self.thread.clone().unwrap_or_else(Handle::current);
+        thread.spawn_blocking(move || {
+            let result = work();
+            drop(self);
+            result
+        })
     }
 }
 
@@ -217,27 +269,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn long_files_take_turns_by_their_length_and_no_short_one_waits_for_them() {
+    async fn long_files_take_turns_and_no_short_one_waits_for_them() {
         let turns = Turns::new(1);
-        let hours = |hours: u64| hours * 3600;
-        let first = turns.take(hours(8)).await;
-        // Those of an hour that fit beside it, and then one that does not.
-        let _beside = turns.take(hours(1)).await;
-        let mut waiting = Box::pin(turns.take(hours(8)));
-        assert!(waiting.as_mut().now_or_never().is_none());
-        let short = turns.take(10).await;
-        assert!(turns.take(10).now_or_never().is_none());
-        drop((first, short));
-        assert!(waiting.now_or_never().is_some());
-        assert!(turns.take(10).now_or_never().is_some());
+        let long = turns.take(SHORT_MAX + 1).await;
+        assert!(turns.take(u64::MAX).now_or_never().is_none());
+        let short = turns.take(SHORT_MAX).await;
+        assert!(turns.take(1).now_or_never().is_none());
+        drop((long, short));
+        assert!(turns.take(u64::MAX).now_or_never().is_some());
+        assert!(turns.take(1).now_or_never().is_some());
     }
 
     #[tokio::test]
-    async fn a_file_that_is_longer_than_all_turns_has_them_all() {
-        let turns = Turns::new(1);
-        let longest = turns.take(u64::MAX).await;
-        assert!(turns.take(u64::from(SHORT_MAX) + 1).now_or_never().is_none());
-        drop(longest);
-        assert!(turns.take(u64::MAX).now_or_never().is_some());
+    async fn long_files_are_planned_on_one_thread() {
+        let turns = Turns::new(4);
+        let thread = |turn: Turn| turn.spawn(|| std::thread::current().id());
+        let first = thread(turns.take(u64::MAX).await).await.unwrap();
+        assert_eq!(thread(turns.take(u64::MAX).await).await.unwrap(), first);
+        assert_ne!(thread(turns.take(1).await).await.unwrap(), first);
     }
 }

@@ -11,6 +11,7 @@ mod packed;
 mod pages;
 mod places;
 mod read;
+mod shared;
 mod stored;
 mod tail;
 
@@ -28,6 +29,8 @@ pub(crate) use pages::WithTables;
 #[cfg(test)]
 pub(crate) use pages::{BY_WALL, HOT};
 pub(crate) use places::Places;
+pub use read::SegmentReader;
+pub(crate) use shared::SharedTables;
 pub(crate) use stored::Stored;
 use stored::{Stretch, chunk_extents};
 pub(crate) use tail::{load, shrink};

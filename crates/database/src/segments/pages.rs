@@ -5,7 +5,7 @@ use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::packed::{self, Columns, PageKey, Tables};
-use super::{Entry, NEWEST, PAGE, damaged, or_damaged, paged_below};
+use super::{Entry, NEWEST, PAGE, SharedTables, damaged, or_damaged, paged_below};
 use crate::sql::Sql;
 use crate::{DatabaseError, FreedRange, Result, Segment};
 
@@ -143,10 +143,15 @@ fn entries_of(row: &Row<'_>) -> Result<Vec<Entry>> {
 }
 
 fn whole(row: &Row<'_>) -> Result<Vec<Segment>> {
+    whole_with(row, Bytes::copy_from_slice)
+}
+
+/// As [`whole`], with sample tables in the buffer that `tables` puts them into.
+fn whole_with(row: &Row<'_>, tables: impl FnOnce(&[u8]) -> Bytes) -> Result<Vec<Segment>> {
     let Columns { key, .. } = columns(row)?;
-    let tables: Vec<u8> = row.get(13)?;
     let fields = row.get_ref(12)?.as_blob().unwrap_or_default();
-    packed::unpack_whole(&key, fields, Bytes::from(tables)).ok_or_else(|| page_damaged(&key))
+    let stored = row.get_ref(13)?.as_blob().unwrap_or_default();
+    packed::unpack_whole(&key, fields, tables(stored)).ok_or_else(|| page_damaged(&key))
 }
 
 fn page_damaged(key: &PageKey) -> DatabaseError {
@@ -191,18 +196,22 @@ pub(super) fn each(
     tx: &Connection,
     timeline: TimelineId,
     (first, last): (u64, u64),
+    shared: &SharedTables,
     mut each: impl FnMut(Segment),
 ) -> Result<()> {
     let mut statement = tx.prepare_cached(WHOLE)?;
     let mut rows = statement.query(params![Sql(timeline), Sql(first), Sql(last)])?;
     while let Some(row) = rows.next()? {
-        let mut segments = whole(row)?;
-        let held = segments.len();
-        segments.retain(|segment| (first..=last).contains(&segment.sequence));
-        if segments.len() < held {
+        let key = key(row)?;
+        if first <= key.first && key.last <= last {
+            let id = row.get(11)?;
+            whole_with(row, |tables| shared.share(id, tables))?.into_iter().for_each(&mut each);
+        } else {
+            let mut segments = whole(row)?;
+            segments.retain(|segment| (first..=last).contains(&segment.sequence));
             packed::detach(&mut segments);
+            segments.into_iter().for_each(&mut each);
         }
-        segments.into_iter().for_each(&mut each);
     }
     Ok(())
 }

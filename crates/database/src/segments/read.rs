@@ -5,7 +5,10 @@ use std::sync::Arc;
 use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Entry, NEWEST, Stored, Stretch, WithTables, chunk_extents, or_damaged, tail};
+use super::{
+    Entry, NEWEST, Places, SharedTables, Stored, Stretch, WithTables, chunk_extents, or_damaged, tail,
+};
+use crate::readers::ReadTurn;
 use crate::sql::Sql;
 use crate::{ChunkExtent, Database, Result, Segment, SegmentSpan};
 
@@ -20,21 +23,11 @@ impl Database {
         self.read_segments(timeline, move |stored| stored.segments(first, last.unwrap_or(NEWEST))).await
     }
 
-    /// Hands segments `first` to `last` (included), in order, to `each`, which adds them to `sum`: many are never in
-    /// memory but for what is kept of them. The sample tables of some dozens share a buffer, which holds no others; one
-    /// that is kept keeps it all.
-    pub async fn fold_segments<T: Send + 'static>(
-        &self,
-        timeline: TimelineId,
-        (first, last): (u64, u64),
-        mut sum: T,
-        mut each: impl FnMut(&mut T, Segment) + Send + 'static,
-    ) -> Result<T> {
-        self.read_segments(timeline, move |stored| {
-            stored.each(first, last, |segment| each(&mut sum, segment))?;
-            Ok(sum)
-        })
-        .await
+    /// Waits until segments can be read on a thread of the caller's.
+    pub async fn segment_reader(&self) -> Result<SegmentReader> {
+        let turn = self.inner.readers.turn().await?;
+        let (places, shared) = (Arc::clone(&self.inner.places), Arc::clone(&self.inner.shared_tables));
+        Ok(SegmentReader { turn, places, shared })
     }
 
     /// Segments of any run, or one, that hold media captured in `from..to` (wall clock), in order.
@@ -188,6 +181,30 @@ impl Database {
     ) -> Result<R> {
         let places = Arc::clone(&self.inner.places);
         self.read(move |tx| query(&Stored::new(tx, &places, timeline))).await
+    }
+}
+
+/// A turn to read segments; others wait for it while it exists.
+#[derive(Debug)]
+pub struct SegmentReader {
+    turn: ReadTurn,
+    places: Arc<Places>,
+    shared: Arc<SharedTables>,
+}
+
+impl SegmentReader {
+    /// Hands segments `first` to `last` (included) to `each`, in order: many are never in memory but for what is kept of
+    /// them. The sample tables of some dozens share a buffer, which holds no others; one that is kept keeps it all. Who
+    /// reads the same ones meanwhile may get the same buffer.
+    ///
+    /// Blocks for as long as the disk takes.
+    pub fn each(
+        &self,
+        timeline: TimelineId,
+        (first, last): (u64, u64),
+        each: impl FnMut(Segment),
+    ) -> Result<()> {
+        self.turn.query(|tx| Stored::new(tx, &self.places, timeline).each(first, last, &self.shared, each))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mediahooks_model::{TimelineId, Timestamp};
 use rusqlite::Connection;
 
-use super::{Entry, NEWEST, Places, damaged, packed, paged_below, pages, tail};
+use super::{Entry, NEWEST, Places, SharedTables, damaged, packed, paged_below, pages, tail};
 use crate::error::Result;
 use crate::sql::Sql;
 use crate::{ChunkExtent, Segment};
@@ -135,15 +135,21 @@ impl<'a> Stored<'a> {
     /// The segments `first..=last`, in order.
     pub(crate) fn segments(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
         let mut found = Vec::new();
-        self.each(first, last, |segment| found.push(segment))?;
+        self.each(first, last, &SharedTables::default(), |segment| found.push(segment))?;
         Ok(found)
     }
 
     /// Hands over the segments `first..=last`, in order; no more than some dozens of them are read at a time. Those
     /// share a buffer with their sample tables, which holds no others.
-    pub(crate) fn each(&self, first: u64, last: u64, mut each: impl FnMut(Segment)) -> Result<()> {
+    pub(crate) fn each(
+        &self,
+        first: u64,
+        last: u64,
+        shared: &SharedTables,
+        mut each: impl FnMut(Segment),
+    ) -> Result<()> {
         let last = last.min(NEWEST);
-        pages::each(self.tx, self.timeline, (first, last), &mut each)?;
+        pages::each(self.tx, self.timeline, (first, last), shared, &mut each)?;
         let mut tail = self.tail(first, last)?;
         packed::detach(&mut tail);
         tail.into_iter().for_each(each);
