@@ -56,36 +56,52 @@ pub struct RunRange {
     pub stop_us: i64,
 }
 
-/// Finds what the range from `start` up to, not including, `stop` touches: one entry per run, in
-/// order; empty when nothing was received in it. Where the wall clock was set back, moments come
-/// twice: then a run has an entry for each side.
-///
-/// `spans` are of one timeline, in rising sequence.
-pub fn plan(spans: &[Span], start: Timestamp, stop: Timestamp) -> Vec<RunRange> {
-    let (start, stop) = (start.as_micros(), stop.as_micros());
-    let mut ranges: Vec<RunRange> = Vec::new();
-    let mut offset_us = 0;
-    for span in spans.iter().filter(|span| span.wall_end() > start && span.wall_start() < stop) {
-        let stop_us = stop.saturating_sub(span.wall_offset_us);
+/// Finds what a range touches, from the spans of one timeline in rising sequence.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    start: i64,
+    stop: i64,
+    ranges: Vec<RunRange>,
+    /// [`Span::wall_offset_us`] of the latest span in the range.
+    offset_us: i64,
+}
+
+impl Planner {
+    /// For the range from `start` up to, not including, `stop`.
+    pub fn new(start: Timestamp, stop: Timestamp) -> Self {
+        Self { start: start.as_micros(), stop: stop.as_micros(), ranges: Vec::new(), offset_us: 0 }
+    }
+
+    /// Adds the next span.
+    pub fn push(&mut self, span: &Span) {
+        if span.wall_end() <= self.start || span.wall_start() >= self.stop {
+            return;
+        }
+        let stop_us = self.stop.saturating_sub(span.wall_offset_us);
         let goes_on = |range: &&mut RunRange| {
-            range.run == span.run && set_back_us(offset_us, span.wall_offset_us).is_none()
+            range.run == span.run && set_back_us(self.offset_us, span.wall_offset_us).is_none()
         };
-        match ranges.last_mut().filter(goes_on) {
+        match self.ranges.last_mut().filter(goes_on) {
             // The latest segment's clock is the one that was right when the range ended.
             Some(range) => (range.last, range.stop_us) = (span.sequence, stop_us),
-            None => ranges.push(RunRange {
+            None => self.ranges.push(RunRange {
                 run: span.run,
                 first: span.sequence,
                 last: span.sequence,
                 // What came before is of another time of day, however close on the media clock: the
                 // wall clock may have been set in between.
-                start_us: start.saturating_sub(span.wall_offset_us).max(span.media_start_us),
+                start_us: self.start.saturating_sub(span.wall_offset_us).max(span.media_start_us),
                 stop_us,
             }),
         }
-        offset_us = span.wall_offset_us;
+        self.offset_us = span.wall_offset_us;
     }
-    ranges
+
+    /// What the range touches: one entry per run, in order; empty when nothing was received in it. Where the wall
+    /// clock was set back, moments come twice: then a run has an entry for each side.
+    pub fn finish(self) -> Vec<RunRange> {
+        self.ranges
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +116,12 @@ mod tests {
 
     fn at(us: i64) -> Timestamp {
         Timestamp::from_micros(us)
+    }
+
+    fn plan(spans: &[Span], start: Timestamp, stop: Timestamp) -> Vec<RunRange> {
+        let mut planner = Planner::new(start, stop);
+        spans.iter().for_each(|span| planner.push(span));
+        planner.finish()
     }
 
     #[test]

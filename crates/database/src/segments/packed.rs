@@ -352,6 +352,22 @@ mod tests {
 
     proptest! {
         #[test]
+        fn detached_tables_are_the_same_and_keep_nothing_else(
+            mut segments in prop::collection::vec(any_segment(), 1..5),
+        ) {
+            let before = segments.clone();
+            let page = Bytes::from(segments.iter().flat_map(|segment| segment.index.to_vec()).collect::<Vec<u8>>());
+            let mut rest = page.clone();
+            for segment in &mut segments {
+                segment.index = rest.split_to(segment.index.len());
+            }
+            drop(rest);
+            detach(&mut segments);
+            prop_assert!(page.is_empty() || page.is_unique());
+            prop_assert_eq!(segments, before);
+        }
+
+        #[test]
         fn a_page_comes_back_as_it_was(segments in prop::collection::vec(any_segment(), 1..20)) {
             let (key, segments) = page(segments);
             let packed = pack(&segments, Tables::Sound);

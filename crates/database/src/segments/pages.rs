@@ -266,15 +266,15 @@ pub(super) fn by_wall(
     timeline: TimelineId,
     run: Option<u32>,
     (from, to): (Timestamp, Timestamp),
-) -> Result<Vec<Entry>> {
+    mut each: impl FnMut(Entry),
+) -> Result<()> {
     let mut statement = tx.prepare_cached(BY_WALL)?;
     let mut rows = statement.query(params![Sql(timeline), Sql(from), Sql(to), run])?;
-    let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let entries = entries_of(row)?.into_iter();
-        found.extend(entries.filter(|entry| entry.span.wall_end() > from && entry.span.wall_start() < to));
+        let is_in = |entry: &Entry| entry.span.wall_end() > from && entry.span.wall_start() < to;
+        entries_of(row)?.into_iter().filter(is_in).for_each(&mut each);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The last segment of a run in a page, at `sequence` or before it, that decoding can begin with.

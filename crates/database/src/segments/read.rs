@@ -38,7 +38,24 @@ impl Database {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<SegmentSpan>> {
-        self.read_segments(timeline, move |stored| Ok(spans(stored.by_wall(run, from, to)?))).await
+        self.fold_segments_in(timeline, run, (from, to), Vec::new(), |found, span| found.push(span)).await
+    }
+
+    /// Adds to `sum` what `each` makes of the segments of any run, or one, that hold media captured in `from..to` (wall
+    /// clock), in order: those of many hours are never in memory together.
+    pub async fn fold_segments_in<T: Send + 'static>(
+        &self,
+        timeline: TimelineId,
+        run: Option<u32>,
+        range: (Timestamp, Timestamp),
+        mut sum: T,
+        mut each: impl FnMut(&mut T, SegmentSpan) + Send + 'static,
+    ) -> Result<T> {
+        self.read_segments(timeline, move |stored| {
+            stored.by_wall(run, range, |entry| each(&mut sum, entry.span))?;
+            Ok(sum)
+        })
+        .await
     }
 
     /// Segments `first` to `last` (included; absent: to the newest), in order, without their sample
@@ -57,11 +74,14 @@ impl Database {
     /// damaged.
     pub async fn mean_kbps(&self, timeline: TimelineId, from: Timestamp, to: Timestamp) -> Result<u64> {
         self.read_segments(timeline, move |stored| {
-            let entries = or_damaged(stored.by_wall(None, from, to))?.unwrap_or_default();
-            let bytes: i128 = entries.iter().map(|entry| i128::from(entry.len)).sum();
-            let length =
-                |entry: &Entry| i128::from(entry.span.wall_end().micros_since(entry.span.wall_start()));
-            let us: i128 = entries.iter().map(length).sum();
+            let (mut bytes, mut us) = (0i128, 0i128);
+            let read = or_damaged(stored.by_wall(None, (from, to), |entry| {
+                bytes += i128::from(entry.len);
+                us += i128::from(entry.span.wall_end().micros_since(entry.span.wall_start()));
+            }))?;
+            if read.is_none() {
+                return Ok(0);
+            }
             Ok(u64::try_from(bytes * 8000 / us.max(1)).unwrap_or(0))
         })
         .await

@@ -172,16 +172,21 @@ impl<'a> Stored<'a> {
         Ok(found)
     }
 
-    /// Segments of any run, or one, that hold media captured in `from..to`, in order. One in the tail that cannot be
-    /// read is missing: it cannot be told when it was captured.
-    pub(crate) fn by_wall(&self, run: Option<u32>, from: Timestamp, to: Timestamp) -> Result<Vec<Entry>> {
-        let mut found = pages::by_wall(self.tx, self.timeline, run, (from, to))?;
+    /// Hands over segments of any run, or one, that hold media captured in `from..to`, in order. One in the tail that
+    /// cannot be read is missing: it cannot be told when it was captured.
+    pub(crate) fn by_wall(
+        &self,
+        run: Option<u32>,
+        (from, to): (Timestamp, Timestamp),
+        mut each: impl FnMut(Entry),
+    ) -> Result<()> {
+        pages::by_wall(self.tx, self.timeline, run, (from, to), &mut each)?;
         let tail = self.readable_tail(0, NEWEST)?;
         let wanted = |segment: &&Segment| {
             segment.wall_end() > from && segment.wall_start() < to && run.is_none_or(|run| run == segment.run)
         };
-        found.extend(tail.iter().filter(wanted).map(Entry::from));
-        Ok(found)
+        tail.iter().filter(wanted).map(Entry::from).for_each(each);
+        Ok(())
     }
 
     /// Which of the segments `first..=last` there are, in order; not many more than `enough` of them.
@@ -361,5 +366,25 @@ mod tests {
         // Nor one that is ended once more.
         commit(&db, vec![end()]).await.unwrap();
         assert_eq!(db.segment_count().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_reads_the_same_pages_shares_their_sample_tables() {
+        let (db, _connection, _directory) = live().await;
+        commit(&db, (0..300).map(add).chain([end()]).collect()).await.unwrap();
+        let read = async |first, last| {
+            let mut found = Vec::new();
+            let reader = db.segment_reader().await.unwrap();
+            reader.each(TIMELINE, (first, last), |segment| found.push(segment)).unwrap();
+            found
+        };
+        let all = read(0, NEWEST).await;
+        assert_eq!(all, db.segments(TIMELINE, 0, None).await.unwrap());
+        let some = read(100, 280).await;
+        assert_eq!(some, all[100..=280]);
+        // Of a page that is not wanted whole, no more is kept than is.
+        let shared = some.iter().filter(|of| of.index.as_ptr() == all[of.sequence as usize].index.as_ptr());
+        let shared: Vec<u64> = shared.map(|segment| segment.sequence).collect();
+        assert_eq!(shared, Vec::from_iter(128..256));
     }
 }

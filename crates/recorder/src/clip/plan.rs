@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use mediahooks_database::{ClippableTimeline, DatabaseError, Feed, RecipePart, TimelineQuery};
+use mediahooks_database::{ClippableTimeline, DatabaseError, Feed, RecipePart, SegmentSpan, TimelineQuery};
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_media::webm;
 use mediahooks_model::{Gap, TimelineId, Timestamp};
 use mediahooks_timeline::movie::{break_between, can_join};
-use mediahooks_timeline::plan::{RunRange, Span, plan};
+use mediahooks_timeline::plan::{Planner, RunRange, Span};
 
 use super::ClipRequest;
 use super::choose::{self, Chosen, Group, Quality};
@@ -109,6 +109,27 @@ async fn qualities(
     Ok(qualities)
 }
 
+/// What was found in a range of a timeline.
+struct Found {
+    /// First and last segment of what the timeline's assets show.
+    shown: Vec<(u64, u64)>,
+    planner: Planner,
+    /// First and last segment of each run.
+    ends: HashMap<u32, (Span, Span)>,
+}
+
+impl Found {
+    fn add(&mut self, segment: SegmentSpan) {
+        let SegmentSpan { sequence, run, media_start_us, media_end_us, wall_offset_us, .. } = segment;
+        if !self.shown.iter().any(|(first, last)| (*first..=*last).contains(&sequence)) {
+            return;
+        }
+        let span = Span { sequence, run, media_start_us, media_end_us, wall_offset_us };
+        self.planner.push(&span);
+        self.ends.entry(run).or_insert((span, span)).1 = span;
+    }
+}
+
 async fn in_timeline(
     shared: &Shared,
     request: &ClipRequest,
@@ -119,24 +140,11 @@ async fn in_timeline(
     let id = first.part.timeline;
     // What has been received is stored now, so that it need not be waited for.
     let stored_until = shared.live.flush(first.feed.id, stop).await;
-    let found = shared.database.segments_in(id, None, request.start, stop).await?;
-    let clippable = |sequence: u64| {
-        timeline
-            .iter()
-            .any(|part| sequence >= part.part.first && part.part.last.is_none_or(|last| sequence <= last))
-    };
-    let spans: Vec<Span> = found
-        .iter()
-        .filter(|span| clippable(span.sequence))
-        .map(|span| Span {
-            sequence: span.sequence,
-            run: span.run,
-            media_start_us: span.media_start_us,
-            media_end_us: span.media_end_us,
-            wall_offset_us: span.wall_offset_us,
-        })
-        .collect();
-    let ranges = plan(&spans, request.start, stop);
+    let shown = timeline.iter().map(|part| (part.part.first, part.part.last.unwrap_or(u64::MAX))).collect();
+    let begun = Found { shown, planner: Planner::new(request.start, stop), ends: HashMap::new() };
+    let range = (request.start, stop);
+    let found = shared.database.fold_segments_in(id, None, range, begun, Found::add).await?;
+    let (ranges, ends) = (found.planner.finish(), found.ends);
     let mut stretches = Vec::new();
     for (position, range) in ranges.iter().enumerate() {
         let is_last = position + 1 == ranges.len();
@@ -149,8 +157,7 @@ async fn in_timeline(
             let short_us = stop.micros_since(until);
             part.stop_us = part.stop_us.map(|stop_us| stop_us.saturating_sub(short_us));
         }
-        let of_run = || spans.iter().filter(|span| span.run == range.run);
-        let (Some(opening), Some(closing)) = (of_run().next(), of_run().next_back()) else { continue };
+        let Some((opening, closing)) = ends.get(&range.run) else { continue };
         let Some(run) = shared.database.run(id, range.run).await? else { continue };
         let wall =
             |media_us: i64, span: &Span| Timestamp::from_micros(media_us.saturating_add(span.wall_offset_us));

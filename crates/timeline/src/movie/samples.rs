@@ -48,8 +48,11 @@ impl MovieSamples {
             StretchSamples { first: begin, tracks: joined.tracks.iter().map(part).collect() }
         });
         let stretches = stretches.collect();
-        let segments = source.stretches.iter().flat_map(|stretch| &stretch.segments);
-        let indexes = segments.map(|segment| segment.index.clone()).collect();
+        // Exactly as many: they are kept.
+        let mut indexes = Vec::with_capacity(first);
+        for stretch in &source.stretches {
+            indexes.extend(stretch.segments.iter().map(|segment| segment.index.clone()));
+        }
         Self { indexes, stretches, last_durations: Vec::new(), own: BTreeMap::new() }
     }
 
