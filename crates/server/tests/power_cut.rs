@@ -118,7 +118,8 @@ async fn live() -> Life {
     let rest = server.rest();
     let tokens = [rest.create_token("stage").await, rest.create_token("other").await];
     let sent = Sent::default();
-    let long_groups = Source { group: 75, picture_bytes: 700, ..Source::default() };
+    // Its segments are large enough to be padded.
+    let long_groups = Source { group: 75, picture_bytes: 8000, ..Source::default() };
     let sources = [("stage", Source::default()), ("other", long_groups)].into_iter().zip(&tokens);
     let streams = sources.map(|((name, source), token)| (name, server.publish_url(name, token), source));
     let published = publish(streams.collect(), server.pid(), Arc::clone(&sent));

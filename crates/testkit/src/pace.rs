@@ -1,11 +1,12 @@
 //! Real time that stands still while a server is behind: what a test then finds to be lost is the server's doing, not
 //! that of a machine which has other things to do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::eventually;
+use crate::patiently;
 use crate::power::Dice;
 
 /// Steps after which the server has done all there was to do, at most.
@@ -14,9 +15,12 @@ const BEHIND_MAX: usize = 3;
 /// What of a step may be made up for; later than that is a pause.
 const LATE_MAX: Duration = Duration::from_millis(20);
 
+/// How often a server is looked at; it may have little time between two things that it does by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// The clock of whoever publishes to the server `pid`, in steps.
 ///
-/// What always holds: of what was sent, the server has done everything that it does without another cause, but for the
+/// What always holds: of what was sent, the server has read all and done what it does without another cause, but for the
 /// last three steps (how many of them, the dice say). So a disk and a processor that are slow are as slow as these.
 #[derive(Debug)]
 pub struct Pace {
@@ -48,14 +52,42 @@ impl Pace {
     }
 }
 
-/// Waits until a process has nothing to do: all of its threads sleep, and none has run while they were looked at. One
-/// that has ended has nothing to do.
+/// Waits until a process has nothing to do: it has read what was sent to it, all of its threads sleep, and none has run
+/// while it was looked at. One that has ended has nothing to do.
 pub async fn idle(pid: u32) {
-    eventually("the server has nothing to do", async || {
+    let is_idle = || {
+        if has_unread(pid) {
+            return false;
+        }
         let before = threads(pid);
-        (before.iter().all(Thread::sleeps) && before == threads(pid)).then_some(())
+        before.iter().all(Thread::sleeps) && before == threads(pid)
+    };
+    patiently("the server has nothing to do", async {
+        while !is_idle() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     })
     .await;
+}
+
+/// Whether bytes wait in a connection of a process; it may sleep meanwhile, until it is time to look.
+fn has_unread(pid: u32) -> bool {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let inodes: BTreeSet<String> = links
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    ["tcp", "tcp6"].iter().any(|table| {
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        table.lines().any(|line| {
+            // Number, both addresses, state, bytes to send and to read, three that do not matter, owner, timeout, inode.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, _, _, state, queues, _, _, _, _, inode, ..] = words.as_slice() else { return false };
+            let is_listening = *state == "0A";
+            let unread = queues.split_once(':').and_then(|(_, unread)| u64::from_str_radix(unread, 16).ok());
+            !is_listening && unread.is_some_and(|unread| unread > 0) && inodes.contains(*inode)
+        })
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -95,7 +127,24 @@ fn threads(pid: u32) -> Vec<Thread> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    #[test]
+    fn what_was_sent_and_not_read_is_seen() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut sender = TcpStream::connect(listener.local_addr().expect("it")).expect("a connection");
+        let (mut receiver, _) = listener.accept().expect("a connection");
+        let this = std::process::id();
+        assert!(!has_unread(this));
+        sender.write_all(b"media").expect("it is sent");
+        receiver.peek(&mut [0]).expect("it has come");
+        assert!(has_unread(this));
+        receiver.read_exact(&mut [0; 5]).expect("it is read");
+        assert!(!has_unread(this));
+    }
 
     #[tokio::test]
     async fn a_process_that_computes_is_not_idle() {

@@ -15,9 +15,11 @@ const CALLS: &str = "trace=openat,open,creat,write,writev,pwrite64,pwritev,ftrun
 /// The program and its arguments that record the calls of what follows them, in the file `log`.
 pub fn record(log: &Path) -> Vec<String> {
     let log = log.to_str().expect("a path of text");
-    let words =
-        ["strace", "-D", "-f", "-q", "-y", "-xx", "-ttt", "-T", "-s", "67108864", "-e", CALLS, "-o", log];
-    words.map(str::to_owned).to_vec()
+    let output = ["-q", "-y", "-xx", "-ttt", "-T", "-s", "67108864", "-o", log];
+    // Other calls are as quick as ever.
+    let wanted = ["-f", "--seccomp-bpf", "-e", CALLS];
+    let words = ["strace", "-D"].into_iter().chain(output).chain(wanted);
+    words.map(str::to_owned).collect()
 }
 
 /// Numbers that repeat for a seed (splitmix64).
