@@ -82,6 +82,16 @@ pub enum Output {
     },
 }
 
+/// How far a feed has come; see [`Segmenter::received`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// The latest run that something was received of.
+    pub run: u32,
+    /// The wall clock up to which everything captured has been received: no frame that is still to come was
+    /// captured before.
+    pub until: Timestamp,
+}
+
 /// A segment to be stored: its bytes, without copies of the media, and all that is known of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedSegment {
@@ -244,10 +254,10 @@ impl Segmenter {
         Ok(())
     }
 
-    /// The wall clock up to which everything captured has been received: no frame that is still to
-    /// come was captured before. `None` before the first sample of a run.
-    pub fn received_until(&self) -> Option<Timestamp> {
-        self.run.as_ref().and_then(OpenRun::received_until)
+    /// How far the feed has come by `now`; `None` before the first sample of a run. Within a run it goes back only
+    /// when the wall clock is set.
+    pub fn received(&mut self, now: Timestamp) -> Option<Received> {
+        self.run.as_mut()?.received(now)
     }
 
     fn start_run(&mut self, dts_us: i64, arrival: Timestamp, by_jump: bool) {

@@ -7,7 +7,7 @@ use common::{Publisher, WALL_US, at, audio_config, video_config};
 use mediahooks_media::cmaf::parse_fragment;
 use mediahooks_media::colour::{Colour, ColourInfo, ContentLight};
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
-use mediahooks_timeline::segmenter::{ClosedSegment, RUN_ORIGIN_US};
+use mediahooks_timeline::segmenter::{ClosedSegment, RUN_ORIGIN_US, Received};
 
 fn lengths_ms(segments: &[&ClosedSegment]) -> Vec<i64> {
     segments.iter().map(|segment| (segment.media_end_us - segment.media_start_us) / 1000).collect()
@@ -414,14 +414,86 @@ fn the_wall_clock_of_a_segment_is_when_it_arrived() {
 #[test]
 fn what_was_received_reaches_to_the_latest_decode_time() {
     let mut publisher = Publisher::new();
-    assert_eq!(publisher.segmenter.received_until(), None);
+    assert_eq!(publisher.segmenter.received(at(0)), None);
     publisher.config(video_config());
     publisher.picture(0, 80, true, 100);
     publisher.picture(40, 120, false, 140);
     publisher.picture(80, 0, false, 180);
     // The earliest that a picture can have been captured is when it arrived: the clock is set by the
     // one with the largest offset, and the next picture to come may be shown at 120 ms.
-    assert_eq!(publisher.segmenter.received_until(), Some(at(60_000)));
+    assert_eq!(publisher.segmenter.received(at(180_000)), Some(Received { run: 0, until: at(60_000) }));
+}
+
+/// Up to when everything has been received at `now_ms`, in milliseconds, to the nearest ten.
+fn received_ms(publisher: &mut Publisher, now_ms: i64) -> i64 {
+    let until_us = publisher.segmenter.received(at(now_ms * 1000)).unwrap().until.micros_since(at(0));
+    (until_us + 5_000) / 10_000 * 10
+}
+
+/// Pictures at these moments and, if asked for, sound in real time up to `until_ms`, in order of time. Pictures are
+/// sent `late_ms` after their time.
+fn send(publisher: &mut Publisher, pictures: &[i64], sounds: std::ops::Range<i64>, late_ms: i64) {
+    let mut all: Vec<(i64, Option<i64>, i64)> = Vec::new();
+    all.extend(pictures.iter().map(|&picture| (picture + late_ms, None, picture)));
+    all.extend(sounds.map(|sound| (sound * 64 / 3, Some(sound), 0)));
+    all.sort_unstable();
+    for (sent_ms, sound, picture) in all {
+        match sound {
+            Some(sound) => publisher.sound(0, sound, sent_ms),
+            None => publisher.picture(picture, 0, true, sent_ms),
+        }
+    }
+}
+
+#[test]
+fn what_was_received_is_known_where_no_pictures_come() {
+    let frames_of = |ms: i64| ms * 3 / 64 + 1;
+    let begin = |is_heard: bool| {
+        let mut publisher = Publisher::new();
+        publisher.config(video_config());
+        if is_heard {
+            publisher.config(audio_config(2));
+        }
+        publisher
+    };
+
+    let mut slides = begin(true);
+    send(&mut slides, &[0, 10_000], 0..frames_of(16_000), 0);
+    assert_eq!(received_ms(&mut slides, 16_000), 15_500);
+
+    let mut silent_slides = begin(false);
+    send(&mut silent_slides, &[0, 10_000], 0..0, 0);
+    assert_eq!(received_ms(&mut silent_slides, 13_000), 12_500);
+    // The next one is due.
+    assert_eq!(received_ms(&mut silent_slides, 25_000), 20_000);
+
+    let steady: Vec<i64> = (0..100).map(|picture| picture * 40).collect();
+    let mut stalled = begin(true);
+    send(&mut stalled, &steady, 0..frames_of(5_000), 0);
+    assert_eq!(received_ms(&mut stalled, 5_000), 3_960);
+    send(&mut stalled, &[], frames_of(5_000)..frames_of(8_000), 0);
+    assert_eq!(received_ms(&mut stalled, 8_000), 6_000);
+    // Later than any before it: what was said holds.
+    stalled.picture(4_000, 0, true, 8_000);
+    assert_eq!(received_ms(&mut stalled, 8_000), 6_000);
+
+    let mut silent = begin(false);
+    send(&mut silent, &steady, 0..0, 0);
+    assert_eq!(received_ms(&mut silent, 9_000), 3_960);
+}
+
+#[test]
+fn pictures_that_are_always_late_are_waited_for() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    let pictures: Vec<i64> = (0..250).map(|picture| picture * 40).collect();
+    send(&mut publisher, &pictures[..150], 0..420, 3_000);
+    assert_eq!(received_ms(&mut publisher, 8_960), 5_960);
+    // The sound has come to 11.9 s, and pictures may be three seconds late and two more.
+    send(&mut publisher, &[], 420..560, 0);
+    let until_ms = received_ms(&mut publisher, 11_940);
+    assert!((6_920..6_950).contains(&until_ms), "{until_ms}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mediahooks_media::sample::{Sample, SampleInfo, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::Timestamp;
 
-use super::{Judgement, RUN_ORIGIN_US, SegmenterSettings};
+use super::{Judgement, RUN_ORIGIN_US, Received, SegmenterSettings};
 use crate::clock::WallClock;
 use crate::index::{SegmentIndex, TrackSpan};
 
@@ -18,6 +18,15 @@ const GRACE_US: i64 = 50_000;
 /// Samples of a track that are further apart than this, and than three times the step before, have a gap
 /// between them, in microseconds.
 const GAP_US: i64 = 1_000_000;
+
+/// A track whose samples are this far apart is not expected to send in between, in microseconds: slides.
+const SPARSE_US: i64 = 1_000_000;
+
+/// How much further the other tracks have to be, than where samples were late so far, before it is known that a
+/// track has sent nothing up to there, in microseconds: a track whose samples are far apart, and one that sends
+/// steadily and has stalled. The one that has stalled may also be late as never before.
+const SPARSE_LAG_US: i64 = 500_000;
+const STEADY_LAG_US: i64 = 2_000_000;
 
 /// For how long after a jump samples on the clock it left are taken for stragglers, in microseconds.
 const STRAGGLERS_US: i64 = 1_000_000;
@@ -43,6 +52,8 @@ pub(super) struct OpenRun {
     last_sync_us: Option<i64>,
     opened: Option<Timestamp>,
     bytes: usize,
+    /// Time on the run's clock, in microseconds, up to which everything is known to have been received.
+    received_us: i64,
 }
 
 #[derive(Debug)]
@@ -58,6 +69,8 @@ struct OpenTrack {
     usual_duration: u32,
     /// Between the two latest samples, in ticks.
     last_step: i64,
+    /// By how much a sample was older than what had come of the other tracks, at most, in microseconds.
+    behind_us: i64,
     samples: Vec<Sample>,
 }
 
@@ -95,6 +108,7 @@ impl OpenRun {
             last_sync_us: None,
             opened: None,
             bytes: 0,
+            received_us: i64::MIN,
         }
     }
 
@@ -125,13 +139,31 @@ impl OpenRun {
         self.clock.set(by_us);
     }
 
-    /// See [`super::Segmenter::received_until`]. Pictures decide where there are any: with reordering a
-    /// later one may be shown earlier, but never before it is decoded.
-    pub(super) fn received_until(&self) -> Option<Timestamp> {
+    /// See [`super::Segmenter::received`].
+    pub(super) fn received(&mut self, now: Timestamp) -> Option<Received> {
+        let offset_us = self.clock.current()?;
+        let now_us = now.as_micros().saturating_sub(offset_us);
+        self.received_us = self.received_us.max(self.received_until_us(now_us)?);
+        let until = Timestamp::from_micros(self.received_us.saturating_add(offset_us));
+        Some(Received { run: self.number, until })
+    }
+
+    /// Up to when everything has been received, in microseconds of the run's clock, which shows `now_us`. Pictures
+    /// decide where there are any: with reordering a later one may be shown earlier, but never before it is decoded.
+    /// Where none comes, the sound tells that none was sent; of slides without sound, the time.
+    fn received_until_us(&self, now_us: i64) -> Option<i64> {
         let picture = self.tracks.iter().find(|track| track.config.kind == TrackKind::Video);
         let track = picture.or_else(|| self.tracks.first())?;
-        let dts_us = track.last_dts?.to_micros(track.config.timescale);
-        Some(Timestamp::from_micros(dts_us.saturating_add(self.clock.current()?)))
+        let own_us = track.last_us()?;
+        let step_us = Ticks(track.last_step).to_micros(track.config.timescale);
+        let lag_us = if step_us >= SPARSE_US { SPARSE_LAG_US } else { STEADY_LAG_US };
+        let others = self.tracks.iter().filter(|other| other.config.kind != track.config.kind);
+        let silent_until_us = match others.filter_map(OpenTrack::last_us).max() {
+            Some(other_us) => other_us.saturating_sub(track.behind_us).saturating_sub(lag_us),
+            None if step_us >= SPARSE_US => now_us.saturating_sub(lag_us).min(own_us.saturating_add(step_us)),
+            None => own_us,
+        };
+        Some(own_us.max(silent_until_us))
     }
 
     /// Decides whether a sample stamped `dts_us` by its publisher continues this run. A pause is
@@ -208,6 +240,7 @@ impl OpenRun {
             last_seen: None,
             usual_duration,
             last_step: 0,
+            behind_us: 0,
             samples: Vec::new(),
         });
     }
@@ -292,6 +325,7 @@ impl OpenRun {
         }
         let run_us = sample.dts.to_micros(timescale);
         let stamped_us = Ticks(sample.dts.0.saturating_add(track.base.0)).to_micros(timescale);
+        track.behind_us = track.behind_us.max(self.latest.0.saturating_sub(run_us));
         track.last_dts = Some(sample.dts);
         track.last_seen = Some((stamped_us, arrival));
         if run_us >= self.latest.0 {
@@ -388,6 +422,11 @@ fn is_near(
 }
 
 impl OpenTrack {
+    /// Time of the latest sample on the run's clock, in microseconds.
+    fn last_us(&self) -> Option<i64> {
+        Some(self.last_dts?.to_micros(self.config.timescale))
+    }
+
     /// Learns from the step between two samples, unless it is a pause, or a single tick:
     /// [`OpenRun::place`] makes such steps, no encoder does.
     fn learn_duration(&mut self, step: i64) {
