@@ -97,10 +97,15 @@ async fn what_is_wrong_with_a_clip_is_said() {
     }
 
     let nothing = json!({"streamName": "nobody", "startTime": "2024-01-01T00:00:00Z", "stopTime": "2024-01-01T00:01:00Z"});
+    let reply = bench.call("POST", ASSETS, nothing).await;
     assert_eq!(
-        bench.call("POST", ASSETS, nothing).await.failed(400),
+        reply.failed(400),
         "No timelines found matching clipping requirements. Ensure clipping is enabled on token and Timeline(s) \
          with specified conditions exist."
+    );
+    assert_eq!(
+        reply.json()["data"]["reason"],
+        "nothing is kept of a stream `nobody`, and nobody publishes it: look at the name"
     );
     for (more, member) in [
         (json!({"stopTime": "2001-01-01T00:00:00Z"}), "StopTime"),

@@ -1,16 +1,20 @@
 //! Makes clips: finds what a range of wall clock holds, reserves it and completes it at once, or as
 //! soon as the rest of the range has been received.
 
+mod absence;
 mod choose;
 mod plan;
 mod wait;
 
 pub(crate) use wait::resume;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{Asset, Change, Conflict, DatabaseError, KeptReply, NewAsset, OpenClipRequest};
+use mediahooks_database::{
+    Asset, Change, Conflict, DatabaseError, Feed, KeptReply, NewAsset, OpenClipRequest, RecipePart,
+};
 use mediahooks_model::{
     AssetState, AssetType, ClipRequestId, CutMode, GapMode, MediaAssetId, StreamName, TargetFormat,
     Timestamp, TokenId,
@@ -19,8 +23,9 @@ use mediahooks_storage::StorageError;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+pub use self::absence::Absence;
 use self::choose::Group;
-use self::plan::PlannedClip;
+use self::plan::{PlannedClip, Stretch};
 use self::wait::Watch;
 use crate::error::{ClipError, RecorderError};
 use crate::finish;
@@ -69,6 +74,23 @@ pub struct ClipRequest {
     pub idempotency: Option<Idempotency>,
 }
 
+impl ClipRequest {
+    /// Whether what a feed sends is wanted.
+    fn wants(&self, feed: &Feed) -> bool {
+        feed.stream_name == self.stream_name
+            && self.token.is_none_or(|token| feed.token == token)
+            && self.source_id.as_ref().is_none_or(|id| feed.source_id.as_ref() == Some(id))
+            && self.simulcast_id.as_ref().is_none_or(|id| feed.simulcast_id == *id)
+            && self.priority.is_none_or(|priority| feed.priority == Some(priority))
+    }
+
+    /// Whether its clips wait, when a publisher leaves, for one who goes on within the range. One that is to have no
+    /// gap does, too: it has one as soon as somebody is back.
+    fn outlasts_publishers(&self) -> bool {
+        self.gaps != GapMode::Split
+    }
+}
+
 /// A member that is there: null says something of its own.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
@@ -107,7 +129,10 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
     let new = plan_clips(shared, &request, stop).await?;
     if new.clips.is_empty() {
         // Told only now: the clock may have been set back since such a time was recorded.
-        return Err(if is_future(&request) { ClipError::StartsInFuture } else { ClipError::NoTimelines });
+        return Err(match ahead(&request) {
+            Some(ahead) => ClipError::StartsInFuture { ahead },
+            None => ClipError::NoTimelines(absence::explain(shared, &request, stop).await?),
+        });
     }
     if request.custom_path.is_some() && new.clips.len() > 1 {
         return Err(ClipError::CustomPathForSeveral { clips: new.clips.len() });
@@ -121,7 +146,8 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
         let (id, groups) = (new.id, new.open.clone());
         let stored = store(&storing, &asked, new).await?;
         if !groups.is_empty() {
-            wait::follow(&storing, Watch { id, request: asked, stop, groups, _attending: attending });
+            let watch = Watch { id, request: asked, stop, groups, is_resumed: false, _attending: attending };
+            wait::follow(&storing, watch);
         }
         Ok(stored)
     });
@@ -153,11 +179,11 @@ async fn replay(shared: &Shared, request: &ClipRequest) -> Result<Option<Vec<Ass
 fn check_range(shared: &Shared, request: &ClipRequest) -> Result<Timestamp, ClipError> {
     let limits = shared.limits;
     let stop = request.stop.unwrap_or(request.received);
-    if stop <= request.start && is_future(request) {
-        return Err(ClipError::StartsInFuture);
-    }
     if stop <= request.start {
-        return Err(ClipError::StopNotAfterStart);
+        return Err(match ahead(request) {
+            Some(ahead) => ClipError::StartsInFuture { ahead },
+            None => ClipError::StopNotAfterStart,
+        });
     }
     let length = stop.since(request.start);
     if length < limits.clip_min {
@@ -172,20 +198,31 @@ fn check_range(shared: &Shared, request: &ClipRequest) -> Result<Timestamp, Clip
     Ok(stop)
 }
 
-fn is_future(request: &ClipRequest) -> bool {
-    request.start >= request.received.plus(SKEW_MAX)
+/// How far ahead a request begins, if that is too far to be a difference of clocks.
+fn ahead(request: &ClipRequest) -> Option<Duration> {
+    Some(request.start.since(request.received)).filter(|ahead| *ahead >= SKEW_MAX)
 }
 
 /// Plans the clips of every source. The files of those that are all there are laid out, so that they are
-/// stored complete; one that shows nothing is no clip.
+/// stored complete; one that shows nothing is no clip. A source that is live and has not come as far as the range
+/// yet has a clip that is waited for.
 async fn plan_clips(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> Result<NewClips, ClipError> {
     let mut new = NewClips { id: ClipRequestId(Uuid::new_v4()), clips: Vec::new(), open: Vec::new() };
     let is_to_come = request.stop.is_some_and(|stop| stop > shared.now());
-    for (group, stretches) in plan::stretches(shared, request, stop).await? {
+    // Before what has been received is looked at: what comes in between is waited for.
+    let behind = behind(shared, request);
+    let mut found = plan::stretches(shared, request, stop).await?;
+    for group in behind.keys() {
+        found.entry(group.clone()).or_default();
+    }
+    for (group, stretches) in found {
         if request.gaps == GapMode::Refuse && stretches.len() > 1 {
             return Err(ClipError::Gaps { gaps: plan::gaps(&stretches) });
         }
-        let is_open = is_to_come || stretches.iter().any(|stretch| stretch.is_growing);
+        let is_of = |feed: &Feed, stretch: &Stretch| stretch.feed.id == feed.id;
+        let behind = behind.get(&group).filter(|feed| !stretches.iter().any(|stretch| is_of(feed, stretch)));
+        let is_growing = stretches.iter().any(|stretch| stretch.is_growing);
+        let is_open = is_to_come || is_growing || behind.is_some();
         if request.target_format == Some(TargetFormat::Webm)
             && let Some(codec) = plan::not_in_webm(&stretches)
         {
@@ -193,9 +230,10 @@ async fn plan_clips(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> 
         }
         let planned = plan::into_clips(stretches, request.gaps.joins());
         let last = planned.len().saturating_sub(1);
+        let clips_before = new.clips.len();
         for (position, clip) in planned.iter().enumerate() {
-            let awaits = clip.is_growing() || (is_open && request.gaps.joins() && position == last);
-            let Some(asset) = new_asset(shared, request, new.id, stop, clip).await? else { continue };
+            let awaits = clip.is_growing() || (is_open && request.outlasts_publishers() && position == last);
+            let Some(asset) = planned_asset(shared, request, new.id, stop, clip).await? else { continue };
             let step = if awaits {
                 None
             } else {
@@ -204,6 +242,12 @@ async fn plan_clips(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> 
             };
             new.clips.push(NewClip { asset, step });
         }
+        if let Some(feed) = behind
+            && new.clips.len() == clips_before
+        {
+            let asset = new_asset(shared, request, new.id, stop, feed, Vec::new()).await?;
+            new.clips.push(NewClip { asset, step: None });
+        }
         if is_open {
             new.open.push(group);
         }
@@ -211,8 +255,21 @@ async fn plan_clips(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> 
     Ok(new)
 }
 
+/// The feeds, one of each group, that a range with an end is still to be received from. How far one has come that
+/// has sent nothing yet is not known.
+fn behind(shared: &Shared, request: &ClipRequest) -> BTreeMap<Group, Feed> {
+    let Some(stop) = request.stop.filter(|_| ahead(request).is_none()) else { return BTreeMap::new() };
+    let clippable = shared.live.clippable().into_iter().filter(|(feed, received)| {
+        request.wants(feed) && feed.started < stop && received.is_none_or(|received| received.until < stop)
+    });
+    let mut feeds: Vec<Feed> = clippable.map(|(feed, _)| feed).collect();
+    // Of one group the best one stays.
+    feeds.sort_by_key(choose::live_rank);
+    feeds.into_iter().map(|feed| (choose::group_of(&feed), feed)).collect()
+}
+
 /// The asset of a planned clip.
-async fn new_asset(
+async fn planned_asset(
     shared: &Shared,
     request: &ClipRequest,
     id: ClipRequestId,
@@ -220,14 +277,26 @@ async fn new_asset(
     clip: &PlannedClip,
 ) -> Result<Option<Asset>, DatabaseError> {
     let Some(feed) = clip.feed() else { return Ok(None) };
-    let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
     let mut recipe = clip.recipe();
     for (part, stretch) in recipe.iter_mut().zip(&clip.stretches) {
         if stretch.is_growing {
             part.last = None;
         }
     }
-    Ok(Some(Asset {
+    new_asset(shared, request, id, stop, feed, recipe).await.map(Some)
+}
+
+/// An asset of what was, or will be, received from a feed.
+async fn new_asset(
+    shared: &Shared,
+    request: &ClipRequest,
+    id: ClipRequestId,
+    stop: Timestamp,
+    feed: &Feed,
+    recipe: Vec<RecipePart>,
+) -> Result<Asset, DatabaseError> {
+    let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
+    Ok(Asset {
         id: MediaAssetId(Uuid::new_v4()),
         asset_type: AssetType::Clip,
         state: AssetState::Processing,
@@ -249,7 +318,7 @@ async fn new_asset(
         cut: request.cut,
         target_format: request.target_format,
         recipe,
-    }))
+    })
 }
 
 /// Stores the clips with their events and the kept reply, all or nothing.
@@ -276,7 +345,7 @@ async fn store(shared: &Shared, request: &ClipRequest, new: NewClips) -> Result<
     let stored = shared.database.commit(changes, shared.now()).await.map_err(|error| match error {
         DatabaseError::Conflict(Conflict::CustomPath) => ClipError::CustomPathTaken,
         // Removed between the plan and its storing.
-        DatabaseError::Conflict(Conflict::MediaGone) => ClipError::NoTimelines,
+        DatabaseError::Conflict(Conflict::MediaGone) => ClipError::NoTimelines(Absence::Removed),
         error => error.into(),
     })?;
     // Of one that was created and completed, the later word counts.

@@ -12,6 +12,8 @@ use mediahooks_storage::StorageError;
 use mediahooks_timeline::index::IndexError;
 use mediahooks_timeline::movie::MovieError;
 
+use crate::clip::Absence;
+
 /// A failure of the machinery, not of the request.
 #[derive(Debug, thiserror::Error)]
 pub enum RecorderError {
@@ -77,14 +79,18 @@ impl RecorderError {
 /// Why a clip is not made. The texts are for the API's client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClipError {
-    /// Nothing that can be clipped was received from such a stream in that range.
+    /// Nothing that can be clipped was received from such a stream in that range. The text is that of the hosted
+    /// service; [`Absence`] says more.
     #[error(
         "No timelines found matching clipping requirements. Ensure clipping is enabled on token and Timeline(s) with specified conditions exist."
     )]
-    NoTimelines,
+    NoTimelines(Absence),
     /// The range begins later than now.
-    #[error("startTime must be in the past")]
-    StartsInFuture,
+    #[error("startTime must be in the past, and it is {} ahead of the server's clock", seconds(.ahead))]
+    StartsInFuture {
+        /// By how much.
+        ahead: Duration,
+    },
     /// The range has no length.
     #[error("stopTime must be after startTime")]
     StopNotAfterStart,

@@ -41,7 +41,7 @@ pub(crate) struct NewFeed {
 pub(crate) async fn start(shared: Arc<Shared>, new: NewFeed) -> Result<Box<dyn FeedSink>, PublishRefused> {
     let timeline = TimelineId(Uuid::new_v4());
     let feed = new.feed.clone();
-    let entry = shared.live.enter(feed.clone(), timeline).map_err(|_| {
+    let entry = shared.live.enter(feed.clone(), timeline, new.clips).map_err(|_| {
         refused(
             "outranked",
             "A publisher of higher priority is live on this stream; raise `priority` to replace it",

@@ -179,6 +179,9 @@ pub(crate) async fn try_finish(
     asset: &Asset,
     recipe: Vec<RecipePart>,
 ) -> Result<Option<Change>, RecorderError> {
+    if recipe.is_empty() {
+        return Ok(None);
+    }
     let finished = match asset.asset_type {
         AssetType::Timeline => summarise(shared, &recipe).await.map(|metadata| (metadata, recipe)),
         _ => narrow(shared, &recipe, style(asset)).await.map(|(prepared, recipe)| {

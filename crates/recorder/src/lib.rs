@@ -33,7 +33,7 @@ use mediahooks_model::{AssetType, Limits, MediaAssetId};
 use mediahooks_storage::DiskStorage;
 use tokio_util::sync::CancellationToken;
 
-pub use clip::{ClipRequest, Idempotency};
+pub use clip::{Absence, ClipRequest, Idempotency};
 pub use counted::describe_metrics;
 pub use disk::{DiskLevel, DiskLimits, Room};
 pub use download::{Download, DownloadPiece, Hold, StoredPiece};

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mediahooks_database::Feed;
 use mediahooks_ingest::gate::FeedEnded;
 use mediahooks_model::{FeedId, StreamName, TimelineId, Timestamp, TokenId};
+use mediahooks_timeline::segmenter::Received;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Which feeds to stop.
@@ -46,9 +47,11 @@ pub(crate) struct FlushRequest {
 struct LiveFeed {
     feed: Feed,
     timeline: TimelineId,
+    /// Clips can be cut from it.
+    clips: bool,
     stop: watch::Sender<Option<FeedEnded>>,
     flush: mpsc::Sender<FlushRequest>,
-    received: watch::Receiver<Option<Timestamp>>,
+    received: watch::Receiver<Option<Received>>,
     /// Changes whenever a segment is stored.
     stored: watch::Sender<()>,
 }
@@ -58,8 +61,8 @@ struct LiveFeed {
 pub(crate) struct Entry {
     pub stop: watch::Receiver<Option<FeedEnded>>,
     pub flush: mpsc::Receiver<FlushRequest>,
-    /// Where the task says up to when everything captured has been received.
-    pub received: watch::Sender<Option<Timestamp>>,
+    /// Where the task says how far the feed has come.
+    pub received: watch::Sender<Option<Received>>,
     /// Feeds that this one replaces, once it has begun.
     pub rivals: Vec<FeedId>,
 }
@@ -81,8 +84,8 @@ const FLUSHES_WAITING_MAX: usize = 1024;
 impl LiveFeeds {
     /// Enters a feed. Of two feeds of one source and layer the one of higher priority stays, and of
     /// equal ones the newer: this one is refused, or the others are its rivals, which
-    /// [`LiveFeeds::replace`] ends.
-    pub(crate) fn enter(&self, feed: Feed, timeline: TimelineId) -> Result<Entry, Outranked> {
+    /// [`LiveFeeds::replace`] ends. `clips` says whether clips can be cut from it.
+    pub(crate) fn enter(&self, feed: Feed, timeline: TimelineId, clips: bool) -> Result<Entry, Outranked> {
         let mut feeds = self.lock();
         let rivals =
             || feeds.values().filter(|live| same_source(&live.feed, &feed) && live.stop.borrow().is_none());
@@ -90,11 +93,11 @@ impl LiveFeeds {
             return Err(Outranked);
         }
         let rivals = rivals().map(|live| live.feed.id).collect();
-        let (received, received_receiver) = watch::channel(None);
+        let (received, received_by) = watch::channel(None);
         let (stop, stop_receiver) = watch::channel(None);
         let (flush, flush_receiver) = mpsc::channel(FLUSHES_WAITING_MAX);
         let stored = watch::channel(()).0;
-        feeds.insert(feed.id, LiveFeed { feed, timeline, stop, flush, received: received_receiver, stored });
+        feeds.insert(feed.id, LiveFeed { feed, timeline, clips, stop, flush, received: received_by, stored });
         self.count.send_replace(feeds.len());
         Ok(Entry { stop: stop_receiver, flush: flush_receiver, received, rivals })
     }
@@ -165,9 +168,15 @@ impl LiveFeeds {
         answer.await.ok().flatten()
     }
 
-    /// Follows up to when everything that a feed captured has been received. It closes when the feed
-    /// is over; `None` when it is already.
-    pub(crate) fn received(&self, feed: FeedId) -> Option<watch::Receiver<Option<Timestamp>>> {
+    /// The feeds that clips can be cut from, each with how far it has come.
+    pub(crate) fn clippable(&self) -> Vec<(Feed, Option<Received>)> {
+        let feeds = self.lock();
+        let clippable = feeds.values().filter(|live| live.clips);
+        clippable.map(|live| (live.feed.clone(), *live.received.borrow())).collect()
+    }
+
+    /// Follows how far a feed has come. It closes when the feed is over; `None` when it is already.
+    pub(crate) fn received(&self, feed: FeedId) -> Option<watch::Receiver<Option<Received>>> {
         self.lock().get(&feed).map(|live| live.received.clone())
     }
 
@@ -226,7 +235,7 @@ mod tests {
 
     fn enter(live: &LiveFeeds, feed: Feed) -> Result<Entry, Outranked> {
         let timeline = TimelineId(feed.id.0);
-        let entry = live.enter(feed, timeline)?;
+        let entry = live.enter(feed, timeline, true)?;
         live.replace(&entry.rivals);
         Ok(entry)
     }

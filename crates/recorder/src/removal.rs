@@ -395,7 +395,7 @@ pub(crate) mod tests {
     async fn the_file_a_feed_has_open_is_spared_and_removed_after_the_feed() {
         let bench = Bench::new().await;
         bench.marked(1).await;
-        let _entry = bench.shared.live.enter(feed(1), timeline(1)).unwrap();
+        let _entry = bench.shared.live.enter(feed(1), timeline(1), true).unwrap();
         let mut sweeper = Sweeper { shared: Arc::clone(&bench.shared), freed_until: 0 };
         sweeper.sweep_once(1).await;
         assert!(bench.has_file(1));

@@ -161,7 +161,7 @@ mod tests {
     async fn a_file_that_no_row_knows_goes_unless_its_timeline_is_live() {
         let bench = Bench::new().await;
         let shared = &bench.shared;
-        let _entry = shared.live.enter(feed(1), timeline(1)).unwrap();
+        let _entry = shared.live.enter(feed(1), timeline(1), true).unwrap();
         for number in [1, 2] {
             shared.storage.create_chunk(timeline(number), 0, b"init".to_vec()).await.unwrap();
         }

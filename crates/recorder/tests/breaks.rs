@@ -137,7 +137,8 @@ async fn a_waiting_clip_that_must_have_no_gap_fails_with_the_gap() {
     let request = bench.clip_request("stage", 0, 4500).await;
     bench.recorder.create_clips(ClipRequest { gaps: GapMode::Refuse, ..request }).await.unwrap();
     publisher.reconfigure().await;
-    publisher.send(150).await;
+    // The range is not over, but it has its first gap.
+    publisher.send(25).await;
     let clips = finished(&bench, 1).await;
     let [AssetState::Error { reason }] = clips.iter().map(|clip| &clip.state).collect::<Vec<_>>()[..] else {
         panic!("{clips:?}")

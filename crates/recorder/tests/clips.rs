@@ -131,7 +131,7 @@ async fn impossible_ranges_are_refused_with_a_reason() {
     };
     assert!(try_it(before).await.unwrap().starts_with("No timelines found"));
     let ahead = ClipRequest { start: now().plus_micros(3_600_000_000), stop: None, ..request };
-    assert_eq!(try_it(ahead).await.unwrap(), "startTime must be in the past");
+    assert!(try_it(ahead).await.unwrap().starts_with("startTime must be in the past, and it is "));
 }
 
 #[tokio::test]

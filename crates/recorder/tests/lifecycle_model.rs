@@ -22,15 +22,36 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { stream: u8, ms: i64 },
-    End { stream: u8 },
-    Clip { stream: u8, ago_ms: i64, len_ms: i64 },
-    Delete { which: usize },
-    DeleteAll { asset_type: AssetType },
-    Expire { days: i64 },
-    OpenDownload { which: usize },
+    Publish {
+        stream: u8,
+        ms: i64,
+    },
+    End {
+        stream: u8,
+    },
+    /// Also of what is still to come.
+    Clip {
+        stream: u8,
+        ago_ms: i64,
+        len_ms: i64,
+        gaps: GapMode,
+    },
+    Delete {
+        which: usize,
+    },
+    DeleteAll {
+        asset_type: AssetType,
+    },
+    Expire {
+        days: i64,
+    },
+    OpenDownload {
+        which: usize,
+    },
     ReadDownload,
-    BeginExport { which: usize },
+    BeginExport {
+        which: usize,
+    },
     FinishExport,
     Restart,
 }
@@ -40,8 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (stream.clone(), 300i64..4000).prop_map(|(stream, ms)| Step::Publish { stream, ms }),
         2 => stream.clone().prop_map(|stream| Step::End { stream }),
-        5 => (stream, 0i64..6000, 1000i64..3000)
-            .prop_map(|(stream, ago_ms, len_ms)| Step::Clip { stream, ago_ms, len_ms }),
+        5 => (stream, -2000i64..6000, 1000i64..6000, prop::sample::select(GapMode::ALL.to_vec()))
+            .prop_map(|(stream, ago_ms, len_ms, gaps)| Step::Clip { stream, ago_ms, len_ms, gaps }),
         3 => (0usize..50).prop_map(|which| Step::Delete { which }),
         1 => prop_oneof![Just(AssetType::Recording), Just(AssetType::Clip), Just(AssetType::Timeline)]
             .prop_map(|asset_type| Step::DeleteAll { asset_type }),
@@ -96,7 +117,7 @@ impl World {
                     publisher.sink.finish(PublishEnd::Unpublished).await;
                 }
             }
-            Step::Clip { stream: number, ago_ms, len_ms } => {
+            Step::Clip { stream: number, ago_ms, len_ms, gaps } => {
                 let now = Timestamp::from_micros(self.clock.0.wall_us());
                 let start = now.plus_micros(-ago_ms * 1000);
                 let request = ClipRequest {
@@ -107,7 +128,7 @@ impl World {
                     source_id: None,
                     simulcast_id: None,
                     priority: None,
-                    gaps: GapMode::default(),
+                    gaps,
                     cut: CutMode::default(),
                     target_format: None,
                     name: None,

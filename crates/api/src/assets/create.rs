@@ -246,8 +246,9 @@ fn fingerprint(request: &ClipRequest, range: Option<Range>) -> [u8; 32] {
 pub(crate) fn refused(error: ClipError) -> ApiError {
     let message = error.to_string();
     match error {
-        ClipError::NoTimelines => ApiError::fail(message),
-        ClipError::StartsInFuture => ApiError::invalid("StartTime", message),
+        // The message is the one that clients of the hosted service know.
+        ClipError::NoTimelines(why) => ApiError::fail(message).naming("reason", why.to_string()),
+        ClipError::StartsInFuture { .. } => ApiError::invalid("StartTime", message),
         ClipError::StopNotAfterStart | ClipError::TooShort { .. } | ClipError::TooLong { .. } => {
             ApiError::invalid("StopTime", message)
         }

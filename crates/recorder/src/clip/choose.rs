@@ -90,6 +90,11 @@ fn rank(feed: &Feed, quality: Option<Quality>) -> (Reverse<i64>, Reverse<Quality
     (Reverse(priority), Reverse(quality.unwrap_or_default()), Reverse(feed.started))
 }
 
+/// Of feeds that are live the best, the one that is waited for, comes last.
+pub(super) fn live_rank(feed: &Feed) -> (i64, Timestamp) {
+    (feed.priority.map_or(i64::MIN, i64::from), feed.started)
+}
+
 /// For how long two feeds were both live within the range, in microseconds.
 fn overlap_us(a: &Feed, b: &Feed, start: Timestamp, stop: Timestamp) -> i64 {
     let from = a.started.max(b.started).max(start);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use mediahooks_database::{ClippableTimeline, DatabaseError, Feed, RecipePart, SegmentSpan, TimelineQuery};
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_media::webm;
-use mediahooks_model::{Gap, TimelineId, Timestamp};
+use mediahooks_model::{FeedId, Gap, TimelineId, Timestamp};
 use mediahooks_timeline::movie::{break_between, can_join};
 use mediahooks_timeline::plan::{Planner, RunRange, Span};
 
@@ -66,13 +66,22 @@ pub(super) async fn stretches(
         before: Some(stop),
         after: Some(request.start),
     };
+    // What has been received is stored now, so that it need not be waited for; also the first of a feed or a run,
+    // which makes its timeline.
+    let stored = store_received(shared, request, stop).await;
     let timelines = choose::by_timeline(shared.database.clippable_timelines(query).await?);
     let qualities = qualities(shared, &timelines, request.start, stop).await?;
     let mut found = BTreeMap::new();
     for (group, timelines) in choose::choose(timelines, &qualities, request.start, stop) {
         let mut stretches = Vec::new();
         for timeline in &timelines {
-            stretches.extend(in_timeline(shared, request, stop, timeline).await?);
+            let Some(first) = timeline.first() else { continue };
+            let stored_until = match stored.get(&first.feed.id) {
+                Some(until) => *until,
+                // It began since, or is over.
+                None => shared.live.flush(first.feed.id, stop).await,
+            };
+            stretches.extend(in_timeline(shared, request, stop, timeline, stored_until).await?);
         }
         trim_overlaps(&mut stretches);
         if !stretches.is_empty() {
@@ -80,6 +89,18 @@ pub(super) async fn stretches(
         }
     }
     Ok(found)
+}
+
+/// Has what the live feeds have received stored, and tells up to when each has; `None` for one that is over.
+async fn store_received(
+    shared: &Shared,
+    request: &ClipRequest,
+    stop: Timestamp,
+) -> HashMap<FeedId, Option<Timestamp>> {
+    let wanted = shared.live.clippable().into_iter().map(|(feed, _)| feed);
+    let wanted = wanted.filter(|feed| request.wants(feed) && feed.started < stop);
+    let stored = wanted.map(async |feed| (feed.id, shared.live.flush(feed.id, stop).await));
+    futures::future::join_all(stored).await.into_iter().collect()
 }
 
 /// The qualities of timelines that compete.
@@ -135,11 +156,10 @@ async fn in_timeline(
     request: &ClipRequest,
     stop: Timestamp,
     timeline: &[ClippableTimeline],
+    stored_until: Option<Timestamp>,
 ) -> Result<Vec<Stretch>, DatabaseError> {
     let Some(first) = timeline.first() else { return Ok(Vec::new()) };
     let id = first.part.timeline;
-    // What has been received is stored now, so that it need not be waited for.
-    let stored_until = shared.live.flush(first.feed.id, stop).await;
     let shown = timeline.iter().map(|part| (part.part.first, part.part.last.unwrap_or(u64::MAX))).collect();
     let begun = Found { shown, planner: Planner::new(request.start, stop), ends: HashMap::new() };
     let range = (request.start, stop);

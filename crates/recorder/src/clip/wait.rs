@@ -8,12 +8,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{Asset, AssetQuery, Change, DatabaseError, Feed, NewAsset};
+use mediahooks_database::{Asset, AssetQuery, Change, DatabaseError, NewAsset};
 use mediahooks_model::{AssetState, ClipRequestId, FeedId, GapMode, MediaAssetId, TimelineId, Timestamp};
+use mediahooks_timeline::segmenter::Received;
+use tokio::sync::watch;
 
-use super::choose::{Group, group, group_of};
+use super::choose::{self, Group, group, group_of};
 use super::plan::{self, PlannedClip, Stretch};
-use super::{ClipRequest, new_asset};
+use super::{ClipRequest, planned_asset};
 use crate::error::{RecorderError, gap_words};
 use crate::finish;
 use crate::recovery;
@@ -25,7 +27,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// The wall clock was set back when what was received goes back by more than this, in microseconds.
 const SET_BACK_US: i64 = 500_000;
 
-/// How often a source that is away is looked for.
+/// How often a source that is away is looked for, and the clock is looked at, which may be set.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// More clips than this no request makes; more breaks than that are left out.
@@ -37,6 +39,8 @@ pub(super) struct Watch {
     pub request: Arc<ClipRequest>,
     pub stop: Timestamp,
     pub groups: Vec<Group>,
+    /// Whether those who published before the server was started are gone.
+    pub is_resumed: bool,
     /// Keeps others off its unfinished clips.
     pub _attending: Attending,
 }
@@ -60,7 +64,14 @@ pub(crate) async fn resume(shared: &Arc<Shared>) -> Result<(), RecorderError> {
         let stop = request.stop.unwrap_or(request.received);
         follow(
             shared,
-            Watch { id: open.id, request: Arc::new(request), stop, groups, _attending: attending },
+            Watch {
+                id: open.id,
+                request: Arc::new(request),
+                stop,
+                groups,
+                is_resumed: true,
+                _attending: attending,
+            },
         );
     }
     Ok(())
@@ -97,20 +108,20 @@ pub(super) fn follow(shared: &Arc<Shared>, watch: Watch) {
 
 /// Returns whether the group is over; else the server is stopping.
 async fn follow_group(shared: &Shared, watch: &Watch, group: &Group) -> Result<bool, RecorderError> {
-    let joins = watch.request.gaps.joins();
+    let settles_early = !watch.request.outlasts_publishers();
     let mut waited: HashSet<FeedId> = HashSet::new();
     let mut cut: HashSet<(TimelineId, u32)> = HashSet::new();
+    if watch.is_resumed && settles_early {
+        settle(shared, watch, group, &mut cut, false).await?;
+    }
     loop {
         if let Some(feed) = next_feed(shared, watch, group, &waited) {
             waited.insert(feed);
-            if await_range(shared, feed, watch.stop).await != Waited::Over {
-                break;
-            }
-            if !joins {
-                settle(shared, watch, group, &mut cut, false).await?;
-            }
-            if watch.request.gaps == GapMode::Refuse {
-                return Ok(true);
+            match await_feed(shared, watch, group, feed).await? {
+                Waited::Over if settles_early => settle(shared, watch, group, &mut cut, false).await?,
+                Waited::Over => {}
+                Waited::Gap => return Ok(true),
+                Waited::Received | Waited::Silent => break,
             }
             continue;
         }
@@ -129,19 +140,10 @@ async fn follow_group(shared: &Shared, watch: &Watch, group: &Group) -> Result<b
 
 /// The best live feed of the group that was not waited for.
 fn next_feed(shared: &Shared, watch: &Watch, group: &Group, waited: &HashSet<FeedId>) -> Option<FeedId> {
-    let request = &watch.request;
-    let wanted = |feed: &Feed| {
-        feed.stream_name == request.stream_name
-            && request.token.is_none_or(|token| feed.token == token)
-            && request.source_id.as_ref().is_none_or(|id| feed.source_id.as_ref() == Some(id))
-            && request.simulcast_id.as_ref().is_none_or(|id| feed.simulcast_id == *id)
-            && request.priority.is_none_or(|priority| feed.priority == Some(priority))
-            && group_of(feed) == *group
-            && !waited.contains(&feed.id)
-    };
-    let feeds = shared.live.feeds();
-    let best = feeds.iter().filter(|feed| wanted(feed));
-    best.max_by_key(|feed| (feed.priority.map_or(i64::MIN, i64::from), feed.started)).map(|feed| feed.id)
+    let feeds = shared.live.clippable().into_iter().map(|(feed, _)| feed);
+    let wanted = feeds
+        .filter(|feed| watch.request.wants(feed) && group_of(feed) == *group && !waited.contains(&feed.id));
+    wanted.max_by_key(choose::live_rank).map(|feed| feed.id)
 }
 
 /// Why a wait for a feed is over.
@@ -153,35 +155,128 @@ enum Waited {
     Silent,
     /// The feed is over and what it sent is stored.
     Over,
+    /// The clip is to have no gap and had one: it has failed.
+    Gap,
 }
 
-/// Resolves when the feed has sent what was captured before `stop`, or will not. One that lags behind
-/// is waited for as long as it moves. When the wall clock is set back meanwhile, the media that was meant
-/// is waited for.
-async fn await_range(shared: &Shared, feed: FeedId, mut stop: Timestamp) -> Waited {
-    let Some(mut received) = shared.live.received(feed) else { return Waited::Over };
+/// Resolves when the feed has sent what was captured before the range's end, or will not, or when its clip is to
+/// have no gap and has one.
+async fn await_feed(
+    shared: &Shared,
+    watch: &Watch,
+    group: &Group,
+    feed: FeedId,
+) -> Result<Waited, RecorderError> {
+    let Some(received) = shared.live.received(feed) else { return Ok(Waited::Over) };
+    let mut wait = FeedWait::new(shared, received, watch.stop);
+    let mut looked_at = None;
     loop {
-        let before = *received.borrow();
-        let patience = stop.since(shared.now()) + SILENCE_MAX;
-        let mut latest = before;
-        let all = received.wait_for(|until| {
-            let back_us = latest.zip(*until).map_or(0, |(latest, until)| latest.micros_since(until));
-            if back_us > SET_BACK_US {
-                stop = stop.plus_micros(-back_us);
+        let stops_at =
+            |received: &Received| watch.request.gaps == GapMode::Refuse && looked_at != Some(received.run);
+        match wait.news(shared, stops_at).await {
+            News::Run(run) if refuse_gap(shared, watch, group).await? => {
+                tracing::debug!(%feed, run, "a clip that is to have no gap has one");
+                return Ok(Waited::Gap);
             }
-            latest = until.or(latest);
-            until.is_some_and(|until| until >= stop)
-        });
-        match tokio::time::timeout(patience, all).await {
-            Ok(Ok(_)) => return Waited::Received,
-            Ok(Err(_)) => return Waited::Over,
-            Err(_) => {}
-        }
-        if *received.borrow() == before {
-            tracing::warn!(%feed, "the publisher fell silent; a clip ends with what was received");
-            return Waited::Silent;
+            News::Run(run) => looked_at = Some(run),
+            News::Received => return Ok(Waited::Received),
+            News::Over => return Ok(Waited::Over),
+            News::Silent => {
+                tracing::warn!(%feed, "the publisher fell silent; a clip ends with what was received");
+                return Ok(Waited::Silent);
+            }
         }
     }
+}
+
+/// A wait for what a feed has captured up to a moment. One that lags behind is waited for as long as it moves.
+/// When the wall clock is set back meanwhile, the media that was meant is waited for.
+struct FeedWait {
+    received: watch::Receiver<Option<Received>>,
+    stop: Timestamp,
+    /// How far it has come, and since when on the steady clock.
+    latest: Option<Received>,
+    moved: Duration,
+}
+
+/// What there is to tell of a feed.
+enum News {
+    /// A run that was asked for has begun.
+    Run(u32),
+    /// As [`Waited::Received`].
+    Received,
+    /// As [`Waited::Silent`].
+    Silent,
+    /// As [`Waited::Over`].
+    Over,
+}
+
+impl FeedWait {
+    fn new(shared: &Shared, received: watch::Receiver<Option<Received>>, stop: Timestamp) -> Self {
+        let latest = *received.borrow();
+        Self { received, stop, latest, moved: shared.clock.steady() }
+    }
+
+    /// Resolves when it is over, or when `stops_at` says so.
+    async fn news(&mut self, shared: &Shared, stops_at: impl Fn(&Received) -> bool) -> News {
+        loop {
+            let patience = self.patience(shared);
+            if patience.is_zero() {
+                return News::Silent;
+            }
+            let before = self.latest;
+            let (stop, latest) = (&mut self.stop, &mut self.latest);
+            let told = self.received.wait_for(|received| {
+                let Some(received) = received else { return false };
+                let back_us = latest.map_or(0, |latest| latest.until.micros_since(received.until));
+                if back_us > SET_BACK_US {
+                    *stop = stop.plus_micros(-back_us);
+                }
+                *latest = Some(*received);
+                received.until >= *stop || stops_at(received)
+            });
+            match tokio::time::timeout(patience.min(LOOK_AGAIN), told).await {
+                Ok(Ok(received)) => match *received {
+                    Some(Received { run, until }) if until < self.stop => return News::Run(run),
+                    _ => return News::Received,
+                },
+                Ok(Err(_)) => return News::Over,
+                Err(_) if self.latest != before => self.moved = shared.clock.steady(),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// For how long the feed may go on to be silent.
+    fn patience(&self, shared: &Shared) -> Duration {
+        let silent = shared.clock.steady().saturating_sub(self.moved);
+        let range = self.stop.plus(SILENCE_MAX).since(shared.now());
+        range.max(SILENCE_MAX.saturating_sub(silent))
+    }
+}
+
+/// Fails the clip of a group that must have no gap, if its range has one by now; returns whether it has.
+async fn refuse_gap(shared: &Shared, watch: &Watch, group: &Group) -> Result<bool, RecorderError> {
+    let found = plan::stretches(shared, &watch.request, watch.stop).await?.remove(group);
+    let Some(stretches) = found.filter(|stretches| stretches.len() > 1) else { return Ok(false) };
+    let made = made(shared, watch.id).await?;
+    let of_group = |asset: &&Asset| asset.state == AssetState::Processing && group_of_asset(asset) == *group;
+    fail_for_gaps(shared, made.iter().filter(of_group), &stretches).await?;
+    Ok(true)
+}
+
+/// Fails clips that must have no gap.
+async fn fail_for_gaps<'a>(
+    shared: &Shared,
+    open: impl Iterator<Item = &'a Asset>,
+    stretches: &[Stretch],
+) -> Result<(), RecorderError> {
+    let reason = format!("The range has gaps: {}.", gap_words(&plan::gaps(stretches)));
+    let mut changes = Vec::new();
+    for asset in open {
+        changes.push(finish::failed(shared, asset, &reason).await?);
+    }
+    commit(shared, changes).await
 }
 
 /// Cuts what has been received of a group: all of it when the range `is_over`, else what belongs to feeds
@@ -202,12 +297,8 @@ async fn settle(
         made(shared, watch.id).await?.into_iter().filter(|asset| group_of_asset(asset) == *group).collect();
     let mut changes = Vec::new();
     let mut open: Vec<&Asset> = made.iter().filter(|asset| asset.state == AssetState::Processing).collect();
-    if let ([first, ..], GapMode::Refuse) = (open.as_slice(), watch.request.gaps)
-        && stretches.len() > 1
-    {
-        let reason = format!("The range has gaps: {}.", gap_words(&plan::gaps(&stretches)));
-        changes.push(finish::failed(shared, first, &reason).await?);
-        return commit(shared, changes).await;
+    if watch.request.gaps == GapMode::Refuse && stretches.len() > 1 {
+        return fail_for_gaps(shared, open.into_iter(), &stretches).await;
     }
     for clip in plan::into_clips(stretches, watch.request.gaps.joins()) {
         let runs: Vec<_> = clip.stretches.iter().map(run_of).collect();
@@ -216,6 +307,12 @@ async fn settle(
             let is_whole = clip.stretches.iter().all(|stretch| has_run(asset, run_of(stretch)));
             let recipe = if is_whole { recovery::closed(shared, asset).await? } else { clip.recipe() };
             changes.push(finish::finish(shared, asset, recipe).await?);
+        } else if let Some(position) = open.iter().position(|asset| asset.recipe.is_empty()) {
+            // It was asked for before anything of its range was there.
+            if let Some(step) = finish::try_finish(shared, open[position], clip.recipe()).await? {
+                changes.push(step);
+                open.remove(position);
+            }
         } else if !made.iter().any(|asset| is_of(asset, &clip)) && !runs.iter().any(|run| cut.contains(run)) {
             changes.extend(create(shared, watch, &clip).await?);
         }
@@ -223,7 +320,7 @@ async fn settle(
     }
     if is_over {
         for asset in open {
-            // Its feed was outranked meanwhile, or its media is gone.
+            // Its feed was outranked meanwhile, or its media is gone, or never came.
             let recipe = recovery::closed(shared, asset).await?;
             changes.push(finish::finish(shared, asset, recipe).await?);
         }
@@ -233,7 +330,7 @@ async fn settle(
 
 /// The creation and completion of a clip that a break has added, unless it shows nothing.
 async fn create(shared: &Shared, watch: &Watch, clip: &PlannedClip) -> Result<Vec<Change>, RecorderError> {
-    let Some(mut asset) = new_asset(shared, &watch.request, watch.id, watch.stop, clip).await? else {
+    let Some(mut asset) = planned_asset(shared, &watch.request, watch.id, watch.stop, clip).await? else {
         return Ok(Vec::new());
     };
     // It leads to the first one.

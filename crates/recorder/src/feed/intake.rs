@@ -11,7 +11,7 @@ use mediahooks_ingest::gate::{FeedInput, PublishEnd, Room};
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackKind;
 use mediahooks_model::Timestamp;
-use mediahooks_timeline::segmenter::{ClosedSegment, Output, Segmenter, SegmenterSettings};
+use mediahooks_timeline::segmenter::{ClosedSegment, Output, Received, Segmenter, SegmenterSettings};
 use tokio::sync::{Notify, watch};
 
 use super::NewFeed;
@@ -39,8 +39,8 @@ struct State {
     end: Option<PublishEnd>,
     failure: Option<MuxError>,
     is_closed: bool,
-    /// Says up to when everything captured has been received; gone when the feed is over.
-    received: Option<watch::Sender<Option<Timestamp>>>,
+    /// Says how far the feed has come; gone when it is over.
+    received: Option<watch::Sender<Option<Received>>>,
     dropped: u64,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Next {
 pub(super) struct Closed;
 
 impl Intake {
-    pub(super) fn new(new: NewFeed, received: watch::Sender<Option<Timestamp>>) -> Self {
+    pub(super) fn new(new: NewFeed, received: watch::Sender<Option<Received>>) -> Self {
         let state = State {
             new,
             segmenter: Segmenter::new(SegmenterSettings::default()),
@@ -126,18 +126,23 @@ impl Intake {
         waiting
     }
 
-    /// Closes the open segment, behind those that wait.
-    pub(super) fn flush(&self) -> Result<(), MuxError> {
-        self.lock().close(Segmenter::flush)
+    /// Closes the open segment, behind those that wait. Returns how far the feed has come with them.
+    pub(super) fn flush(&self) -> Result<Option<Received>, MuxError> {
+        let mut state = self.lock();
+        state.close(Segmenter::flush)?;
+        let now = state.new.clock.now();
+        Ok(state.segmenter.received(now))
     }
 
-    /// As [`Segmenter::poll`], unless media waits behind a slow disk.
+    /// As [`Segmenter::poll`], unless media waits behind a slow disk. Tells how far the feed has come, too: of one that
+    /// sends little the time tells.
     pub(super) fn poll(&self) -> Result<(), MuxError> {
         let mut state = self.lock();
         if state.is_held_up || !state.waiting.is_empty() {
             return Ok(());
         }
         let now = state.new.clock.now();
+        state.tell_received(now);
         state.close(|segmenter, out| segmenter.poll(now, out))
     }
 
@@ -192,11 +197,16 @@ impl State {
                 FeedInput::Config(_) | FeedInput::Sample { .. } => {}
             }
         }
-        let received = self.segmenter.received_until();
-        if let Some(watched) = &self.received {
+        self.tell_received(arrival);
+        Ok(())
+    }
+
+    /// Tells who waits how far the feed has come. Between two runs what is known of the first one holds.
+    fn tell_received(&mut self, now: Timestamp) {
+        let received = self.segmenter.received(now);
+        if let Some(watched) = self.received.as_ref().filter(|_| received.is_some()) {
             watched.send_if_modified(|known| std::mem::replace(known, received) != received);
         }
-        Ok(())
     }
 
     /// Follows a wall clock that was set: what was received until now keeps the time it had.

@@ -9,7 +9,7 @@ use mediahooks_media::cmaf::{InitTrack, encode_init};
 use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_model::{TimelineId, Timestamp};
 use mediahooks_storage::{Appended, ChunkWriter, StorageError};
-use mediahooks_timeline::segmenter::ClosedSegment;
+use mediahooks_timeline::segmenter::{ClosedSegment, Received};
 
 use super::NewFeed;
 use super::assets::FeedAssets;
@@ -90,6 +90,11 @@ impl SegmentStore {
     /// Wall clock up to which everything captured is stored.
     pub(super) fn stored_until(&self) -> Option<Timestamp> {
         self.stored_until
+    }
+
+    /// Takes note that everything that was `received` up to a moment is stored.
+    pub(super) fn holds_all(&mut self, received: Option<Received>) {
+        self.stored_until = received.map(|received| received.until).max(self.stored_until);
     }
 
     /// Stores a segment and moves the feed's assets along. After a failure nothing is stored any more.
@@ -222,13 +227,14 @@ impl SegmentStore {
     }
 }
 
-/// Wall clock before which no frame that is still to come was captured; see
-/// `Segmenter::received_until`.
+/// Wall clock before which no frame that is still to come was captured, as far as the segment alone tells; see
+/// [`Received`].
 fn captured_until(segment: &ClosedSegment, tracks: &[TrackConfig]) -> Option<Timestamp> {
     let kind_of = |track: u32| tracks.get(track as usize).map(|config| config.kind);
-    let spans = &segment.index.tracks;
-    let span =
-        spans.iter().find(|span| kind_of(span.track) == Some(TrackKind::Video)).or_else(|| spans.first())?;
+    let mut spans = segment.index.tracks.iter();
+    let is_seen = tracks.iter().any(|config| config.kind == TrackKind::Video);
+    // Sound alone does not tell of late pictures.
+    let span = spans.find(|span| !is_seen || kind_of(span.track) == Some(TrackKind::Video))?;
     let timescale = tracks.get(span.track as usize)?.timescale;
     let (last_dts, _) = span.timed().last()?;
     Some(Timestamp::from_micros(last_dts.to_micros(timescale).saturating_add(segment.wall_offset_us)))

@@ -86,8 +86,9 @@ impl FeedTask {
         // What arrived before the request belongs to it.
         self.store_waiting(Awaited::Yes).await?;
         if self.store.stored_until().is_none_or(|until| until < request.before) {
-            self.intake.flush()?;
+            let received = self.intake.flush()?;
             self.store_waiting(Awaited::Yes).await?;
+            self.store.holds_all(received);
         }
         // Who asked may have given up.
         let _ = request.reply.send(self.store.stored_until());
@@ -123,7 +124,8 @@ impl FeedTask {
     async fn store_rest(&mut self) -> Result<(), RecorderError> {
         let flushed = self.intake.flush();
         self.store_waiting(Awaited::No).await?;
-        Ok(flushed?)
+        flushed?;
+        Ok(())
     }
 
     fn report_failure(&self, error: &RecorderError) {

@@ -177,7 +177,9 @@ fn explain(status: StatusCode, envelope: &Value, request_id: Option<String>) -> 
         format!("{}: {}", cell(member), cell(&texts.unwrap_or_default().join("; ")))
     });
     let message = message.filter(|message| *message != "Validation errors").map(cell);
-    message.into_iter().chain(details).fold(failure, Failure::because)
+    // What a message that clients know by heart does not say.
+    let reason = envelope.pointer("/data/reason").and_then(Value::as_str).map(cell);
+    message.into_iter().chain(reason).chain(details).fold(failure, Failure::because)
 }
 
 #[cfg(test)]
@@ -202,6 +204,10 @@ mod tests {
                     "errors": {"Name": ["Name may not contain character(s) (:)"]}}}),
             ),
             said(400, &json!({"status": "fail", "data": {"message": "No publish token with id: 9"}})),
+            said(
+                400,
+                &json!({"status": "fail", "data": {"message": "No timelines found.", "reason": "the range ends early"}}),
+            ),
             said(500, &json!({"status": "error", "message": "Internal error", "code": 500})),
             said(502, &Value::Null),
         ];

@@ -1,0 +1,189 @@
+//! Clips that wait for their media: when they are complete, and when they fail.
+
+mod common;
+#[path = "hard_cases/stage.rs"]
+mod stage;
+
+use common::eventually;
+use mediahooks_database::Asset;
+use mediahooks_ingest::gate::PublishEnd;
+use mediahooks_model::{AssetState, AssetStatus, AssetType, GapMode};
+use mediahooks_recorder::ClipRequest;
+use mediahooks_testkit::synthetic::{Simulated, Source, Tag};
+use stage::{Finished, Stage, numbers};
+
+/// Publishes from now on for some seconds.
+async fn live_for(stage: &Stage, seconds: i64) -> (Simulated, Source) {
+    let mut source = Source::default();
+    let mut tags = source.headers();
+    tags.extend(source.seconds(seconds));
+    let mut publisher = stage.publish("stage", &[]).await;
+    stage.push(&mut publisher, &tags).await;
+    (publisher, source)
+}
+
+/// Asks for a clip that is not there yet.
+async fn wait_for(stage: &Stage, from_ms: i64, to_ms: i64, gaps: GapMode) -> Asset {
+    let request = ClipRequest { gaps, ..stage.clip_request(from_ms, to_ms) };
+    let clips = stage.bench.recorder.create_clips(request).await.unwrap();
+    let [clip] = clips.as_slice() else { panic!("{clips:?}") };
+    assert_eq!(clip.state.status(), AssetStatus::Processing);
+    clip.clone()
+}
+
+/// The clip once it is not waited for any more.
+async fn settled(stage: &Stage, clip: &Asset) -> Asset {
+    eventually(async || {
+        let clip = stage.bench.asset(clip.id).await;
+        (clip.state.status() != AssetStatus::Processing).then_some(clip)
+    })
+    .await
+}
+
+async fn completed(stage: &Stage, clip: &Asset) -> Finished {
+    stage.finished(settled(stage, clip).await).await
+}
+
+/// Lets the publisher go, alone or with the server, which is started again.
+async fn leave(mut stage: Stage, publisher: Simulated, is_killed: bool) -> Stage {
+    if is_killed {
+        stage.bench = stage.bench.crash_and_restart().await;
+        return stage;
+    }
+    publisher.sink.finish(PublishEnd::Disconnected).await;
+    stage
+}
+
+#[tokio::test]
+async fn a_clip_that_must_have_no_gap_fails_when_its_publisher_is_back() {
+    for is_killed in [false, true] {
+        let stage = Stage::new().await;
+        let (publisher, _) = live_for(&stage, 10).await;
+        let clip = wait_for(&stage, 5_000, 20_000, GapMode::Refuse).await;
+        let stage = leave(stage, publisher, is_killed).await;
+        stage.clock.0.pass_until(12_000_000);
+        let (publisher, _) = live_for(&stage, 1).await;
+        let AssetState::Error { reason } = settled(&stage, &clip).await.state else {
+            panic!("killed {is_killed}: a gap was not refused")
+        };
+        assert!(reason.contains("reconnect"), "{reason}");
+        stage.end(publisher).await;
+    }
+}
+
+#[tokio::test]
+async fn a_clip_that_must_have_no_gap_has_none_when_nobody_comes_back() {
+    for is_killed in [false, true] {
+        let stage = Stage::new().await;
+        let (publisher, _) = live_for(&stage, 10).await;
+        let clip = wait_for(&stage, 5_000, 20_000, GapMode::Refuse).await;
+        let stage = leave(stage, publisher, is_killed).await;
+        // Asked for now it is the same.
+        let later = wait_for(&stage, 5_000, 20_000, GapMode::Refuse).await;
+        stage.clock.0.pass_until(20_000_000);
+        for clip in [clip, later] {
+            let shown = numbers(&completed(&stage, &clip).await.shown());
+            assert_eq!(shown, (125..250).collect::<Vec<_>>(), "killed: {is_killed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_leaves_a_clip_that_must_have_no_gap_to_the_next_start() {
+    let stage = Stage::new().await;
+    let (publisher, _) = live_for(&stage, 10).await;
+    let clip = wait_for(&stage, 5_000, 20_000, GapMode::Refuse).await;
+    stage.end(publisher).await;
+    stage.bench.recorder.drain().await;
+    assert_eq!(stage.bench.asset(clip.id).await.state.status(), AssetStatus::Processing);
+}
+
+#[tokio::test]
+async fn the_clip_of_a_stretch_is_complete_when_it_is_known_that_its_publisher_is_gone() {
+    for is_killed in [false, true] {
+        let stage = Stage::new().await;
+        let (publisher, _) = live_for(&stage, 10).await;
+        let clip = wait_for(&stage, 5_000, 20_000, GapMode::Split).await;
+        // In case of a kill the crash takes what was not stored yet.
+        let _ = stage.bench.recorder.create_clips(stage.clip_request(8_000, 9_900)).await.unwrap();
+        let stage = leave(stage, publisher, is_killed).await;
+        // Long before the range is over.
+        let shown = numbers(&completed(&stage, &clip).await.shown());
+        assert_eq!(shown, (125..250).collect::<Vec<_>>(), "killed: {is_killed}");
+        // Who comes back within the range makes another one.
+        stage.clock.0.pass_until(12_000_000);
+        let (publisher, _) = live_for(&stage, 9).await;
+        let clips = eventually(async || {
+            let clips = stage.bench.assets(AssetType::Clip).await;
+            let of_request: Vec<Asset> =
+                clips.into_iter().filter(|other| other.request == clip.request).collect();
+            (of_request.len() == 2).then_some(of_request)
+        })
+        .await;
+        let second = clips.iter().find(|other| other.id != clip.id).unwrap();
+        assert_eq!(numbers(&completed(&stage, second).await.shown()), (0..200).collect::<Vec<_>>());
+        stage.end(publisher).await;
+    }
+}
+
+#[tokio::test]
+async fn a_joined_clip_waits_for_its_publisher_to_the_end_of_its_range() {
+    for (is_killed, gaps) in
+        [(false, GapMode::Collapse), (true, GapMode::Collapse), (false, GapMode::Hold), (true, GapMode::Hold)]
+    {
+        let stage = Stage::new().await;
+        let (publisher, _) = live_for(&stage, 10).await;
+        let clip = wait_for(&stage, 5_000, 20_000, gaps).await;
+        let stage = leave(stage, publisher, is_killed).await;
+        stage.clock.0.pass_until(20_000_000);
+        let done = completed(&stage, &clip).await;
+        assert_eq!(numbers(&done.shown()), (125..250).collect::<Vec<_>>(), "killed: {is_killed}");
+        assert_eq!(done.metadata.gaps, []);
+    }
+}
+
+/// A picture every ten seconds, from the start, up to some moment.
+fn slides(audio: bool, until_ms: i64) -> (Vec<Tag>, Vec<Tag>) {
+    let mut source = Source { picture_us: 10_000_000, group: 1, audio, ..Source::default() };
+    let mut tags = source.headers();
+    tags.extend(source.seconds(40));
+    tags.into_iter().partition(|tag| tag.sent_us <= until_ms * 1000)
+}
+
+#[tokio::test]
+async fn the_sound_tells_when_a_clip_of_slides_is_complete() {
+    let stage = Stage::new().await;
+    let (tags, rest) = slides(true, 12_000);
+    let mut publisher = stage.publish("stage", &[]).await;
+    stage.push(&mut publisher, &tags).await;
+    let clip = wait_for(&stage, 5_000, 15_000, GapMode::Split).await;
+    let rest: Vec<Tag> = rest.into_iter().filter(|tag| tag.sent_us <= 15_600_000).collect();
+    stage.push(&mut publisher, &rest).await;
+    let done = completed(&stage, &clip).await;
+    assert!(done.pictures().contains(&1), "{:?}", done.pictures());
+    stage.end(publisher).await;
+}
+
+#[tokio::test]
+async fn the_time_tells_when_a_clip_of_slides_without_sound_is_complete() {
+    let stage = Stage::new().await;
+    let (tags, _) = slides(false, 12_000);
+    let mut publisher = stage.publish("stage", &[]).await;
+    stage.push(&mut publisher, &tags).await;
+    let clip = wait_for(&stage, 5_000, 15_000, GapMode::Split).await;
+    stage.clock.0.pass_until(15_500_000);
+    let done = completed(&stage, &clip).await;
+    assert!(done.pictures().contains(&1), "{:?}", done.pictures());
+    stage.end(publisher).await;
+}
+
+#[tokio::test]
+async fn who_falls_silent_is_given_up_five_seconds_after_the_range() {
+    let stage = Stage::new().await;
+    let (publisher, _) = live_for(&stage, 10).await;
+    let clip = wait_for(&stage, 5_000, 12_000, GapMode::Split).await;
+    stage.clock.0.pass_until(17_000_000);
+    let shown = numbers(&completed(&stage, &clip).await.shown());
+    assert_eq!(shown, (125..250).collect::<Vec<_>>());
+    stage.end(publisher).await;
+}
