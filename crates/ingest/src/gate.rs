@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use mediahooks_media::dropped::DropReason;
 use mediahooks_media::flv::FlvEvent;
 use mediahooks_media::sample::{Sample, TrackConfig, TrackKind};
 
@@ -111,8 +112,8 @@ pub enum FeedInput {
     Ignored {
         /// The track it would have belonged to.
         kind: TrackKind,
-        /// Why it is not kept; a fixed text, fit to be a counter's label.
-        reason: &'static str,
+        /// Why it is not kept.
+        reason: DropReason,
     },
 }
 

@@ -120,7 +120,7 @@ async fn an_aggregate_message_that_is_cut_off_costs_only_its_end() {
     let feed = server.next_feed().await;
     let samples = feed.samples(TrackKind::Video).len() + feed.samples(TrackKind::Audio).len();
     assert_eq!(samples, tags.len() - 2 - 1 + 1);
-    assert_eq!(feed.ignored(), ["aggregate cut off"]);
+    assert_eq!(feed.ignored(), ["aggregate_cut_off"]);
     server.stop().await;
 }
 

@@ -8,6 +8,7 @@ mod boxes;
 pub mod cmaf;
 pub mod codec;
 pub mod colour;
+pub mod dropped;
 pub mod error;
 pub mod flv;
 pub mod hls;

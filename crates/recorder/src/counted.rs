@@ -2,6 +2,7 @@
 //!
 //! Names and labels are part of the interface: docs/media.md lists them.
 
+use mediahooks_media::dropped::DropReason;
 use mediahooks_media::sample::TrackKind;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
@@ -34,6 +35,27 @@ pub fn describe_metrics() {
         describe_counter!(name, Unit::Count, what);
     }
     describe_gauge!("mediahooks_disk_free_bytes", Unit::Bytes, "Room on the disk of the media.");
+    begin_at_zero();
+}
+
+/// Shows every counter before its first event: what has not been there has no rate.
+fn begin_at_zero() {
+    for kind in [TrackKind::Video, TrackKind::Audio].map(name) {
+        for reason in DropReason::ALL {
+            counter!("mediahooks_media_dropped_total", "kind" => kind, "reason" => reason.as_str())
+                .increment(0);
+        }
+        for counted in ["gap", "gap_ms", "restamped"] {
+            counter!(format!("mediahooks_media_{counted}_total"), "kind" => kind).increment(0);
+        }
+    }
+    for reason in ["timestamp_jump", "configuration", "clock_set"] {
+        counter!("mediahooks_media_jump_total", "reason" => reason).increment(0);
+    }
+    counter!("mediahooks_media_refused_total", "reason" => "disk_full").increment(0);
+    for counted in ["segments", "bytes", "write_failures", "timelines_freed", "timelines_freed_bytes"] {
+        counter!(format!("mediahooks_media_{counted}_total")).increment(0);
+    }
 }
 
 /// A publisher was refused.
@@ -53,8 +75,9 @@ pub(crate) fn free_bytes(bytes: u64) {
 }
 
 /// A sample was not kept.
-pub(crate) fn dropped(kind: TrackKind, reason: &'static str) {
-    counter!("mediahooks_media_dropped_total", "kind" => name(kind), "reason" => reason).increment(1);
+pub(crate) fn dropped(kind: TrackKind, reason: DropReason) {
+    counter!("mediahooks_media_dropped_total", "kind" => name(kind), "reason" => reason.as_str())
+        .increment(1);
 }
 
 /// A run ended though its feed went on.

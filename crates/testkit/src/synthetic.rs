@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mediahooks_ingest::gate::{FeedEnded, FeedInput, FeedSink};
 use mediahooks_ingest::rtmp::publisher::{PublishError, Publisher};
+use mediahooks_media::dropped::DropReason;
 use mediahooks_media::flv::file::FlvFile;
 use mediahooks_media::flv::{FlvDemuxer, FlvEvent, TAG_AUDIO, TAG_VIDEO};
 use mediahooks_media::sample::TrackKind;
@@ -217,7 +218,8 @@ impl Simulated {
             clock.pass_until(self.started_us + tag.sent_us);
             // As the RTMP connection does.
             let events = self.demuxer.push(tag.tag_type, tag.timestamp_ms, tag.body.clone());
-            let malformed = |_| vec![FlvEvent::Ignored { kind: tag.kind(), reason: "malformed tag" }];
+            let malformed =
+                |_| vec![FlvEvent::Ignored { kind: tag.kind(), reason: DropReason::MalformedTag }];
             let inputs = events.unwrap_or_else(malformed).into_iter().filter_map(FeedInput::from_flv);
             self.sink.push(&mut inputs.collect())?;
             self.sink.ready().await;

@@ -7,6 +7,7 @@
 mod open;
 
 use mediahooks_media::cmaf::{FragmentTrack, encode_fragment_head};
+use mediahooks_media::dropped::DropReason;
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::Timestamp;
@@ -59,8 +60,8 @@ pub enum Output {
     Dropped {
         /// Of which track.
         kind: TrackKind,
-        /// Why; fit to be a counter's label.
-        reason: &'static str,
+        /// Why.
+        reason: DropReason,
     },
     /// The run is over, and what follows belongs to another one.
     RunEnded {
@@ -169,7 +170,7 @@ impl Segmenter {
         out: &mut Vec<Output>,
     ) -> Result<(), MuxError> {
         let Some(config) = self.configs.iter().find(|config| config.kind == kind) else {
-            out.push(Output::Dropped { kind, reason: "no_configuration" });
+            out.push(Output::Dropped { kind, reason: DropReason::NoConfiguration });
             return Ok(());
         };
         let timescale = config.timescale;
@@ -180,7 +181,7 @@ impl Segmenter {
                 self.start_run(dts_us, arrival, true);
             }
             Some(Judgement::Straggler) => {
-                out.push(Output::Dropped { kind, reason: "timestamp_jump" });
+                out.push(Output::Dropped { kind, reason: DropReason::TimestampJump });
                 return Ok(());
             }
             Some(Judgement::Follows) => {}
@@ -198,7 +199,7 @@ impl Segmenter {
     ) -> Result<(), MuxError> {
         let Some(run) = &mut self.run else { return Ok(()) };
         if kind == TrackKind::Video && !sample.is_sync && !run.has_track(kind) {
-            out.push(Output::Dropped { kind, reason: "before_first_key_frame" });
+            out.push(Output::Dropped { kind, reason: DropReason::BeforeFirstKeyFrame });
             return Ok(());
         }
         if !run.has_track(kind) {

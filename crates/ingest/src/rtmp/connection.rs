@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mediahooks_media::dropped::DropReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -169,7 +170,7 @@ impl<S: Transport> Connection<S> {
             }
             SessionEvent::CutOff => {
                 if let Some(publishing) = &mut self.publishing {
-                    publishing.feed.ignore("aggregate cut off");
+                    publishing.feed.ignore(DropReason::AggregateCutOff);
                 }
                 Ok(())
             }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use mediahooks_media::dropped::DropReason;
 use mediahooks_media::flv::{FlvDemuxer, FlvEvent, TAG_VIDEO};
 use mediahooks_media::sample::TrackKind;
 use tokio_util::task::TaskTracker;
@@ -32,13 +33,13 @@ impl Feed {
         let events = self.demuxer.push(tag_type, timestamp_ms, body).unwrap_or_else(|error| {
             let kind = if tag_type == TAG_VIDEO { TrackKind::Video } else { TrackKind::Audio };
             tracing::debug!(%error, ?kind, timestamp_ms, "malformed tag");
-            vec![FlvEvent::Ignored { kind, reason: "malformed tag" }]
+            vec![FlvEvent::Ignored { kind, reason: DropReason::MalformedTag }]
         });
         self.inputs.extend(events.into_iter().filter_map(FeedInput::from_flv));
     }
 
     /// Counts something that cannot be kept and may have been of any track.
-    pub(super) fn ignore(&mut self, reason: &'static str) {
+    pub(super) fn ignore(&mut self, reason: DropReason) {
         self.inputs.push(FeedInput::Ignored { kind: TrackKind::Video, reason });
     }
 

@@ -55,7 +55,7 @@ impl FeedLog {
 
     pub fn ignored(&self) -> Vec<&'static str> {
         let reason = |input: &FeedInput| match input {
-            FeedInput::Ignored { reason, .. } => Some(*reason),
+            FeedInput::Ignored { reason, .. } => Some(reason.as_str()),
             _ => None,
         };
         self.inputs.iter().filter_map(reason).collect()

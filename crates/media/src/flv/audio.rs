@@ -7,6 +7,7 @@ use super::enhanced::{
     CODED_FRAMES, FourCc, SEQUENCE_END, SEQUENCE_START, read_mod_ex, read_tracks, take_u8,
 };
 use crate::codec::CodecConfig;
+use crate::dropped::DropReason;
 use crate::error::CodecError;
 
 const SOUND_FORMAT_MP3: u8 = 2;
@@ -59,13 +60,13 @@ pub(super) enum AudioPacket {
     End,
     /// The order of channels; the configuration record of the codec says the same.
     Description,
-    Ignored(&'static str),
+    Ignored(DropReason),
 }
 
 /// Reads the body of an audio tag, which may hold several packets when it is a multitrack container.
 pub(super) fn read_audio(mut body: Bytes) -> Result<Vec<AudioPacket>, FlvError> {
     if body.is_empty() {
-        return Ok(vec![AudioPacket::Ignored("empty audio tag")]);
+        return Ok(vec![AudioPacket::Ignored(DropReason::EmptyTag)]);
     }
     let first = take_u8(&mut body)?;
     let packet = match first >> 4 {
@@ -73,12 +74,12 @@ pub(super) fn read_audio(mut body: Bytes) -> Result<Vec<AudioPacket>, FlvError> 
         SOUND_FORMAT_AAC => match take_u8(&mut body)? {
             0 => AudioPacket::Config { codec: AudioCodec::Aac, record: body },
             1 => AudioPacket::Frame { codec: AudioCodec::Aac, nanos: 0, data: body },
-            _ => AudioPacket::Ignored("unknown audio packet type"),
+            _ => AudioPacket::Ignored(DropReason::UnknownPacketType),
         },
         SOUND_FORMAT_MP3 | SOUND_FORMAT_MP3_8K => {
             AudioPacket::Frame { codec: AudioCodec::Mp3, nanos: 0, data: body }
         }
-        _ => AudioPacket::Ignored("unsupported legacy audio codec"),
+        _ => AudioPacket::Ignored(DropReason::UnsupportedCodec),
     };
     Ok(vec![packet])
 }
@@ -87,14 +88,14 @@ fn read_enhanced(packet_type: u8, mut body: Bytes) -> Result<Vec<AudioPacket>, F
     let prelude = read_mod_ex(packet_type, &mut body)?;
     let enhanced = read_tracks(prelude, MULTITRACK, body)?;
     let read = |track: super::enhanced::Track| match AudioCodec::from_four_cc(track.codec) {
-        _ if track.id != 0 => AudioPacket::Ignored("additional audio track"),
-        None => AudioPacket::Ignored("unsupported audio codec"),
+        _ if track.id != 0 => AudioPacket::Ignored(DropReason::AdditionalTrack),
+        None => AudioPacket::Ignored(DropReason::UnsupportedCodec),
         Some(codec) => match enhanced.packet_type {
             SEQUENCE_START => AudioPacket::Config { codec, record: track.body },
             CODED_FRAMES => AudioPacket::Frame { codec, nanos: enhanced.nanos, data: track.body },
             SEQUENCE_END => AudioPacket::End,
             MULTICHANNEL_CONFIG => AudioPacket::Description,
-            _ => AudioPacket::Ignored("unknown audio packet type"),
+            _ => AudioPacket::Ignored(DropReason::UnknownPacketType),
         },
     };
     Ok(enhanced.tracks.into_iter().map(read).collect())

@@ -9,6 +9,7 @@ use super::video::{VideoCodec, VideoFrame, VideoPacket, read_video};
 use super::{FlvError, FlvEvent, TAG_AUDIO, TAG_SCRIPT, TAG_VIDEO};
 use crate::codec::CodecConfig;
 use crate::colour::ColourInfo;
+use crate::dropped::DropReason;
 use crate::sample::{Sample, Ticks, TrackConfig, TrackKind};
 
 /// Ticks per second of video. Divisible by 1000, so that a millisecond stamp stays exact.
@@ -80,12 +81,11 @@ impl FlvDemuxer {
         events: &mut Vec<FlvEvent>,
     ) -> Result<(), FlvError> {
         match packet {
-            VideoPacket::Config { record, .. } if record.is_empty() => {
-                events.push(ignored(TrackKind::Video, "empty sequence header"));
-            }
+            // It says nothing; samples that come without another one are counted.
+            VideoPacket::Config { record, .. } if record.is_empty() => {}
             VideoPacket::Config { codec, record } => events.extend(self.video.configure(codec, record)?),
             VideoPacket::Frame(frame) if frame.data.is_empty() => {
-                events.push(ignored(TrackKind::Video, "empty sample"));
+                events.push(ignored(TrackKind::Video, DropReason::EmptySample));
             }
             VideoPacket::Frame(frame) => {
                 let ms = self.clock.unwrap_ms(timestamp_ms, true);
@@ -106,14 +106,12 @@ impl FlvDemuxer {
         events: &mut Vec<FlvEvent>,
     ) -> Result<(), FlvError> {
         match packet {
-            AudioPacket::Config { record, .. } if record.is_empty() => {
-                events.push(ignored(TrackKind::Audio, "empty sequence header"));
-            }
+            AudioPacket::Config { record, .. } if record.is_empty() => {}
             // The frames of MP3 describe themselves; its sequence header, if any, adds nothing.
             AudioPacket::Config { codec: AudioCodec::Mp3, .. } => {}
             AudioPacket::Config { codec, record } => events.extend(self.audio.configure(codec, record)?),
             AudioPacket::Frame { data, .. } if data.is_empty() => {
-                events.push(ignored(TrackKind::Audio, "empty sample"));
+                events.push(ignored(TrackKind::Audio, DropReason::EmptySample));
             }
             AudioPacket::Frame { codec, nanos, data } => {
                 if codec == AudioCodec::Mp3 {
@@ -164,11 +162,10 @@ impl VideoTrack {
 
     fn sample(&mut self, ms: i64, frame: VideoFrame, events: &mut Vec<FlvEvent>) {
         let Some((codec, config)) = &mut self.config else {
-            return events.push(ignored(TrackKind::Video, "sample before its sequence header"));
+            return events.push(ignored(TrackKind::Video, DropReason::NoConfiguration));
         };
         if *codec != frame.codec {
-            return events
-                .push(ignored(TrackKind::Video, "sample of another codec than its sequence header"));
+            return events.push(ignored(TrackKind::Video, DropReason::NoConfiguration));
         }
         // Where the picture itself tells, the tag is not asked.
         let is_key = config.is_sync_sample(&frame.data).unwrap_or(frame.is_key);
@@ -178,7 +175,7 @@ impl VideoTrack {
             events.push(self.event(&sized));
         }
         if !self.is_told {
-            return events.push(ignored(TrackKind::Video, "sample before the key frame that tells its size"));
+            return events.push(ignored(TrackKind::Video, DropReason::BeforeFirstKeyFrame));
         }
         let sample = Sample {
             dts: stamp_ticks(ms, frame.nanos, VIDEO_TIMESCALE),
@@ -210,10 +207,10 @@ impl AudioTrack {
 
     fn sample(&mut self, ms: i64, codec: AudioCodec, nanos: u32, data: Bytes) -> FlvEvent {
         let Some((configured, config)) = &self.config else {
-            return ignored(TrackKind::Audio, "sample before its sequence header");
+            return ignored(TrackKind::Audio, DropReason::NoConfiguration);
         };
         if *configured != codec {
-            return ignored(TrackKind::Audio, "sample of another codec than its sequence header");
+            return ignored(TrackKind::Audio, DropReason::NoConfiguration);
         }
         let timescale = audio_timescale(config);
         let stamp = stamp_ticks(ms, nanos, timescale);
@@ -236,6 +233,6 @@ fn audio_timescale(config: &CodecConfig) -> u32 {
     config.audio_sample_rate().filter(|rate| *rate > 0).unwrap_or(VIDEO_TIMESCALE)
 }
 
-fn ignored(kind: TrackKind, reason: &'static str) -> FlvEvent {
+fn ignored(kind: TrackKind, reason: DropReason) -> FlvEvent {
     FlvEvent::Ignored { kind, reason }
 }

@@ -20,6 +20,7 @@ mod tests;
 pub use aggregate::{Aggregate, CutOff};
 pub use demuxer::FlvDemuxer;
 
+use crate::dropped::DropReason;
 use crate::error::CodecError;
 use crate::sample::{Sample, TrackConfig, TrackKind};
 
@@ -43,8 +44,8 @@ pub enum FlvEvent {
     Ignored {
         /// The track it is part of.
         kind: TrackKind,
-        /// Why, as a fixed text fit to be a counter's label.
-        reason: &'static str,
+        /// Why.
+        reason: DropReason,
     },
 }
 

@@ -88,7 +88,7 @@ fn in_short(event: &FlvEvent) -> String {
             format!("{kind:?} {dts}+{cts_offset}{sync} {:?}", data.as_ref())
         }
         FlvEvent::EndOfSequence(kind) => format!("end of {kind:?}"),
-        FlvEvent::Ignored { reason, .. } => (*reason).to_owned(),
+        FlvEvent::Ignored { reason, .. } => reason.to_string(),
     }
 }
 
@@ -135,7 +135,7 @@ fn missing_sequence_header() {
     Demuxed::new()
         .video(0, avc_frame(true, 0, &[1]))
         .audio(0, aac_frame(&[1]))
-        .check(&["sample before its sequence header"; 2]);
+        .check(&["no_configuration"; 2]);
 }
 
 #[test]
@@ -147,12 +147,7 @@ fn samples_after_a_malformed_configuration_are_not_taken_for_samples_of_the_old_
         .video(0, avc_frame(true, 0, &[1]))
         .video(0, avc_config(AVCC))
         .video(0, avc_frame(true, 0, &[2]))
-        .check(&[
-            "config H264 at 90000",
-            "sample before its sequence header",
-            "config H264 at 90000",
-            "Video 0+0 sync [2]",
-        ]);
+        .check(&["config H264 at 90000", "no_configuration", "config H264 at 90000", "Video 0+0 sync [2]"]);
 }
 
 #[test]
@@ -165,14 +160,7 @@ fn empty_tags_samples_and_headers() {
         .audio(0, Bytes::new())
         .audio(0, aac_config(""))
         .push(TAG_SCRIPT, 0, Bytes::from_static(b"\x02\x00\x0AonMetaData"))
-        .check(&[
-            "config H264 at 90000",
-            "empty sample",
-            "empty sequence header",
-            "empty video tag",
-            "empty audio tag",
-            "empty sequence header",
-        ]);
+        .check(&["config H264 at 90000", "empty_sample", "empty_tag", "empty_tag"]);
 }
 
 #[test]
@@ -217,8 +205,7 @@ fn enhanced_video() {
             "Video 2700+900 sync [3]",
             "Video 3600+-900 [4]",
             "Video 4500+0 [5]",
-            "video command frame",
-            "unsupported video codec",
+            "unsupported_codec",
         ]);
 }
 
@@ -248,12 +235,7 @@ fn colours_are_told_with_the_configuration_and_again_only_when_they_change() {
         })
         .collect();
     assert_eq!(told, [Some(16), Some(18)]);
-    demuxed.check(&[
-        "config AV1 at 90000",
-        "Video 0+0 sync [1]",
-        "config AV1 at 90000",
-        "malformed video metadata",
-    ]);
+    demuxed.check(&["config AV1 at 90000", "Video 0+0 sync [1]", "config AV1 at 90000", "malformed_tag"]);
 }
 
 #[test]
@@ -268,7 +250,7 @@ fn vp9_waits_for_the_key_frame_that_tells_its_size() {
     let FlvEvent::Config(config) = &demuxed.events[1] else { panic!("the size is known by now") };
     assert_eq!(config.codec.dimensions(), Some((64, 48)));
     let texts: Vec<String> = demuxed.events.iter().map(in_short).collect();
-    assert_eq!(texts[..2], ["sample before the key frame that tells its size", "config VP9 at 90000"]);
+    assert_eq!(texts[..2], ["before_first_key_frame", "config VP9 at 90000"]);
     assert_eq!(texts.len(), 4, "the same record and the same size are not told again");
 }
 
@@ -284,7 +266,7 @@ fn of_vp8_the_picture_tells_whether_it_is_a_key_frame() {
     let FlvEvent::Config(config) = &demuxed.events[1] else { panic!("{:?}", demuxed.events) };
     assert_eq!(config.codec.dimensions(), Some((64, 48)));
     let texts: Vec<String> = demuxed.events.iter().map(in_short).collect();
-    assert_eq!(texts[0], "sample before the key frame that tells its size");
+    assert_eq!(texts[0], "before_first_key_frame");
     assert!(texts[2].contains("sync") && !texts[3].contains("sync"), "{texts:?}");
 }
 
@@ -306,7 +288,7 @@ fn enhanced_audio() {
             "end of Audio",
             "config AAC at 44100",
             "Audio 1764+0 sync [3]",
-            "unsupported audio codec",
+            "unsupported_codec",
         ]);
 }
 
@@ -360,12 +342,12 @@ fn of_several_tracks_of_a_kind_the_first_is_kept() {
         .audio(20, body(&[&[0x95, 0x01], b"mp4a", &[2], &[4]]))
         .check(&[
             "config AV1 at 90000",
-            "additional video track",
+            "additional_track",
             "Video 0+0 sync [1]",
-            "additional video track",
+            "additional_track",
             "Video 1800+0 [3]",
             "config AAC at 48000",
-            "additional audio track",
+            "additional_track",
         ]);
 }
 
@@ -392,7 +374,7 @@ fn legacy_codecs_that_no_mp4_holds_are_counted_not_kept() {
     Demuxed::new()
         .video(0, body(&[&[0x12, 1, 2]]))
         .audio(0, body(&[&[0x6F, 1, 2]]))
-        .check(&["unsupported legacy video codec", "unsupported legacy audio codec"]);
+        .check(&["unsupported_codec", "unsupported_codec"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::enhanced::{
 };
 use crate::codec::CodecConfig;
 use crate::colour::ColourInfo;
+use crate::dropped::DropReason;
 use crate::error::CodecError;
 
 const IS_EX_HEADER: u8 = 0x80;
@@ -72,9 +73,9 @@ pub(super) enum VideoPacket {
     End,
     /// How the pictures are to be shown (`VideoPacketType.Metadata`).
     Colours(ColourInfo),
-    /// Metadata of another kind.
+    /// Metadata of another kind, or a command to the player, such as that it begins to seek.
     Description,
-    Ignored(&'static str),
+    Ignored(DropReason),
 }
 
 /// One picture.
@@ -92,7 +93,7 @@ pub(super) struct VideoFrame {
 /// Reads the body of a video tag, which may hold several packets when it is a multitrack container.
 pub(super) fn read_video(mut body: Bytes) -> Result<Vec<VideoPacket>, FlvError> {
     if body.is_empty() {
-        return Ok(vec![VideoPacket::Ignored("empty video tag")]);
+        return Ok(vec![VideoPacket::Ignored(DropReason::EmptyTag)]);
     }
     let first = take_u8(&mut body)?;
     if first & IS_EX_HEADER != 0 {
@@ -101,14 +102,14 @@ pub(super) fn read_video(mut body: Bytes) -> Result<Vec<VideoPacket>, FlvError> 
     let codec = match first & 0x0F {
         CODEC_ID_AVC => VideoCodec::H264,
         CODEC_ID_HEVC => VideoCodec::H265,
-        _ => return Ok(vec![VideoPacket::Ignored("unsupported legacy video codec")]),
+        _ => return Ok(vec![VideoPacket::Ignored(DropReason::UnsupportedCodec)]),
     };
     read_legacy(first >> 4, codec, body).map(|packet| vec![packet])
 }
 
 fn read_legacy(frame_type: u8, codec: VideoCodec, mut body: Bytes) -> Result<VideoPacket, FlvError> {
     if frame_type == FRAME_TYPE_COMMAND {
-        return Ok(VideoPacket::Ignored("video command frame"));
+        return Ok(VideoPacket::Description);
     }
     let packet_type = take_u8(&mut body)?;
     let composition_ms = take_i24(&mut body)?;
@@ -122,21 +123,21 @@ fn read_legacy(frame_type: u8, codec: VideoCodec, mut body: Bytes) -> Result<Vid
             data: body,
         }),
         2 => VideoPacket::End,
-        _ => VideoPacket::Ignored("unknown video packet type"),
+        _ => VideoPacket::Ignored(DropReason::UnknownPacketType),
     })
 }
 
 fn read_enhanced(frame_type: u8, packet_type: u8, mut body: Bytes) -> Result<Vec<VideoPacket>, FlvError> {
     let prelude = read_mod_ex(packet_type, &mut body)?;
     if frame_type == FRAME_TYPE_COMMAND && prelude.packet_type != METADATA {
-        return Ok(vec![VideoPacket::Ignored("video command frame")]);
+        return Ok(vec![VideoPacket::Description]);
     }
     let enhanced = read_tracks(prelude, MULTITRACK, body)?;
     let mut packets = Vec::with_capacity(1);
     for track in enhanced.tracks {
         packets.push(match VideoCodec::from_four_cc(track.codec) {
-            _ if track.id != 0 => VideoPacket::Ignored("additional video track"),
-            None => VideoPacket::Ignored("unsupported video codec"),
+            _ if track.id != 0 => VideoPacket::Ignored(DropReason::AdditionalTrack),
+            None => VideoPacket::Ignored(DropReason::UnsupportedCodec),
             Some(codec) => {
                 let is_key = frame_type == FRAME_TYPE_KEY;
                 read_track(enhanced.packet_type, codec, is_key, enhanced.nanos, track.body)?
@@ -162,10 +163,10 @@ fn read_track(
             return Ok(match colour_info::read_packet(&body) {
                 Ok(Some(info)) => VideoPacket::Colours(info),
                 Ok(None) => VideoPacket::Description,
-                Err(_) => VideoPacket::Ignored("malformed video metadata"),
+                Err(_) => VideoPacket::Ignored(DropReason::MalformedTag),
             });
         }
-        _ => return Ok(VideoPacket::Ignored("unknown video packet type")),
+        _ => return Ok(VideoPacket::Ignored(DropReason::UnknownPacketType)),
     };
     Ok(VideoPacket::Frame(VideoFrame { codec, is_key, nanos, composition_ms, data: body }))
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mediahooks_ingest::gate::{FeedInput, PublishEnd, Room};
+use mediahooks_media::dropped::DropReason;
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackKind;
 use mediahooks_model::Timestamp;
@@ -249,13 +250,13 @@ impl State {
         }
     }
 
-    fn note_dropped(&mut self, kind: TrackKind, reason: &'static str) {
+    fn note_dropped(&mut self, kind: TrackKind, reason: DropReason) {
         self.dropped += 1;
         counted::dropped(kind, reason);
         // The first few tell what is wrong; the count at the end tells how much.
         if self.dropped <= 8 {
             let feed = &self.new.feed;
-            tracing::warn!(feed = %feed.id, stream = %feed.stream_name, ?kind, reason, "not kept");
+            tracing::warn!(feed = %feed.id, stream = %feed.stream_name, ?kind, %reason, "not kept");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Tags without a sample in them, alone and in runs.
 //!
-//! Kept: everything else, with its times. Counted: `dropped` by `empty sample`. A broadcast of nothing but
+//! Kept: everything else, with its times. Counted: `dropped` by `empty_sample`. A broadcast of nothing but
 //! these makes no asset, and so no file of zero bytes.
 
 use mediahooks_model::AssetType;
@@ -26,7 +26,7 @@ async fn they_are_passed_over() {
     let recording = stage.recording().await;
     assert!((5900..6100).contains(&recording.duration_ms()));
     assert_eq!(recording.pictures().len() + recording.sounds().len(), tags.len() - 2 - emptied);
-    assert_eq!(stage.count("dropped", &[("reason", "empty sample")]), emptied as u64);
+    assert_eq!(stage.count("dropped", &[("reason", "empty_sample")]), emptied as u64);
     for sample in recording.shown() {
         assert_eq!(sample.at_ms, i64::from(sample.number) * 40);
     }

@@ -5,15 +5,17 @@
 use std::sync::Arc;
 
 use mediahooks_database::Asset;
-use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, Limits, Metadata, PublishToken};
+use mediahooks_ingest::rtmp::{self, RtmpSettings};
+use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, GapReason, Limits, Metadata, PublishToken};
 use mediahooks_recorder::{ClipRequest, DiskLimits, RecorderSettings};
 use mediahooks_storage::{Files, SystemFiles};
 use mediahooks_testkit::counters::Counters;
 use mediahooks_testkit::synthetic::{self, Simulated, SimulatedClock, Tag};
 use metrics::LocalRecorderGuard;
 use mp4_atom::{Atom, FourCC, Moov, ReadAtom, ReadFrom};
+use tokio_util::sync::CancellationToken;
 
-use crate::common::{Bench, TestClock, token};
+use crate::common::{Bench, SECRET, TestClock, eventually, token};
 
 pub struct Stage {
     pub bench: Bench,
@@ -73,6 +75,18 @@ impl Stage {
         self.end(publisher).await;
     }
 
+    /// As [`Stage::broadcast`], over a socket, as fast as it is taken: ten seconds at most, for it comes all at one time.
+    pub async fn over_rtmp(&self, tags: &[Tag]) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtmp://{}/v2/pub/stage?token={SECRET}", listener.local_addr().unwrap());
+        let (gate, shutdown) = (self.bench.recorder.gate(), CancellationToken::new());
+        let server = tokio::spawn(rtmp::serve(listener, gate, RtmpSettings::default(), shutdown.clone()));
+        synthetic::send(&url, tags).await.unwrap();
+        eventually(async || self.bench.recorder.live_feeds().is_empty().then_some(())).await;
+        shutdown.cancel();
+        server.await.unwrap();
+    }
+
     /// Every recording, in order; all have to be complete.
     pub async fn recordings(&self) -> Vec<Finished> {
         let mut finished = Vec::new();
@@ -126,6 +140,27 @@ impl Stage {
             received: mediahooks_model::Timestamp::from_micros(self.clock.0.wall_us()),
             idempotency: None,
         }
+    }
+
+    /// A clip that is one file over whatever breaks there are.
+    pub async fn clip_over_breaks(&self, from_ms: i64, to_ms: i64, gaps: GapMode) -> Finished {
+        let request = ClipRequest { gaps, ..self.clip_request(from_ms, to_ms) };
+        let mut clips = self.bench.recorder.create_clips(request).await.unwrap();
+        assert_eq!(clips.len(), 1);
+        self.finished(clips.remove(0)).await
+    }
+
+    /// Asserts that a clip tells of one break and when it was, in milliseconds after the simulation's start, within
+    /// a frame of sound.
+    pub fn assert_gap(&self, clip: &Finished, reason: GapReason, ms: std::ops::Range<i64>) {
+        let [gap] = clip.metadata.gaps.as_slice() else { panic!("{:?}", clip.metadata.gaps) };
+        assert_eq!(gap.reason, reason);
+        let begun = mediahooks_model::Timestamp::from_micros(SimulatedClock::new().wall_us());
+        for (told, wanted_ms) in [(gap.start_time, ms.start), (gap.stop_time, ms.end)] {
+            let told_ms = told.micros_since(begun) / 1000;
+            assert!((told_ms - wanted_ms).abs() <= 22, "{gap:?}: {told_ms} is not {wanted_ms}");
+        }
+        assert_eq!(gap.duration_ms, gap.stop_time.since(gap.start_time).as_millis() as u64);
     }
 
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
@@ -248,7 +283,7 @@ fn samples(file: &[u8], moov: &Moov, trak: &mp4_atom::Trak) -> Vec<Sample> {
 }
 
 /// Where each sample's bytes begin in the file.
-fn chunk_places(table: &mp4_atom::Stbl, sizes: &[u32]) -> Vec<u64> {
+pub fn chunk_places(table: &mp4_atom::Stbl, sizes: &[u32]) -> Vec<u64> {
     let starts: Vec<u64> = match (&table.stco, &table.co64) {
         (Some(stco), _) => stco.entries.iter().map(|&entry| u64::from(entry)).collect(),
         (_, Some(co64)) => co64.entries.clone(),

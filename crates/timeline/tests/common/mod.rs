@@ -126,7 +126,7 @@ impl Publisher {
         self.outputs
             .iter()
             .filter_map(|output| match output {
-                Output::Dropped { reason, .. } => Some(*reason),
+                Output::Dropped { reason, .. } => Some(reason.as_str()),
                 _ => None,
             })
             .collect()
