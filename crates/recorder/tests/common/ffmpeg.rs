@@ -77,3 +77,13 @@ fn hashes(output: &Output) -> Vec<String> {
     // Stream, dts, pts, duration, size, hash; then what a reader adds, such as samples to be skipped.
     lines.filter_map(|line| line.split(',').nth(5)).map(|hash| hash.trim().to_owned()).collect()
 }
+
+/// How loud each channel of the sound is, in dB.
+pub fn loudness(mut program: Command, file: &Path) -> Vec<f64> {
+    let filter = "astats=measure_overall=none:measure_perchannel=RMS_level";
+    let arguments = ["-map", "0:a", "-af", filter, "-f", "null", "-"];
+    let output = run(program.args(["-hide_banner", "-i"]).arg(file).args(arguments));
+    let told = String::from_utf8_lossy(&output.stderr);
+    let levels = told.lines().filter_map(|line| line.split("RMS level dB: ").nth(1));
+    levels.map(|level| level.trim().parse().unwrap()).collect()
+}

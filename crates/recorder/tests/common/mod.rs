@@ -108,8 +108,14 @@ impl Bench {
     /// A start on what a crash at this moment leaves: a copy of the directory, made while everything
     /// is still running.
     pub async fn crash_and_restart(self) -> Self {
+        self.crash_and_restart_after(|_| {}).await
+    }
+
+    /// The same, after something was done to the copy.
+    pub async fn crash_and_restart_after(self, damage: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy(self.directory.path(), directory.path());
+        damage(directory.path());
         let files = Arc::new(SystemFiles);
         let (database, storage, recorder) = open(&directory, self.settings.clone(), files).await;
         Self { directory, database, storage, recorder, settings: self.settings }

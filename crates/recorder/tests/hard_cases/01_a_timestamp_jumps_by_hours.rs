@@ -4,9 +4,10 @@
 //! `timestamp_jump`, and what could not be decoded without the key frame before it as `dropped`. No sample
 //! becomes hours long.
 
+use mediahooks_model::{GapMode, GapReason};
 use mediahooks_testkit::synthetic::{Source, Tag};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, numbers};
 
 const JUMP_MS: i64 = 149 * 3_600_000;
 
@@ -30,6 +31,15 @@ async fn check(jump_ms: i64, at_ms: i64, lost: u64) {
     }
     assert_eq!(stage.count("jump", &[("reason", "timestamp_jump")]), 1);
     assert_eq!(stage.count("dropped", &[("reason", "before_first_key_frame")]), lost);
+
+    // One clip over it says what is missing where.
+    let clip = stage.clip_over_breaks(4_000, 9_000, GapMode::Collapse).await;
+    assert_eq!(
+        numbers(&clip.shown()),
+        [(100..(at_ms / 40) as u32), (first_kept..225)].map(Vec::from_iter).concat()
+    );
+    // The sound goes on, also where pictures wait for a key frame.
+    stage.assert_gap(&clip, GapReason::TimestampJump, at_ms..at_ms);
 }
 
 #[tokio::test]

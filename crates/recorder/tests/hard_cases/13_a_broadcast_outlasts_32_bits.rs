@@ -1,4 +1,4 @@
-//! A broadcast of 25 hours: longer than 32 bits of 90 kHz ticks (13.25 h), of milliseconds as a signed
+//! A broadcast of 27 hours: longer than 32 and than 33 bits of 90 kHz ticks (13.25 h and 26.5 h), than a signed 32-bit
 //! number of microseconds, and than `recording_max` (24 h).
 //!
 //! Kept: every picture, in two recordings of which the first is a day long; its boxes hold the long times.
@@ -15,13 +15,13 @@ async fn times_are_right_after_a_day() {
     let stage = Stage::with(token(), Limits::default()).await;
     let mut source = Source { picture_us: 60_000_000, group: 1, audio: false, ..Source::default() };
     let mut tags = source.headers();
-    tags.extend(source.seconds(25 * 3600));
+    tags.extend(source.seconds(27 * 3600));
     stage.broadcast(&tags).await;
     let recordings = stage.recordings().await;
     let lengths: Vec<i64> = recordings.iter().map(|recording| recording.duration_ms() / 60_000).collect();
-    assert_eq!(lengths.iter().sum::<i64>(), 25 * 60 - 1, "{lengths:?}: the last picture has no end");
+    assert_eq!(lengths.iter().sum::<i64>(), 27 * 60 - 1, "{lengths:?}: the last picture has no end");
     let pictures: Vec<u32> = recordings.iter().flat_map(|recording| recording.pictures()).collect();
-    assert_eq!(pictures, (0..1500).collect::<Vec<_>>());
+    assert_eq!(pictures, (0..1620).collect::<Vec<_>>());
     let day = &recordings[0];
     assert!((1439..=1440).contains(&lengths[0]), "{lengths:?}");
     let shown = day.shown();
@@ -32,7 +32,9 @@ async fn times_are_right_after_a_day() {
     let moov = moov(&day.file);
     let ticks = moov.trak[0].mdia.mdhd.duration;
     assert!(ticks > u64::from(u32::MAX), "{ticks} ticks");
-    // A clip from near its end.
-    let clip = &stage.clips(23 * 3_600_000, 23 * 3_600_000 + 600_000).await[0];
-    assert_eq!(numbers(&clip.shown()), (1380..1390).collect::<Vec<_>>());
+    // Clips from near the day's end, and from where 33 bits are full.
+    for (minute, pictures) in [(1380, 1380..1390), (1585, 1585..1595)] {
+        let clip = &stage.clips(minute * 60_000, (minute + 10) * 60_000).await[0];
+        assert_eq!(numbers(&clip.shown()), pictures.collect::<Vec<_>>());
+    }
 }

@@ -3,9 +3,10 @@
 //! Kept: every picture, in two recordings without a second lost between them. Counted: a `jump` by
 //! `configuration`. The metadata of each tells its size.
 
+use mediahooks_model::{GapMode, GapReason};
 use mediahooks_testkit::synthetic::Source;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, numbers};
 
 #[tokio::test]
 async fn each_size_has_a_recording() {
@@ -31,4 +32,9 @@ async fn each_size_has_a_recording() {
     let between =
         recordings[1].metadata.start_time.unwrap().micros_since(recordings[0].metadata.stop_time.unwrap());
     assert!(between.abs() < 40_000, "{between}");
+
+    // One clip over it has both sizes, and says where they change.
+    let clip = stage.clip_over_breaks(2_000, 6_000, GapMode::Collapse).await;
+    assert_eq!(numbers(&clip.shown()), (50..150).collect::<Vec<_>>());
+    stage.assert_gap(&clip, GapReason::Configuration, 4_000..4_000);
 }

@@ -3,7 +3,8 @@
 //! Kept: everything, in two recordings, each with the parameter sets of its own; a decoder takes both without
 //! a word. Counted: a `jump` by `configuration`. H.265 is cut into segments and clips as H.264 is.
 
-use mediahooks_testkit::ffmpeg::{Broadcast, ffmpeg9};
+use mediahooks_model::{GapMode, GapReason};
+use mediahooks_testkit::ffmpeg::{Broadcast, ffmpeg9, frame_numbers};
 use mediahooks_testkit::synthetic::{Tag, recorded};
 
 use crate::common::ffmpeg;
@@ -37,5 +38,12 @@ async fn each_has_a_recording_that_decodes() {
     let clip = &stage.clips(1_500, 3_500).await[0];
     let path = stage.bench.directory.path().join("clip.mp4");
     std::fs::write(&path, &clip.file).unwrap();
+    // Captured when they are sent: three pictures before they are shown, as deep as this encoder reorders.
+    assert_eq!(frame_numbers(&ffmpeg9(), &path), (48..108).collect::<Vec<_>>());
+    // One clip over the change: players decode both, and it says where they change.
+    let clip = stage.clip_over_breaks(3_000, 5_100, GapMode::Collapse).await;
+    std::fs::write(&path, &clip.file).unwrap();
+    ffmpeg::decodes_without_a_word(ffmpeg::ffmpeg9(), &path);
     assert_eq!(ffmpeg::pictures_shown(ffmpeg::ffmpeg9(), &path), 60);
+    stage.assert_gap(&clip, GapReason::Configuration, 3_900..3_990);
 }

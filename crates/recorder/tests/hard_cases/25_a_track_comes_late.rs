@@ -1,6 +1,6 @@
 //! A broadcast begins with pictures only, or with sound only; the other track appears after five seconds.
 //!
-//! Kept: all of both, in one recording, each at its own time.
+//! Kept: all of both, in one recording, each at its own time. Counted: nothing is missing of a track before it begins.
 
 use mediahooks_testkit::synthetic::{Source, in_order};
 
@@ -28,6 +28,16 @@ async fn check(late_type: u8) {
     }
     let kept = recording.pictures().len() + recording.sounds().len();
     assert_eq!(kept, tags.len() - 2);
+    for name in ["gap", "jump", "dropped", "restamped"] {
+        assert_eq!(stage.count(name, &[]), 0, "{name}");
+    }
+    // A clip from before the late track to behind its start; the range begins half a picture before the third second.
+    let clip = &stage.clips(3_000, 7_000).await[0];
+    let (shown, heard) = (clip.shown(), clip.heard());
+    let from = |is_late: bool| if is_late { 2_020 } else { 0 };
+    assert!((shown[0].at_ms - from(late_type == 9)).abs() <= 1, "{:?}", shown[0]);
+    assert!((heard[0].at_ms - from(late_type == 8)).abs() <= 22, "{:?}", heard[0]);
+    assert!((clip.duration_ms() - 4_000).abs() <= 22, "{}", clip.duration_ms());
 }
 
 #[tokio::test]

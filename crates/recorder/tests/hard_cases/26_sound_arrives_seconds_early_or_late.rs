@@ -31,7 +31,18 @@ async fn three_seconds_early_or_late() {
         let recording = stage.recording().await;
         assert_eq!((recording.pictures().len(), recording.sounds().len()), (300, 563));
         in_step(&recording);
-        assert_eq!((stage.count("jump", &[]), stage.count("gap", &[])), (0, 0));
+        for name in ["gap", "jump", "dropped", "restamped"] {
+            assert_eq!(stage.count(name, &[]), 0, "{name}");
+        }
+        // A clip is in step, too.
+        let clip = &stage.clips(6_000, 8_000).await[0];
+        let (shown, heard) = (clip.shown(), clip.heard());
+        let offset = shown[0].at_ms - i64::from(shown[0].number) * 40;
+        for sample in &heard[1..] {
+            let wanted = i64::from(sample.number) * 1024 * 1000 / 48_000 + offset;
+            assert!((sample.at_ms - wanted).abs() <= 2, "{sample:?} belongs at {wanted}");
+        }
+        assert_eq!(shown.len(), 50);
     }
 }
 
@@ -47,7 +58,7 @@ async fn a_mute_is_a_gap_of_the_sound() {
     in_step(&recording);
     assert_eq!(recording.pictures().len(), 300);
     assert_eq!((stage.count("gap", &[("kind", "audio")]), stage.count("gap", &[("kind", "video")])), (1, 0));
-    assert!((3_900..4_100).contains(&stage.count("gap_ms", &[])));
+    assert!((3_900..4_100).contains(&stage.count("gap_ms", &[("kind", "audio")])));
 }
 
 #[tokio::test]

@@ -1,32 +1,81 @@
-//! Bytes in the middle of a broadcast make no sense: truncated tags, unknown types, broken configurations.
+//! Bytes in the middle of a broadcast make no sense: truncated tags, unknown types, broken configurations. Or samples are
+//! lost on the way.
 //!
-//! Kept: every whole sample. Counted: `dropped`. The connection stays.
+//! Kept: every whole sample, at its time; the picture before a loss lasts until the next, and sound after the loss of one
+//! frame may come a frame early, for one is not told from a stamp that wavers. Counted: each garbled tag, as
+//! `dropped`. The connection stays.
 
 use bytes::Bytes;
-use mediahooks_testkit::synthetic::Source;
+use mediahooks_testkit::synthetic::{Source, Tag};
 
-use crate::stage::Stage;
+use crate::stage::{Finished, Stage};
 
-#[tokio::test]
-async fn the_rest_is_kept() {
-    let stage = Stage::new().await;
+/// Six seconds of which some tags are no tags, and how many.
+fn garbled() -> (Vec<Tag>, u64) {
     let mut source = Source::default();
     let mut tags = source.headers();
     tags.extend(source.seconds(6));
     let garbage: [&'static [u8]; 6] =
         [b"", b"\x27", b"\x27\x01\x00", b"\x97\x00", b"\xff\xff\xff\xff\xff\xff", b"\x07\x09zzz"];
-    let mut garbled = 0;
+    let mut count = 0;
     for (place, tag) in tags.iter_mut().enumerate().skip(20).step_by(11) {
         if !tag.is_key() {
             tag.body = Bytes::from_static(garbage[place % garbage.len()]);
-            garbled += 1;
+            count += 1;
         }
     }
-    stage.broadcast(&tags).await;
-    let recording = stage.recording().await;
-    assert_eq!(recording.pictures().len() + recording.sounds().len(), tags.len() - 2 - garbled);
+    (tags, count)
+}
+
+fn check(stage: &Stage, recording: &Finished, tags: &[Tag], garbled: u64) {
+    let kept = recording.pictures().len() + recording.sounds().len();
+    assert_eq!(kept as u64, tags.len() as u64 - 2 - garbled);
     for sample in recording.shown() {
         assert_eq!(sample.at_ms, i64::from(sample.number) * 40);
     }
-    assert!(stage.count("dropped", &[]) > 0);
+    assert_eq!(stage.count("dropped", &[]), garbled);
+    assert!(stage.count("dropped", &[("reason", "malformed_tag")]) > garbled / 3);
+}
+
+#[tokio::test]
+async fn the_rest_is_kept() {
+    let stage = Stage::new().await;
+    let (tags, garbled) = garbled();
+    stage.broadcast(&tags).await;
+    check(&stage, &stage.recording().await, &tags, garbled);
+}
+
+#[tokio::test]
+async fn the_connection_stays() {
+    let stage = Stage::new().await;
+    let (tags, garbled) = garbled();
+    stage.over_rtmp(&tags).await;
+    check(&stage, &stage.recording().await, &tags, garbled);
+}
+
+#[tokio::test]
+async fn what_is_lost_leaves_the_rest_at_its_time() {
+    let stage = Stage::new().await;
+    let mut source = Source::default();
+    let mut tags = source.headers();
+    tags.extend(source.seconds(6));
+    // Not the key frames, which are every 25th.
+    let lost = |tag: &Tag| {
+        let picture = [&b"<picture 40>"[..], b"<picture 87>", b"<picture 88>"];
+        picture.iter().any(|lost| tag.body.ends_with(lost)) || tag.body.ends_with(b"<sound 100>")
+    };
+    tags.retain(|tag| !lost(tag));
+    stage.broadcast(&tags).await;
+    let recording = stage.recording().await;
+    let shown = recording.shown();
+    assert_eq!((shown.len(), recording.sounds().len()), (147, 281));
+    for (sample, next) in shown.iter().zip(&shown[1..]) {
+        assert_eq!(sample.at_ms, i64::from(sample.number) * 40);
+        assert_eq!(sample.until_ms, next.at_ms, "{sample:?}");
+    }
+    for sample in recording.heard() {
+        let early_ms = i64::from(sample.number) * 1024 * 1000 / 48_000 - sample.at_ms;
+        assert!((-1..=if sample.number > 100 { 22 } else { 1 }).contains(&early_ms), "{sample:?}");
+    }
+    assert_eq!((stage.count("dropped", &[]), stage.count("jump", &[])), (0, 0));
 }

@@ -2,6 +2,8 @@
 //!
 //! Kept: the clip, byte for byte. Only what no clip or recording holds is given back.
 
+use bytes::Bytes;
+use futures::TryStreamExt;
 use mediahooks_model::{AssetStatus, AssetType, PublishToken};
 use mediahooks_testkit::synthetic::Source;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,14 @@ async fn the_clip_stays() {
     .await;
     let waited = stage.finished(waited).await;
     assert_eq!(waited.shown().len(), 125);
+    // Somebody has half of it when the timeline goes.
+    let download = stage.bench.recorder.open_download(clip.asset.id).await.unwrap();
+    let read = async |range: std::ops::Range<u64>| -> Vec<u8> {
+        let pieces: Vec<Bytes> = download.read(range).try_collect().await.unwrap();
+        pieces.concat()
+    };
+    let half = download.len / 2;
+    let first = read(0..half).await;
     let before = stage.bench.storage.chunk_files().await.unwrap()[0].allocated;
     // Two days pass.
     stage.clock.0.pass_until(2 * 86_400_000_000);
@@ -39,6 +49,7 @@ async fn the_clip_stays() {
         (stage.bench.storage.chunk_files().await.unwrap()[0].allocated < before).then_some(())
     })
     .await;
+    assert_eq!([first, read(half..download.len).await].concat(), clip.file);
     for kept in [&clip, &waited] {
         assert_eq!(stage.bench.file(kept.asset.id).await, kept.file);
     }
