@@ -26,12 +26,15 @@ use crate::serve::StandIns;
 /// The playlist's name in its address.
 pub(crate) const PLAYLIST: &str = "live.m3u8";
 
+/// The name of the multivariant playlist that leads to it.
+pub(crate) const VARIANTS: &str = "master.m3u8";
+
 /// Shows a timeline as HTTP Live Streaming, with low latency while it is received: `live.m3u8`, and what this
-/// names. Needs the link that the asset shows as `previewUrl`, or an API secret.
+/// names; `master.m3u8` leads to it and tells codecs and size. Needs the link that the asset shows as `previewUrl`, or an API secret.
 #[utoipa::path(get, path = "/hls/{mediaAssetId}/{name}", tag = "Downloads", security(),
     params(
         ("mediaAssetId" = String, Path),
-        ("name" = String, Path, description = "`live.m3u8`, or what that names"),
+        ("name" = String, Path, description = "`live.m3u8`, what that names, or `master.m3u8`"),
         ("dvr" = Option<i64>, Query, minimum = 1, description = "How many seconds to reach back; by default 120, \
             of a timeline that is over all; at most 14400"),
         ("_HLS_msn" = Option<i64>, Query, description = "Answer once there is this segment"),
@@ -57,6 +60,16 @@ pub(crate) async fn preview(
 ) -> Result<Response> {
     let (id, suffix) = admit(&app, &id, &headers, &mut query).await?;
     let stopping = stopping.map(|Extension(Stopping(stopping))| stopping).unwrap_or_default();
+    if name == VARIANTS {
+        let dvr = query.one::<i64>(&["dvr"]).filter(|seconds| *seconds > 0);
+        query.finish()?;
+        let dvr = dvr.map(|seconds| format!("{}dvr={seconds}", if suffix.is_empty() { '?' } else { '&' }));
+        let uri = format!("{PLAYLIST}{suffix}{}", dvr.unwrap_or_default());
+        let text = app.recorder.preview_variants(id, &uri).await.map_err(refused)?;
+        let mut response = playlist::body(&method, text.len(), text.into());
+        set(response.headers_mut(), header::CACHE_CONTROL, "no-cache");
+        return Ok(response);
+    }
     if name != PLAYLIST {
         let file = stopping.run_until_cancelled(app.recorder.open_preview(id, &name)).await;
         let file = file.unwrap_or(Err(PreviewError::NotFound)).map_err(refused)?;

@@ -30,6 +30,21 @@ async fn ask(bench: &Bench, method: &str, link: &str, headers: &[(&str, &str)]) 
     bench.send(request.body(Body::empty()).unwrap()).await
 }
 
+/// What a multivariant playlist beside the one at `link` leads to, after a look at what it tells of that.
+async fn variant(bench: &Bench, link: &str) -> String {
+    let (path, query) = link.split_once('?').unwrap();
+    let asked = format!("{}/master.m3u8?{query}", path.rsplit_once('/').unwrap().0);
+    let reply = ask(bench, "GET", &asked, &[]).await;
+    assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (200, "*"));
+    let (_, parsed) = m3u8_rs::parse_master_playlist(&reply.body).unwrap();
+    let [variant] = &parsed.variants[..] else { panic!("{parsed:?}") };
+    let size = variant.resolution.map(|size| (size.width, size.height));
+    assert_eq!((variant.codecs.as_deref(), size), (Some("avc1.4d400d"), Some((320, 180))));
+    assert!((24.0..26.0).contains(&variant.frame_rate.unwrap()), "{variant:?}");
+    assert!(variant.bandwidth >= variant.average_bandwidth.unwrap() && variant.bandwidth > 1000);
+    beside(&asked, &variant.uri)
+}
+
 /// Resolves an address in a playlist that was found at `link`.
 fn beside(link: &str, uri: &str) -> String {
     let base = url::Url::parse("https://media.example.com").unwrap().join(link).unwrap();
@@ -95,6 +110,9 @@ async fn a_clip_as_a_playlist_over_its_media() {
     assert_eq!(format!("\"{}\"", exported["etag"].as_str().unwrap()), saved.header("etag"));
     assert!(std::fs::read(exported["path"].as_str().unwrap()).unwrap() == saved.body);
     assert!(file.body.len() >= media.len() && file.body.ends_with(&media[media.len() - 1000..]));
+
+    let led_to = ask(&bench, "GET", &variant(&bench, &link).await, &[]).await;
+    assert_eq!(String::from_utf8_lossy(&led_to.body), text);
 
     let etag = playlist.header("etag");
     assert_eq!(ask(&bench, "GET", &link, &[("if-none-match", etag)]).await.status, 304);
@@ -201,6 +219,8 @@ async fn a_live_timeline_is_followed_part_by_part() {
     }
     assert!(first.contains("\"init-0-1.mp4?expires=") && !first.contains("ENDLIST"), "{first}");
     assert_eq!(first.matches("#EXTINF:1.000000,").count(), 2, "{first}");
+
+    assert_eq!(variant(&bench, &format!("{link}&dvr=60")).await, format!("{link}&dvr=60"));
 
     // A request for what comes next is answered when it is stored, be it for the playlist or for the part it hints at.
     let wanted = format!("{link}&_HLS_msn=3&_HLS_part=0");

@@ -99,6 +99,42 @@ pub struct Place {
     pub range: Option<Range<u64>>,
 }
 
+/// What leads players to the one rendition that there is, and tells them beforehand what it takes to play it (§4.4.6.2).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MultivariantPlaylist {
+    /// The media playlist, relative to this one.
+    pub uri: String,
+    /// The most that any part of it takes, in bits per second.
+    pub bandwidth: u64,
+    /// What all of it takes, likewise.
+    pub average_bandwidth: u64,
+    /// As in RFC 6381, of all that is in it.
+    pub codecs: Vec<String>,
+    /// Width and height of the largest pictures.
+    pub resolution: Option<(u32, u32)>,
+    /// Pictures per second.
+    pub frame_rate: Option<f64>,
+}
+
+impl MultivariantPlaylist {
+    /// The playlist as players read it.
+    pub fn to_text(&self) -> String {
+        let mut attributes = format!(
+            "BANDWIDTH={},AVERAGE-BANDWIDTH={}",
+            self.bandwidth.max(1),
+            self.average_bandwidth.max(1)
+        );
+        attributes.push_str(&format!(",CODECS=\"{}\"", self.codecs.join(",")));
+        if let Some((width, height)) = self.resolution {
+            attributes.push_str(&format!(",RESOLUTION={width}x{height}"));
+        }
+        if let Some(frame_rate) = self.frame_rate {
+            attributes.push_str(&format!(",FRAME-RATE={frame_rate:.3}"));
+        }
+        format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-STREAM-INF:{attributes}\n{}\n", self.uri)
+    }
+}
+
 impl MediaPlaylist {
     /// The playlist as players read it.
     pub fn to_text(&self) -> String {
@@ -272,6 +308,25 @@ mod tests {
         assert_eq!(read, [(2.04, "a.mp4"), (0.96, "a.mp4")]);
         let byte_range = parsed.segments[1].byte_range.as_ref().unwrap();
         assert_eq!((byte_range.length, byte_range.offset), (150, Some(100)));
+    }
+
+    #[test]
+    fn a_multivariant_playlist_is_read_by_an_independent_parser() {
+        let playlist = MultivariantPlaylist {
+            uri: "live.m3u8?a=b".into(),
+            bandwidth: 3_000_000,
+            average_bandwidth: 2_500_000,
+            codecs: vec!["avc1.64001f".into(), "mp4a.40.2".into()],
+            resolution: Some((1280, 720)),
+            frame_rate: Some(29.97),
+        };
+        let (_, parsed) = m3u8_rs::parse_master_playlist(playlist.to_text().as_bytes()).unwrap();
+        let [variant] = &parsed.variants[..] else { panic!("{parsed:?}") };
+        assert_eq!((variant.uri.as_str(), variant.bandwidth), ("live.m3u8?a=b", 3_000_000));
+        assert_eq!(variant.average_bandwidth, Some(2_500_000));
+        assert_eq!(variant.codecs.as_deref(), Some("avc1.64001f,mp4a.40.2"));
+        let resolution = variant.resolution.unwrap();
+        assert_eq!((resolution.width, resolution.height, variant.frame_rate), (1280, 720, Some(29.97)));
     }
 
     #[test]

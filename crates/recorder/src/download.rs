@@ -297,6 +297,14 @@ impl Download {
         finish::compute(turn, move || Ok(hls::playlist(&guide, &uri).to_text())).await
     }
 
+    /// The multivariant playlist that leads to the one at `uri`, likewise.
+    pub fn multivariant(&self, uri: &str) -> String {
+        let guide = self.file.guide.as_ref().filter(|_| self.has_playlist);
+        guide.map_or_else(String::new, |guide| {
+            hls::multivariant(guide, &self.file.movie.metadata, uri).to_text()
+        })
+    }
+
     /// The bytes of `range`, in pieces. The caller keeps the range within [`Download::len`].
     ///
     /// Errors in the stream end it: a stored byte could not be read.

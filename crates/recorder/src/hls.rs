@@ -1,6 +1,7 @@
 //! Playlists of finished files.
 
-use mediahooks_media::hls::{MediaPlaylist, Place, PlaylistKind, PlaylistSegment};
+use mediahooks_media::hls::{MediaPlaylist, MultivariantPlaylist, Place, PlaylistKind, PlaylistSegment};
+use mediahooks_model::Metadata;
 use mediahooks_timeline::movie::Guide;
 
 /// The playlist of a file that is found at `uri`: by byte range, a segment per group of fragments.
@@ -26,5 +27,25 @@ pub(crate) fn playlist(guide: &Guide, uri: &str) -> MediaPlaylist {
         start_us: Some(guide.start_offset_us).filter(|us| *us > 0),
         segments: segments.collect(),
         ..MediaPlaylist::default()
+    }
+}
+
+/// What leads to the playlist at `uri`, which leads through a file.
+pub(crate) fn multivariant(guide: &Guide, metadata: &Metadata, uri: &str) -> MultivariantPlaylist {
+    let rate = |bytes: u64, us: i64| {
+        u64::try_from(i128::from(bytes) * 8_000_000 / i128::from(us.max(1))).unwrap_or(u64::MAX)
+    };
+    let ends = guide.groups.iter().skip(1).map(|group| group.start_us).chain([guide.end_us]);
+    let rates = guide.groups.iter().zip(ends).map(|(group, end_us)| rate(group.len, end_us - group.start_us));
+    let bytes = guide.groups.iter().map(|group| group.len).sum();
+    let begin_us = guide.groups.first().map_or(0, |group| group.start_us);
+    let pictures = metadata.tracks.iter().find(|track| track.kind == "video");
+    MultivariantPlaylist {
+        uri: uri.to_owned(),
+        bandwidth: rates.max().unwrap_or(0),
+        average_bandwidth: rate(bytes, guide.end_us - begin_us),
+        codecs: guide.codecs.clone(),
+        resolution: pictures.and_then(|track| track.width.zip(track.height)),
+        frame_rate: pictures.and_then(|track| track.framerate),
     }
 }

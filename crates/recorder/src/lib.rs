@@ -150,6 +150,13 @@ impl Recorder {
         preview::playlist(&self.shared, id, request).await
     }
 
+    /// The multivariant playlist that leads to that of a timeline, which is found at `uri`.
+    ///
+    /// Errors: [`PreviewError`].
+    pub async fn preview_variants(&self, id: MediaAssetId, uri: &str) -> Result<String, PreviewError> {
+        preview::multivariant(&self.shared, id, uri).await
+    }
+
     /// Opens what a playlist of a timeline names, by the last part of its address.
     ///
     /// Errors: [`PreviewError`].

@@ -6,6 +6,7 @@
 //! of its segments never changes; nobody waits without a bound.
 
 mod text;
+mod variants;
 mod view;
 
 use std::ops::Range;
@@ -49,6 +50,9 @@ const WAITING_MAX: usize = 256;
 
 /// Bytes of texts that are kept for who asks for the same.
 const TEXT_BYTES: u64 = 32 << 20;
+
+/// Stored segments by which it is told what a timeline takes to be played.
+const RATED: u64 = 60;
 
 /// Stored segments that the first group is looked for in.
 const FIRST_MAX: u64 = 64;
@@ -377,6 +381,22 @@ pub(crate) async fn open(
     };
     let modified = modified.unwrap_or(Timestamp::EPOCH);
     Ok(Download::new(shared, id, Arc::new(prepared), reading, name.to_owned(), modified))
+}
+
+/// See [`crate::Recorder::preview_variants`].
+pub(crate) async fn multivariant(
+    shared: &Shared,
+    id: MediaAssetId,
+    uri: &str,
+) -> Result<String, PreviewError> {
+    let part = readable(shared, id).await?;
+    let asset = Previewed { shared, id, part };
+    let (newest, timeline) = (asset.newest().await?, asset.part.timeline);
+    let first = asset.part.first.max((newest + 1).saturating_sub(RATED));
+    let segments = shared.database.segments(timeline, first, Some(newest)).await?;
+    let runs = shared.database.runs(timeline).await?;
+    let playlist = variants::multivariant(&runs, &segments, uri).map_err(RecorderError::from)?;
+    Ok(playlist.to_text())
 }
 
 /// All stored segments from `first` to `last`. Waits for the one that comes next, which playlists hint at.

@@ -56,6 +56,10 @@ pub(crate) async fn download(
 ) -> Result<Response> {
     let (id, credential) = check_link(&app, &id, query)?;
     let file = app.recorder.open_download(id).await.map_err(refused)?;
+    if file.has_playlist && uri.path().ends_with(VARIANTS) {
+        let playlist = format!("{PLAYLIST}?{credential}");
+        return Ok(playlist::variants_of_file(&method, &headers, &file, &playlist));
+    }
     if file.has_playlist && is_playlist(uri.path()) {
         return playlist::of_file(&method, &headers, &file, &format!("{MEDIA}?{credential}")).await;
     }
@@ -65,6 +69,11 @@ pub(crate) async fn download(
 /// The name by which a playlist calls its media. Nothing of the name that the playlist was asked by goes into it, nor
 /// of the query but the signature and when it ends: whoever asks would write the playlist, a line for each segment.
 const MEDIA: &str = "./media.mp4";
+
+/// By which name the multivariant playlist of a file is asked for, and by which it calls the playlist that it leads to. A
+/// clip of that name is played by it, too.
+const VARIANTS: &str = "/master.m3u8";
+const PLAYLIST: &str = "./media.m3u8";
 
 /// Sends a file, or what is asked of it.
 pub(crate) fn respond(

@@ -64,6 +64,18 @@ pub(crate) async fn of_file(
     Ok(validated(response, &validators))
 }
 
+/// Sends the multivariant playlist that leads to the one of a finished file, at `uri`.
+pub(crate) fn variants_of_file(method: &Method, headers: &HeaderMap, file: &Download, uri: &str) -> Response {
+    let text = file.multivariant(uri);
+    let (decision, validators) = judge(method, headers, entity_tag(&[text.as_bytes()]), file.last_modified);
+    let response = match decision {
+        Decision::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Decision::PreconditionFailed => return precondition_failed(),
+        Decision::Send(_) => body(method, text.len(), Body::from(text)),
+    };
+    validated(response, &validators)
+}
+
 /// Sends a playlist that does not change any more.
 pub(crate) fn reply(
     method: &Method,

@@ -70,6 +70,8 @@ pub struct Guide {
     pub end_us: i64,
     /// When the first picture is shown that was asked for, in microseconds after the first group begins.
     pub start_offset_us: i64,
+    /// What the file is encoded with, as in RFC 6381.
+    pub codecs: Vec<String>,
     /// Whether every picture of every group can be decoded without the groups before it. Not with open groups, whose
     /// first pictures are shown before their sync sample.
     pub is_independent: bool,
@@ -78,7 +80,8 @@ pub struct Guide {
 impl Guide {
     /// Bytes of memory that it holds.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.groups.capacity() * size_of::<GuideGroup>()
+        let codecs: usize = self.codecs.iter().map(|codec| size_of_val(codec) + codec.len()).sum();
+        size_of::<Self>() + self.groups.capacity() * size_of::<GuideGroup>() + codecs
     }
 }
 
@@ -653,7 +656,15 @@ fn guide(
         }
     }
     let first_us = joined.pieces.first().map_or(0, |piece| cut::to_us(piece.shown.start));
+    let mut codecs: Vec<String> = Vec::new();
+    for config in joined.tracks.iter().flat_map(|track| &track.configs) {
+        let codec = config.codec.codec_string();
+        if !codecs.contains(&codec) {
+            codecs.push(codec);
+        }
+    }
     Guide {
+        codecs,
         init_len: file.init_len(),
         groups,
         end_us,
