@@ -2,8 +2,8 @@
 //!
 //! Fed by the recorder with stretches of runs, each with the run's tracks and the indexes of the segments
 //! a recipe names. What always holds: a track begins on a sample that can be decoded alone; what is shown
-//! begins and ends on a frame, but for one that is on screen all through the range; the bytes of samples
-//! are referred to, never copied or changed.
+//! begins and ends on a frame, but for one that is on screen long before the range begins or after it ends; the bytes
+//! of samples are referred to, never copied or changed.
 
 mod cut;
 mod describe;
@@ -34,7 +34,7 @@ pub use self::fragments::{BuiltFragments, Edits, Guide, GuideGroup, build_fragme
 pub use self::join::{break_between, can_join};
 
 /// Raised when other bytes are made of the same segments: files that somebody has a part of are then others.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// A stored segment of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Stretch {
     /// First moment to show, in microseconds of the run's media clock; absent: everything from the
     /// first sample on.
     pub start_us: Option<i64>,
-    /// Moment before which to stop, likewise.
+    /// Moment before which to stop, likewise. The last picture lasts up to it: the feed has to have been live until then.
     pub stop_us: Option<i64>,
 }
 
@@ -271,7 +271,7 @@ fn cut_all(source: &MovieSource, tables: &mut [Tables]) -> Result<Vec<Piece>, In
     let mut pieces = Vec::new();
     for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
         let held = source.cut() == CutMode::Frame && hold::hold(stretch, tables);
-        let cut = cut::cut(stretch, tables, held, number == 0, source.cut());
+        let cut = cut::cut(stretch, tables, number == 0, source.cut());
         tables.check()?;
         pieces.extend(cut.map(|(cuts, shown)| Piece { stretch: number, cuts, shown, held }));
     }

@@ -136,7 +136,15 @@ proptest! {
         let (moov, ..) = materialise(&movie, &publisher.stored(0));
         for (number, trak) in moov.trak.iter().enumerate() {
             let (got, all) = (listed(&trak.mdia.minf.stbl), stored_samples(&publisher, number as u32));
-            prop_assert!(all.windows(got.len()).any(|part| part == got), "track {} of {:?}", number, shape);
+            // But for the times of a picture that is on screen when the range begins, and of the last one.
+            let is_same = |part: &[SampleInfo]| {
+                let moved = part.iter().zip(&got).filter(|(stored, got)| stored != got);
+                let keeps = |(stored, got): (&SampleInfo, &SampleInfo)| {
+                    (stored.size, stored.is_sync) == (got.size, got.is_sync)
+                };
+                moved.clone().count() <= 3 && moved.clone().all(keeps)
+            };
+            prop_assert!(all.windows(got.len()).any(is_same), "track {} of {:?}", number, shape);
         }
     }
 

@@ -13,9 +13,10 @@ use super::table::{Row, Span, Tables, TrackTable};
 use super::{MOVIE_TIMESCALE, Shown, Stretch, video_track};
 use crate::segmenter::RUN_ORIGIN_US;
 
-/// A track whose first frame in the range comes later than this after its start, in microseconds,
-/// does not decide where the file begins (and likewise at its end): it was silent there.
-const NEAR_US: i64 = 1_000_000;
+/// A picture that is on screen at the start of a range for no longer than this, in microseconds, is not shown: it would
+/// be a flash, and at no usual frame rate is one. The file begins with the next one. Likewise a file ends with its last
+/// picture where that ends no further from the end of the range.
+pub(super) const BRIEF_US: i64 = 50_000;
 
 /// Place of a sample: position of its segment, position in its track there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,8 @@ pub(super) struct TrackCut {
     pub shown_start_pts: i64,
     /// Presentation time at which the last frame shown ends, in ticks of the track.
     pub shown_end_pts: i64,
+    /// How long the last sample held lasts, in ticks, where that is not what its segment and the next one tell.
+    pub lasts: Option<u32>,
 }
 
 impl TrackCut {
@@ -70,7 +73,7 @@ impl TrackTable<'_> {
     }
 
     /// A moment of the media clock in ticks of the track, rounded down.
-    fn ticks(self, us: i64) -> i64 {
+    pub(super) fn ticks(self, us: i64) -> i64 {
         let ticks = i128::from(us) * i128::from(self.timescale());
         i64::try_from(ticks.div_euclid(1_000_000)).unwrap_or(if us < 0 { i64::MIN } else { i64::MAX })
     }
@@ -97,20 +100,18 @@ pub(super) fn from_movie(ticks: i64, timescale: u32) -> i64 {
     Ticks(ticks).rescale(MOVIE_TIMESCALE, timescale).0
 }
 
-/// Decides for all tracks; `None` when nothing would be shown. `held`: whether [`super::hold`] has
-/// moved the picture into the range that is on screen all through it. `opens`: whether the file begins with this
-/// stretch.
+/// Decides for all tracks; `None` when nothing would be shown. [`super::hold`] has moved a picture that is on screen
+/// when the range begins into it. `opens`: whether the file begins with this stretch.
 pub(super) fn cut(
     stretch: &Stretch,
     tables: &Tables,
-    held: bool,
     opens: bool,
     mode: CutMode,
 ) -> Option<(Vec<TrackCut>, Shown)> {
     let video = video_track(&stretch.tracks).and_then(|track| {
         let table = TrackTable { stretch, tables, track };
         match mode {
-            CutMode::Frame => cut_video(table, held),
+            CutMode::Frame => cut_video(table),
             CutMode::Keyframe => cut_video_at_sync(table),
         }
     });
@@ -151,38 +152,31 @@ impl Shown {
 
 /// Decides what the player shows of all tracks together.
 fn shown(stretch: &Stretch, video: Option<&TrackCut>, audio: &[TrackCut], asked: Shown) -> Option<Shown> {
-    let near = to_movie(NEAR_US, 1_000_000);
+    let brief = to_movie(BRIEF_US, 1_000_000);
     let sound = audio.iter().map(|cut| bounds(stretch, cut)).reduce(Shown::around);
-    let sound = sound.map(|sound| (sound.start.max(asked.start), sound.end.min(asked.end)));
-    let picture = video.map(|cut| bounds(stretch, cut)).map(|picture| (picture.start, picture.end));
-    let (start, end) = match (picture, sound) {
-        (Some(picture), Some(sound)) => {
-            let picture_opens = asked.start != i64::MIN && picture.0.saturating_sub(asked.start) <= near;
-            let picture_closes = asked.end != i64::MAX && asked.end.saturating_sub(picture.1) <= near;
-            (
-                if picture_opens { picture.0 } else { picture.0.min(sound.0) },
-                if picture_closes { picture.1 } else { picture.1.max(sound.1) },
-            )
-        }
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => return None,
-    };
-    (start < end).then_some(Shown { start, end })
+    let sound =
+        sound.map(|sound| Shown { start: sound.start.max(asked.start), end: sound.end.min(asked.end) });
+    let picture = video.map(|cut| bounds(stretch, cut));
+    let mut shown = picture.into_iter().chain(sound).reduce(Shown::around)?;
+    if let Some(picture) = picture
+        && asked.start != i64::MIN
+        && picture.start.saturating_sub(asked.start) <= brief
+    {
+        shown.start = picture.start;
+    }
+    (shown.start < shown.end).then_some(shown)
 }
 
 /// Finds the frames whose time lies in the range and the samples needed to decode them.
-fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
+fn cut_video(table: TrackTable<'_>) -> Option<TrackCut> {
     let (start, stop) = asked_ticks(table);
     let first_pts = first_pts(table, start, stop)?;
     let (last, last_decoded) = last_wanted(table, start, stop)?;
     let opening = opening(table, first_pts)?;
-
-    // A frame lasts until the next one is shown.
-    let next_pts = if held { None } else { next_pts(table, last.pts) };
-    let mut shown_end_pts = next_pts.unwrap_or_else(|| last.end()).max(last.pts.saturating_add(1));
-    if table.stretch.stop_us.is_some() && shown_end_pts.saturating_sub(stop) > table.ticks(NEAR_US) {
-        shown_end_pts = stop;
-    }
+    let natural_end = natural_end(table, &last);
+    let shown_end_pts = shown_end(table, &last, natural_end);
+    // What is longer is cut by the edit list.
+    let longer = shown_end_pts.saturating_sub(natural_end);
     Some(TrackCut {
         track: table.track,
         first: opening.place,
@@ -191,7 +185,27 @@ fn cut_video(table: TrackTable<'_>, held: bool) -> Option<TrackCut> {
         last_dts: last_decoded.dts,
         shown_start_pts: first_pts,
         shown_end_pts,
+        lasts: (longer > 0).then(|| longer_by(&last_decoded, longer)),
     })
+}
+
+/// When the picture after `last` is shown, or else, as far as can be told, the time of `last` is over.
+fn natural_end(table: TrackTable<'_>, last: &Row) -> i64 {
+    next_pts(table, last.pts).unwrap_or_else(|| last.end()).max(last.pts.saturating_add(1))
+}
+
+/// When the last frame ends: a picture lasts until the next one, or up to the end of the range. Who asks for a range
+/// vouches that no picture which is not there was sent in it.
+fn shown_end(table: TrackTable<'_>, last: &Row, natural_end: i64) -> i64 {
+    let (_, stop) = asked_ticks(table);
+    let off = natural_end.saturating_sub(stop).saturating_abs();
+    let is_whole = stop == i64::MAX || last.pts >= stop || off <= table.ticks(BRIEF_US);
+    if is_whole { natural_end } else { stop }
+}
+
+/// How long a sample lasts that lasts longer by so many ticks.
+fn longer_by(row: &Row, ticks: i64) -> u32 {
+    u32::try_from(i64::from(row.info.duration).saturating_add(ticks).max(1)).unwrap_or(u32::MAX)
 }
 
 /// Finds the frames from the sync sample at or before the range's start (without one, from the first one
@@ -224,6 +238,8 @@ fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
         last_decoded = needed.filter(|row| row.place > shown_before).unwrap_or(last_decoded);
         last = latest;
     }
+    let natural_end = natural_end(table, &last);
+    let shown_end_pts = shown_end(table, &last, natural_end);
     Some(TrackCut {
         track: table.track,
         first: opening.place,
@@ -231,9 +247,9 @@ fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
         first_dts: opening.dts,
         last_dts: last_decoded.dts,
         shown_start_pts: opening.pts,
-        shown_end_pts: next_pts(table, last.pts)
-            .unwrap_or_else(|| last.end())
-            .max(last.pts.saturating_add(1)),
+        shown_end_pts,
+        lasts: (shown_end_pts != natural_end)
+            .then(|| longer_by(&last_decoded, shown_end_pts.saturating_sub(natural_end))),
     })
 }
 
@@ -244,7 +260,7 @@ fn asked_ticks(table: TrackTable<'_>) -> (i64, i64) {
 }
 
 /// Presentation time of the first frame in the range.
-fn first_pts(table: TrackTable<'_>, start: i64, stop: i64) -> Option<i64> {
+pub(super) fn first_pts(table: TrackTable<'_>, start: i64, stop: i64) -> Option<i64> {
     let sync = table.first_sync()?;
     let mut first: Option<i64> = None;
     for span in table.spans_from(sync.place.segment) {
@@ -347,6 +363,7 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, opens: bool, mode: CutMode) ->
             last_dts: last.dts,
             shown_start_pts: first.pts,
             shown_end_pts: last.end(),
+            lasts: None,
         });
     }
     let settled = first.pts.saturating_sub(pre_roll_ticks(table));
@@ -360,6 +377,7 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, opens: bool, mode: CutMode) ->
         last_dts: last.dts,
         shown_start_pts: first.pts.max(start),
         shown_end_pts: last.end().min(end),
+        lasts: None,
     })
 }
 

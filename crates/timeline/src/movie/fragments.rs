@@ -27,7 +27,7 @@ use self::remade::RemadeSamples;
 use self::tail::{Tail, TailSample};
 use super::cut::{self, Place};
 use super::join::{self, Joined, JoinedTrack, Times};
-use super::table::{Span, Tables, TrackTable};
+use super::table::{Tables, TrackTable};
 use super::{BuiltMovie, MovieError, MovieSource, Stretch, cut_all, describe, read};
 use crate::index::{SegmentIndex, TrackSpan};
 
@@ -474,8 +474,8 @@ impl Writer<'_> {
             };
             let table = TrackTable { stretch: at.stretch, tables: at.tables, track: part.cut.track };
             let span = table.spans_from(at.position).first().filter(|span| span.segment == at.position);
-            let is_changed = span.is_some_and(Span::is_changed);
-            let Some(mut samples) = span.map(|span| span.settle(stored.samples.clone())) else { continue };
+            let Some(span) = span else { continue };
+            let mut samples = span.settle(stored.samples.clone());
             let Some(range) = part.cut.kept(at.position, samples.len()) else { continue };
             let is_last = (at.position, range.end) == (part.cut.last.segment, part.cut.last.sample + 1);
             if let (Some(lasts), Some(last)) =
@@ -487,7 +487,7 @@ impl Writer<'_> {
                 continue;
             };
             let skipped_bytes = skipped.iter().map(|sample| u64::from(sample.size)).sum::<u64>();
-            let run_dts = stored.base_dts.0.saturating_add(ticks(skipped));
+            let run_dts = span.base_dts().saturating_add(ticks(skipped));
             let kept: Vec<SampleInfo> = kept.iter().map(|sample| shifted(sample, part.shift)).collect();
             let Some(next_dts) = self.next_dts.get_mut(track) else { continue };
             let (base_dts, earliest) = (*next_dts, earliest(&kept));
@@ -498,6 +498,7 @@ impl Writer<'_> {
             let is_sound = config.is_some_and(|config| config.kind == TrackKind::Audio);
             let slack = if is_sound { Ticks::from_micros(SLACK_US, timescale).0 } else { 0 };
             let is_whole = part.shift == 0
+                && !span.is_changed()
                 && of_shape.is_some_and(|(_, count, last)| {
                     range == (0..*count) && kept.last().is_some_and(|now| is_same(now, last, slack))
                 });
@@ -508,7 +509,7 @@ impl Writer<'_> {
                 offset: u64::from(stored.data_offset) + skipped_bytes,
                 first: Place { segment: at.position, sample: range.start },
                 is_hidden: false,
-                is_all: range.len() == stored.samples.len() && !is_changed,
+                is_all: range.len() == stored.samples.len() && !span.is_changed(),
                 is_whole,
                 start_pts: base_dts.saturating_add(earliest),
                 start_run_pts: run_dts.saturating_add(earliest).saturating_sub(part.shift),

@@ -51,7 +51,7 @@ pub(super) struct TrackPart {
     pub config: usize,
     /// Added to all composition offsets, in ticks of the track.
     pub shift: i64,
-    /// How long its last sample lasts, where another part follows, in ticks of the track.
+    /// How long its last sample lasts, where another part follows or it is held, in ticks of the track.
     pub last_duration: Option<u32>,
     /// When the player shows its first frame, in ticks of the movie.
     pub at: i64,
@@ -170,7 +170,7 @@ fn join_track(
             cut,
             config: number,
             shift: 0,
-            last_duration: None,
+            last_duration: cut.lasts,
             at: on_movie(start),
             end: on_movie(end),
         });

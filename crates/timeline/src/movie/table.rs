@@ -277,10 +277,9 @@ pub(super) fn run_track(track: usize) -> u32 {
     u32::try_from(track).unwrap_or(u32::MAX)
 }
 
-/// Puts changed samples into a span.
-pub(super) fn change(span: &mut Span, samples: Vec<SampleInfo>) {
-    let (base_dts, data_offset) = (Ticks(span.base_dts), span.data_offset);
-    let changed = TrackSpan { track: 0, base_dts, data_offset, samples };
+/// Puts changed samples into a span, the first of which is decoded at `base_dts`.
+pub(super) fn change(span: &mut Span, base_dts: i64, samples: Vec<SampleInfo>) {
+    let changed = TrackSpan { track: 0, base_dts: Ticks(base_dts), data_offset: span.data_offset, samples };
     *span = Span::of(span.segment, &TrackSummary::of(&changed));
     span.changed = Some(Arc::new(changed.samples));
 }

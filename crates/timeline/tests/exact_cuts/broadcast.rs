@@ -151,6 +151,15 @@ impl Broadcast {
         wanted.map(|(_, number)| *number).collect()
     }
 
+    /// The numbers of the frames that a clip of the range shows: also the one that is on screen when it begins, unless
+    /// the next one follows at once.
+    pub fn on_screen(&self, from_us: i64, to_us: i64) -> Vec<u32> {
+        let begins = self.frames.partition_point(|(us, _)| *us < from_us);
+        let is_brief = self.frames.get(begins).is_some_and(|(us, _)| *us < to_us && us - from_us <= 50_000);
+        let before = begins.checked_sub(1).filter(|_| !is_brief).map(|before| self.frames[before].1);
+        before.into_iter().chain(self.numbers(from_us, to_us)).collect()
+    }
+
     /// A range of microseconds after its first decode time, as part of timeline `timeline`.
     pub fn stretch(&self, timeline: u128, range_us: Option<(i64, i64)>) -> Stretch {
         Stretch {

@@ -66,9 +66,9 @@ fn runs_of_different_size_are_one_track() {
         let (a, b) = (small.broadcast(), large.broadcast());
         for hold in [false, true] {
             let name = format!("{} joined {hold}", small.name);
-            let parts = [(&a, Some((3 * SECOND, 7 * SECOND))), (&b, None)];
+            let parts = [(&a, Some((3 * SECOND, 6 * SECOND))), (&b, None)];
             let (movie, path) = clip(&name, &parts, CutMode::Frame, hold, Format::Webm);
-            let (_, first) = from_key_frame(&a, (3 * SECOND, 7 * SECOND));
+            let (_, first) = from_key_frame(&a, (3 * SECOND, 6 * SECOND));
             let expected = [first, b.numbers(0, 60 * SECOND)].concat();
             assert_eq!(frame_numbers_of_any_size(&path), expected, "{name}");
             assert_eq!(complaints(&ffmpeg(), &path), "", "{name}");
@@ -84,7 +84,7 @@ fn a_browser_plays_webm_and_vp8_in_mp4() {
     let (vp8, vp9, av1) = (VP8_OPUS.broadcast(), VP9_OPUS.broadcast(), AV1_OPUS.broadcast());
     let (vp8_large, vp9_large) = (VP8_LARGE.broadcast(), VP9_LARGE.broadcast());
     let range = Some(RANGE_US);
-    let until = Some((3 * SECOND, 7 * SECOND));
+    let until = Some((3 * SECOND, 6 * SECOND));
     let webm = |name, parts: &[_]| expect(name, parts, CutMode::Keyframe, false, Format::Webm);
     shows(&[
         webm("vp8", &[(&vp8, range)]),
