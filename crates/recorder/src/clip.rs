@@ -280,7 +280,7 @@ async fn planned_asset(
     let mut recipe = clip.recipe();
     for (part, stretch) in recipe.iter_mut().zip(&clip.stretches) {
         if stretch.is_growing {
-            part.last = None;
+            (part.last, part.stop_us) = (None, Some(stretch.stop_us));
         }
     }
     new_asset(shared, request, id, stop, feed, recipe).await.map(Some)

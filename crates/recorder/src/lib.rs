@@ -20,6 +20,7 @@ mod live;
 mod preview;
 mod recovery;
 mod removal;
+mod screen;
 mod state;
 mod tidy;
 mod time;

@@ -10,6 +10,7 @@ use mediahooks_timeline::plan::set_back_us;
 
 use crate::error::RecorderError;
 use crate::finish;
+use crate::screen;
 use crate::state::Shared;
 
 /// Finishes assets and feeds whose feed is not live here: those of a crashed process, and those whose
@@ -94,7 +95,7 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
         let planned_us = part.stop_us;
         part.last = Some(part.first);
         let mut offset_us = None;
-        for span in spans.iter().take_while(|span| span.run == part.run) {
+        for (position, span) in spans.iter().enumerate().take_while(|(_, span)| span.run == part.run) {
             let first_us = *offset_us.get_or_insert(span.wall_offset_us);
             let stop_us = match stop.filter(|_| set_back_us(first_us, span.wall_offset_us).is_none()) {
                 Some(stop) => Some(stop.as_micros().saturating_sub(span.wall_offset_us)),
@@ -104,6 +105,12 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
                 break;
             }
             (part.last, part.stop_us) = (Some(span.sequence), stop_us);
+            let (before, after) =
+                (position.checked_sub(1).and_then(|at| spans.get(at)), spans.get(position + 1));
+            if let (Some(stop_us), true) = (stop_us, after.is_none_or(|after| after.run != part.run)) {
+                let end_us = screen::run_end_us(shared, asset.feed, before, span, after).await?;
+                part.stop_us = Some(stop_us.min(end_us));
+            }
         }
     }
     Ok(recipe)

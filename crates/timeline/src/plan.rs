@@ -46,17 +46,31 @@ pub fn set_back_us(before_us: i64, after_us: i64) -> Option<i64> {
 pub struct RunRange {
     /// The run.
     pub run: u32,
-    /// First segment with a sample in the range. Decoding may have to begin in an earlier one.
+    /// First segment that is on screen in the range. Decoding may have to begin in an earlier one.
     pub first: u64,
-    /// Last segment with a sample in the range.
+    /// Last segment that is.
     pub last: u64,
     /// The range's start in microseconds of the run's media clock.
     pub start_us: i64,
-    /// The range's end, likewise; not included.
+    /// The range's end, or the run's where that is earlier, likewise; not included.
     pub stop_us: i64,
+    /// Where the last segment is the last one of the run: until when its last picture was on screen, likewise.
+    pub run_end_us: Option<i64>,
 }
 
-/// Finds what a range touches, from the spans of one timeline in rising sequence.
+/// A last picture of a run that was not followed for no longer than this, in microseconds, lasts as long as its kind
+/// does.
+const BRIEF_US: i64 = 1_000_000;
+
+/// Until when the last picture of a run was on screen, in microseconds of its media clock, if it was until `until`.
+pub fn run_end_us(last: &Span, until: Timestamp) -> i64 {
+    let silent_us = until.as_micros().saturating_sub(last.wall_end());
+    last.media_end_us.saturating_add(if silent_us > BRIEF_US { silent_us } else { 0 })
+}
+
+/// Finds what was on screen in a range, from the spans of one timeline in rising sequence: those with samples in the
+/// range, the one before these and the one after them. A picture lasts until the next one of its run, and the last one
+/// of a run until the next run.
 #[derive(Debug, Clone)]
 pub struct Planner {
     start: i64,
@@ -64,26 +78,46 @@ pub struct Planner {
     ranges: Vec<RunRange>,
     /// [`Span::wall_offset_us`] of the latest span in the range.
     offset_us: i64,
+    /// Waits for what follows it.
+    latest: Option<Span>,
 }
 
 impl Planner {
     /// For the range from `start` up to, not including, `stop`.
     pub fn new(start: Timestamp, stop: Timestamp) -> Self {
-        Self { start: start.as_micros(), stop: stop.as_micros(), ranges: Vec::new(), offset_us: 0 }
+        let (start, stop) = (start.as_micros(), stop.as_micros());
+        Self { start, stop, ranges: Vec::new(), offset_us: 0, latest: None }
     }
 
     /// Adds the next span.
     pub fn push(&mut self, span: &Span) {
-        if span.wall_end() <= self.start || span.wall_start() >= self.stop {
+        let Some(before) = self.latest.replace(*span) else { return };
+        let follows = before.sequence.checked_add(1) == Some(span.sequence);
+        if follows && before.run != span.run {
+            let end_us = run_end_us(&before, Timestamp::from_micros(span.wall_start()));
+            self.add(&before, end_us, Some(end_us));
+        } else {
+            self.add(&before, if follows { span.media_start_us } else { before.media_end_us }, None);
+        }
+    }
+
+    /// Adds a span that is on screen until `until_us` of its media clock.
+    fn add(&mut self, span: &Span, until_us: i64, run_end_us: Option<i64>) {
+        let until_us = until_us.max(span.media_end_us);
+        if until_us.saturating_add(span.wall_offset_us) <= self.start || span.wall_start() >= self.stop {
             return;
         }
+        let run_end_us = run_end_us.map(|_| until_us);
         let stop_us = self.stop.saturating_sub(span.wall_offset_us);
+        let stop_us = run_end_us.map_or(stop_us, |end_us| stop_us.min(end_us));
         let goes_on = |range: &&mut RunRange| {
             range.run == span.run && set_back_us(self.offset_us, span.wall_offset_us).is_none()
         };
         match self.ranges.last_mut().filter(goes_on) {
             // The latest segment's clock is the one that was right when the range ended.
-            Some(range) => (range.last, range.stop_us) = (span.sequence, stop_us),
+            Some(range) => {
+                (range.last, range.stop_us, range.run_end_us) = (span.sequence, stop_us, run_end_us);
+            }
             None => self.ranges.push(RunRange {
                 run: span.run,
                 first: span.sequence,
@@ -92,14 +126,19 @@ impl Planner {
                 // wall clock may have been set in between.
                 start_us: self.start.saturating_sub(span.wall_offset_us).max(span.media_start_us),
                 stop_us,
+                run_end_us,
             }),
         }
         self.offset_us = span.wall_offset_us;
     }
 
-    /// What the range touches: one entry per run, in order; empty when nothing was received in it. Where the wall
-    /// clock was set back, moments come twice: then a run has an entry for each side.
-    pub fn finish(self) -> Vec<RunRange> {
+    /// What the range touches: one entry per run, in order; empty when nothing was on screen in it. Where the wall
+    /// clock was set back, moments come twice: then a run has an entry for each side. `run_end_us`: until when the last
+    /// picture of the last span was on screen, if that is the timeline's last one, on its media clock.
+    pub fn finish(mut self, run_end_us: Option<i64>) -> Vec<RunRange> {
+        if let Some(last) = self.latest.take() {
+            self.add(&last, run_end_us.unwrap_or(last.media_end_us), run_end_us);
+        }
         self.ranges
     }
 }
@@ -121,7 +160,7 @@ mod tests {
     fn plan(spans: &[Span], start: Timestamp, stop: Timestamp) -> Vec<RunRange> {
         let mut planner = Planner::new(start, stop);
         spans.iter().for_each(|span| planner.push(span));
-        planner.finish()
+        planner.finish(None)
     }
 
     #[test]
@@ -131,12 +170,37 @@ mod tests {
         assert_eq!(
             planned,
             [
-                RunRange { run: 0, first: 1, last: 1, start_us: 150, stop_us: 550 },
-                RunRange { run: 1, first: 2, last: 2, start_us: 0, stop_us: 50 },
+                RunRange { run: 0, first: 1, last: 1, start_us: 150, stop_us: 200, run_end_us: Some(200) },
+                RunRange { run: 1, first: 2, last: 2, start_us: 0, stop_us: 50, run_end_us: None },
             ]
         );
         assert_eq!(plan(&spans, at(1200), at(1500)), []);
         assert_eq!(plan(&spans, at(0), at(1000)), []);
+    }
+
+    #[test]
+    fn a_picture_is_on_screen_until_the_next_one_or_the_end_of_its_run() {
+        const S: i64 = 1_000_000;
+        let spans = [span(0, 0, 0, 1, S), span(1, 0, 5 * S, 5 * S + 1, S), span(2, 1, 0, 1, 20 * S)];
+        let range = |first, last, start_us, stop_us, run_end_us| RunRange {
+            run: 0,
+            first,
+            last,
+            start_us,
+            stop_us,
+            run_end_us,
+        };
+        assert_eq!(plan(&spans, at(2 * S), at(3 * S)), [range(0, 0, S, 2 * S, None)]);
+        let end = Some(19 * S);
+        assert_eq!(plan(&spans, at(5 * S), at(7 * S)), [range(0, 1, 4 * S, 6 * S, end)]);
+        // Until the next run, and where that is not known, as it is told.
+        assert_eq!(plan(&spans, at(18 * S), at(20 * S)), [range(1, 1, 17 * S, 19 * S, end)]);
+        assert_eq!(plan(&spans[..2], at(8 * S), at(9 * S)), []);
+        let mut planner = Planner::new(at(8 * S), at(20 * S));
+        spans[..2].iter().for_each(|span| planner.push(span));
+        assert_eq!(planner.finish(Some(12 * S)), [range(1, 1, 7 * S, 12 * S, Some(12 * S))]);
+        // The end of what one lasts is not known to the frame.
+        assert_eq!(run_end_us(&spans[1], at(6 * S + 900_000)), 5 * S + 1);
     }
 
     #[test]
@@ -153,6 +217,7 @@ mod tests {
             last,
             start_us: start * SECOND,
             stop_us: stop * SECOND,
+            run_end_us: None,
         };
         // Forward: nothing bears the times in between, and a range over them is one stretch.
         let planned = plan(&run(HOUR), at(HOUR + 8 * SECOND), at(2 * HOUR + 12 * SECOND));

@@ -9,8 +9,9 @@ use mediahooks_model::{FeedId, Gap, TimelineId, Timestamp};
 use mediahooks_timeline::movie::{break_between, can_join};
 use mediahooks_timeline::plan::{Planner, RunRange, Span};
 
-use super::ClipRequest;
 use super::choose::{self, Chosen, Group, Quality};
+use super::{ClipRequest, SKEW_MAX};
+use crate::screen::{self, span_of};
 use crate::state::Shared;
 
 /// What a range holds of one run.
@@ -25,6 +26,10 @@ pub(super) struct Stretch {
     offset_us: i64,
     /// Media of its range may still come.
     pub is_growing: bool,
+    /// The range's end in microseconds of the run's media clock, however much of it is there.
+    pub stop_us: i64,
+    /// Its last picture was on screen for longer than it tells by itself.
+    is_held: bool,
 }
 
 /// Stretches that become one asset.
@@ -64,7 +69,8 @@ pub(super) async fn stretches(
         simulcast_id: request.simulcast_id.clone(),
         priority: request.priority,
         before: Some(stop),
-        after: Some(request.start),
+        // Of a feed that is over the last picture may have been on screen for longer than its timeline tells.
+        after: Some(request.start.plus_micros(-screen::SILENCE_MAX_US)),
     };
     // What has been received is stored now, so that it need not be waited for; also the first of a feed or a run,
     // which makes its timeline.
@@ -130,24 +136,62 @@ async fn qualities(
     Ok(qualities)
 }
 
-/// What was found in a range of a timeline.
+/// What was found in a range of a timeline, and some time before it.
 struct Found {
+    start: Timestamp,
     /// First and last segment of what the timeline's assets show.
     shown: Vec<(u64, u64)>,
     planner: Planner,
     /// First and last segment of each run.
     ends: HashMap<u32, (Span, Span)>,
+    /// Whether what is on screen when the range begins must be among it.
+    is_whole: bool,
+    /// The last segment and the one before it.
+    latest: Option<SegmentSpan>,
+    before: Option<SegmentSpan>,
 }
 
 impl Found {
     fn add(&mut self, segment: SegmentSpan) {
-        let SegmentSpan { sequence, run, media_start_us, media_end_us, wall_offset_us, .. } = segment;
+        let sequence = segment.sequence;
         if !self.shown.iter().any(|(first, last)| (*first..=*last).contains(&sequence)) {
             return;
         }
-        let span = Span { sequence, run, media_start_us, media_end_us, wall_offset_us };
+        let is_first = self.shown.iter().any(|(first, _)| *first == sequence);
+        self.is_whole |= self.latest.is_none() && (is_first || segment.wall_start() <= self.start);
+        self.before = self.latest.replace(segment);
+        let span = span_of(&segment);
         self.planner.push(&span);
-        self.ends.entry(run).or_insert((span, span)).1 = span;
+        self.ends.entry(span.run).or_insert((span, span)).1 = span;
+    }
+}
+
+/// Finds the segments of a range, and the one before, whose last picture is on screen when it begins.
+async fn find(
+    shared: &Shared,
+    timeline: &[ClippableTimeline],
+    id: TimelineId,
+    (start, stop): (Timestamp, Timestamp),
+) -> Result<Found, DatabaseError> {
+    let shown: Vec<(u64, u64)> =
+        timeline.iter().map(|part| (part.part.first, part.part.last.unwrap_or(u64::MAX))).collect();
+    let mut reaches_us = screen::REACHES_US.iter();
+    loop {
+        let begun = Found {
+            start,
+            shown: shown.clone(),
+            planner: Planner::new(start, stop),
+            ends: HashMap::new(),
+            is_whole: false,
+            latest: None,
+            before: None,
+        };
+        let Some(reach_us) = reaches_us.next() else { return Ok(begun) };
+        let range = (start.plus_micros(-reach_us), stop);
+        let found = shared.database.fold_segments_in(id, None, range, begun, Found::add).await?;
+        if found.is_whole || reaches_us.len() == 0 {
+            return Ok(found);
+        }
     }
 }
 
@@ -160,24 +204,38 @@ async fn in_timeline(
 ) -> Result<Vec<Stretch>, DatabaseError> {
     let Some(first) = timeline.first() else { return Ok(Vec::new()) };
     let id = first.part.timeline;
-    let shown = timeline.iter().map(|part| (part.part.first, part.part.last.unwrap_or(u64::MAX))).collect();
-    let begun = Found { shown, planner: Planner::new(request.start, stop), ends: HashMap::new() };
-    let range = (request.start, stop);
-    let found = shared.database.fold_segments_in(id, None, range, begun, Found::add).await?;
-    let (ranges, ends) = (found.planner.finish(), found.ends);
+    let mut found = find(shared, timeline, id, (request.start, stop)).await?;
+    let mut run_end_us = None;
+    if let Some(last) = found.latest {
+        let after = last.sequence.saturating_add(1);
+        match shared.database.segment_spans(id, after, Some(after)).await?.first() {
+            Some(after) => found.planner.push(&span_of(after)),
+            // A feed that is live shows its last picture until another one comes, unless the range is far ahead.
+            None if stored_until.is_some() && request.start < request.received.plus(SKEW_MAX) => {
+                run_end_us = Some(i64::MAX);
+            }
+            None => {
+                let end_us = screen::run_end_us(shared, first.feed.id, found.before.as_ref(), &last, None);
+                run_end_us = Some(end_us.await?);
+            }
+        }
+    }
+    let (ranges, ends) = (found.planner.finish(run_end_us), found.ends);
     let mut stretches = Vec::new();
     for (position, range) in ranges.iter().enumerate() {
         let is_last = position + 1 == ranges.len();
         let missing = is_last && stored_until.is_some_and(|until| until < stop);
         let floor = timeline.iter().map(|part| part.part.first).filter(|first| *first <= range.first).max();
         let mut part = part(shared, id, range, floor.unwrap_or(range.first)).await?;
-        let is_growing = missing && request.stop.is_some();
-        if let (true, false, Some(until)) = (missing, is_growing, stored_until) {
-            // "Up to now" is up to what is known to be all that was captured by then.
-            let short_us = stop.micros_since(until);
-            part.stop_us = part.stop_us.map(|stop_us| stop_us.saturating_sub(short_us));
-        }
         let Some((opening, closing)) = ends.get(&range.run) else { continue };
+        let run_end_us = range.run_end_us.filter(|end_us| *end_us != i64::MAX);
+        let end_us = run_end_us.unwrap_or(closing.media_end_us);
+        let is_growing = missing && request.stop.is_some();
+        if let (true, Some(until)) = (missing, stored_until) {
+            // As far as it is known to be all that was captured. "Up to now" is no more than that.
+            let until_us = part.stop_us.map(|stop_us| stop_us.saturating_sub(stop.micros_since(until)));
+            part.stop_us = if is_growing { until_us.max(Some(end_us)).min(part.stop_us) } else { until_us };
+        }
         let Some(run) = shared.database.run(id, range.run).await? else { continue };
         let wall =
             |media_us: i64, span: &Span| Timestamp::from_micros(media_us.saturating_add(span.wall_offset_us));
@@ -186,9 +244,11 @@ async fn in_timeline(
             part,
             tracks: run.tracks,
             wall_start: wall(opening.media_start_us, opening).max(request.start),
-            wall_end: wall(closing.media_end_us, closing).min(stop),
+            wall_end: wall(end_us, closing).min(stop),
             offset_us: closing.wall_offset_us,
             is_growing,
+            stop_us: range.stop_us,
+            is_held: end_us > closing.media_end_us,
         });
     }
     Ok(stretches)
@@ -268,6 +328,7 @@ pub(super) fn into_clips(stretches: Vec<Stretch>, join: bool) -> Vec<PlannedClip
                 // Inside of the asset everything is shown.
                 if let Some(before) = clip.stretches.last_mut()
                     && before.wall_end < stretch.wall_start
+                    && !before.is_held
                 {
                     before.part.stop_us = None;
                 }
