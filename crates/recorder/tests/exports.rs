@@ -81,8 +81,8 @@ async fn what_is_deleted_meanwhile_is_exported_whole() {
         matches!(&refused, ExportError::NoFile(why) if matches!(**why, DownloadError::Gone)),
         "{refused:?}"
     );
-    let timeline = bench.recorder.export("0".repeat(32).parse().unwrap()).await.err().unwrap();
-    assert!(matches!(&timeline, ExportError::NoFile(why) if matches!(**why, DownloadError::Timeline)));
+    let unknown = bench.recorder.export("0".repeat(32).parse().unwrap()).await.err().unwrap();
+    assert!(matches!(&unknown, ExportError::NoFile(why) if matches!(**why, DownloadError::NotFound)));
     sweeper.cancel();
 }
 
