@@ -290,6 +290,7 @@ async fn settle(
 ) -> Result<(), RecorderError> {
     let mut stretches =
         plan::stretches(shared, &watch.request, watch.stop).await?.remove(group).unwrap_or_default();
+    let held: HashSet<(TimelineId, u32)> = stretches.iter().map(run_of).collect();
     if !is_over {
         stretches.retain(|stretch| shared.live.received(stretch.feed.id).is_none());
     }
@@ -302,18 +303,19 @@ async fn settle(
     }
     for clip in plan::into_clips(stretches, watch.request.gaps.joins()) {
         let runs: Vec<_> = clip.stretches.iter().map(run_of).collect();
+        let is_cut = made.iter().any(|asset| is_of(asset, &clip)) || runs.iter().any(|run| cut.contains(run));
         if let Some(position) = open.iter().position(|asset| is_of(asset, &clip)) {
             let asset = open.remove(position);
             let is_whole = clip.stretches.iter().all(|stretch| has_run(asset, run_of(stretch)));
             let recipe = if is_whole { recovery::closed(shared, asset).await? } else { clip.recipe() };
             changes.push(finish::finish(shared, asset, recipe).await?);
-        } else if let Some(position) = open.iter().position(|asset| asset.recipe.is_empty()) {
-            // It was asked for before anything of its range was there.
+        } else if !is_cut && let Some(position) = open.iter().position(|asset| !has_any(asset, &held)) {
+            // It was asked for before anything of its range was there, or what was there is gone.
             if let Some(step) = finish::try_finish(shared, open[position], clip.recipe()).await? {
                 changes.push(step);
                 open.remove(position);
             }
-        } else if !made.iter().any(|asset| is_of(asset, &clip)) && !runs.iter().any(|run| cut.contains(run)) {
+        } else if !is_cut {
             changes.extend(create(shared, watch, &clip).await?);
         }
         cut.extend(runs);
@@ -361,6 +363,11 @@ fn run_of(stretch: &Stretch) -> (TimelineId, u32) {
 /// Whether an asset is the one that `clip` was planned for.
 fn is_of(asset: &Asset, clip: &PlannedClip) -> bool {
     clip.stretches.iter().any(|stretch| has_run(asset, run_of(stretch)))
+}
+
+/// Whether an asset is made of any of these runs.
+fn has_any(asset: &Asset, runs: &HashSet<(TimelineId, u32)>) -> bool {
+    asset.recipe.iter().any(|part| runs.contains(&(part.timeline, part.run)))
 }
 
 fn has_run(asset: &Asset, run: (TimelineId, u32)) -> bool {
