@@ -91,6 +91,9 @@ pub struct Received {
     /// The wall clock up to which everything captured has been received: no frame that is still to come was
     /// captured before.
     pub until: Timestamp,
+    /// By how much the wall clock was set since the feed began, in microseconds; what `until` moved by beside it was
+    /// received.
+    pub set_us: i64,
 }
 
 /// A segment to be stored: its bytes, without copies of the media, and all that is known of them.
@@ -127,12 +130,13 @@ pub struct Segmenter {
     run: Option<OpenRun>,
     next_run: u32,
     next_fragment: u32,
+    set_us: i64,
 }
 
 impl Segmenter {
     /// For a feed that has just begun.
     pub fn new(settings: SegmenterSettings) -> Self {
-        Self { settings, configs: Vec::new(), run: None, next_run: 0, next_fragment: 1 }
+        Self { settings, configs: Vec::new(), run: None, next_run: 0, next_fragment: 1, set_us: 0 }
     }
 
     /// Takes a track's configuration: the first one announces the track; another one than before
@@ -249,6 +253,7 @@ impl Segmenter {
     /// Errors: [`MuxError`] when the segment that this closes cannot be written.
     pub fn set_clock(&mut self, by_us: i64, out: &mut Vec<Output>) -> Result<(), MuxError> {
         self.close(out, None)?;
+        self.set_us = self.set_us.saturating_add(by_us);
         if let Some(run) = &mut self.run {
             run.set_clock(by_us);
         }
@@ -258,7 +263,8 @@ impl Segmenter {
     /// How far the feed has come by `now`; `None` before the first sample of a run. Within a run it goes back only
     /// when the wall clock is set.
     pub fn received(&mut self, now: Timestamp) -> Option<Received> {
-        self.run.as_mut()?.received(now)
+        let (run, until) = self.run.as_mut()?.received(now)?;
+        Some(Received { run, until, set_us: self.set_us })
     }
 
     fn start_run(&mut self, dts_us: i64, arrival: Timestamp, by_jump: bool) {

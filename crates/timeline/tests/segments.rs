@@ -421,7 +421,11 @@ fn what_was_received_reaches_to_the_latest_decode_time() {
     publisher.picture(80, 0, false, 180);
     // The earliest that a picture can have been captured is when it arrived: the clock is set by the
     // one with the largest offset, and the next picture to come may be shown at 120 ms.
-    assert_eq!(publisher.segmenter.received(at(180_000)), Some(Received { run: 0, until: at(60_000) }));
+    let received = |until, set_us| Some(Received { run: 0, until, set_us });
+    assert_eq!(publisher.segmenter.received(at(180_000)), received(at(60_000), 0));
+    // A clock that is set moves what was received by as much, and tells by how much.
+    publisher.segmenter.set_clock(-50_000, &mut Vec::new()).unwrap();
+    assert_eq!(publisher.segmenter.received(at(130_000)), received(at(10_000), -50_000));
 }
 
 /// Up to when everything has been received at `now_ms`, in milliseconds, to the nearest ten.

@@ -24,9 +24,6 @@ use crate::state::{Attending, Shared};
 /// For how long a publisher may be silent, after the range has ended, before it is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// The wall clock was set back when what was received goes back by more than this, in microseconds.
-const SET_BACK_US: i64 = 500_000;
-
 /// How often a source that is away is looked for, and the clock is looked at, which may be set.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -228,16 +225,15 @@ impl FeedWait {
             let (stop, latest) = (&mut self.stop, &mut self.latest);
             let told = self.received.wait_for(|received| {
                 let Some(received) = received else { return false };
-                let back_us = latest.map_or(0, |latest| latest.until.micros_since(received.until));
-                if back_us > SET_BACK_US {
-                    *stop = stop.plus_micros(-back_us);
-                }
+                // What was received meanwhile is no part of it, however much came at once.
+                let set_us = latest.map_or(0, |latest| received.set_us - latest.set_us);
+                *stop = stop.plus_micros(set_us.min(0));
                 *latest = Some(*received);
                 received.until >= *stop || stops_at(received)
             });
             match tokio::time::timeout(patience.min(LOOK_AGAIN), told).await {
                 Ok(Ok(received)) => match *received {
-                    Some(Received { run, until }) if until < self.stop => return News::Run(run),
+                    Some(Received { run, until, .. }) if until < self.stop => return News::Run(run),
                     _ => return News::Received,
                 },
                 Ok(Err(_)) => return News::Over,

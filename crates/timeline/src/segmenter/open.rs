@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mediahooks_media::sample::{Sample, SampleInfo, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::Timestamp;
 
-use super::{Judgement, RUN_ORIGIN_US, Received, SegmenterSettings};
+use super::{Judgement, RUN_ORIGIN_US, SegmenterSettings};
 use crate::clock::WallClock;
 use crate::index::{SegmentIndex, TrackSpan};
 
@@ -139,13 +139,13 @@ impl OpenRun {
         self.clock.set(by_us);
     }
 
-    /// See [`super::Segmenter::received`].
-    pub(super) fn received(&mut self, now: Timestamp) -> Option<Received> {
+    /// Its number and up to when everything has been received; see [`super::Segmenter::received`].
+    pub(super) fn received(&mut self, now: Timestamp) -> Option<(u32, Timestamp)> {
         let offset_us = self.clock.current()?;
         let now_us = now.as_micros().saturating_sub(offset_us);
         self.received_us = self.received_us.max(self.received_until_us(now_us)?);
         let until = Timestamp::from_micros(self.received_us.saturating_add(offset_us));
-        Some(Received { run: self.number, until })
+        Some((self.number, until))
     }
 
     /// Up to when everything has been received, in microseconds of the run's clock, which shows `now_us`. Pictures
