@@ -42,6 +42,9 @@ macro_rules! h264 {
     };
 }
 
+// It uses the macro.
+mod pauses;
+
 const fn h264(
     name: &'static str,
     rate: &'static str,
