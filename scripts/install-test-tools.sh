@@ -111,7 +111,7 @@ install_test_tools() {
     }
     install_python_receiver && install_node && install_go_and_php || return 1
     install_node_packages "$examples/node" node || return 1
-    # What reads files for the tests, such as mp4box.js.
+    # What reads files and playlists for the tests: mp4box.js, hls.js.
     install_node_packages "$tools_root/crates/testkit/judges" judges || return 1
     export MEDIAHOOKS_FFMPEG9
     export PATH="$tools/bin:$PATH"

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use mediahooks_testkit::ffmpeg::{self, Broadcast, H264_AAC};
+use mediahooks_testkit::hls_js::{self, Played};
 use mediahooks_testkit::{Rest, ServerOptions, TestServer, eventually};
 use serde_json::{Value, json};
 
@@ -35,6 +36,28 @@ async fn complaints(program: std::path::PathBuf, url: String) -> String {
 
 fn is_contiguous(numbers: &[u32]) -> bool {
     numbers.windows(2).all(|pair| pair[1] == pair[0] + 1)
+}
+
+/// What hls.js shows of an address for some seconds or until it is over; it may not give up.
+async fn played(url: &str, seconds: Option<f64>, seeks: &'static [f64]) -> Played {
+    let url = url.to_owned();
+    let played = tokio::task::spawn_blocking(move || hls_js::play(&url, seconds, seeks));
+    let played = played.await.expect("the browser ran");
+    assert_eq!(played.fatal, Vec::<String>::new());
+    assert!(played.advanced >= seconds.unwrap_or(0.0), "{played:?}");
+    // It reads them as fast as it can, which is not every one.
+    assert!(played.numbers.len() > 10 && played.numbers.is_sorted(), "{played:?}");
+    played
+}
+
+/// Whether these are the numbers of the pictures at `seconds` after the one with the number `first`.
+fn shows(numbers: &[u32], first: u32, seconds: &[f64]) -> bool {
+    let pairs = numbers.iter().zip(seconds);
+    numbers.len() == seconds.len()
+        && pairs.into_iter().all(|(number, at)| {
+            let late = f64::from(first) + at * 30.0 - f64::from(*number);
+            (-1.0..4.0).contains(&late)
+        })
 }
 
 async fn timeline(rest: &Rest) -> Value {
@@ -73,7 +96,14 @@ async fn a_broadcast_is_followed_live_and_read_later() {
     assert!(!playlist.contains("#EXT-X-ENDLIST"), "{playlist}");
     let followers =
         [ffmpeg::ffmpeg(), ffmpeg::ffmpeg9()].map(|program| tokio::spawn(shown(program, preview.clone())));
+    let page = {
+        let preview = preview.clone();
+        tokio::spawn(async move { played(&preview, None, &[]).await })
+    };
     live.finish().await;
+    let page = page.await.expect("hls.js follows");
+    assert!(!page.is_live, "{page:?}");
+    assert!(page.numbers.last().is_some_and(|last| (415..420).contains(last)), "to the end: {page:?}");
     for follower in followers {
         let numbers = follower.await.expect("it ran");
         assert!(is_contiguous(&numbers), "{numbers:?}");
@@ -89,6 +119,12 @@ async fn a_broadcast_is_followed_live_and_read_later() {
         assert_eq!(shown(program.clone(), preview.clone()).await, (0..420).collect::<Vec<_>>());
         assert_eq!(complaints(program, preview.clone()).await, "");
     }
+
+    // In a page it can be sought in. A picture is shown as much later as the encoder delays it for reordering.
+    let whole = played(&preview, Some(2.0), &[0.5, 7.5, 3.2, 13.0]).await;
+    let duration = whole.duration.expect("it is over");
+    assert!((duration - 14.0).abs() < 0.2, "{whole:?}");
+    assert!(shows(&whole.sought, 0, &[0.5, 7.5, 3.2, 13.0]), "{whole:?}");
 
     // A clip as a playlist: from the key frame before its start on.
     let start: mediahooks_model::Timestamp =
@@ -111,6 +147,28 @@ async fn a_broadcast_is_followed_live_and_read_later() {
         assert_eq!(numbers, shown(program.clone(), plain.clone()).await, "as the file of the same range");
         assert_eq!(complaints(program, link.clone()).await, "");
     }
+    let clip = played(&link, Some(2.0), &[0.5, 6.0, 2.4]).await;
+    let duration = clip.duration.expect("it is whole");
+    assert!((6.8..7.4).contains(&duration), "{clip:?}");
+    assert!(shows(&clip.sought, 120, &[0.5, 6.0, 2.4]), "{clip:?}");
+    let stopped = server.stop().await;
+    assert!(stopped.success(), "{stopped}");
+}
+
+#[tokio::test]
+async fn a_page_follows_a_broadcast_live_and_looks_back() {
+    let mut server = start().await;
+    let rest = server.rest();
+    let token = rest.create_token("stage").await;
+    // For longer than a page needs.
+    let live = broadcast(80).publish(&ffmpeg::ffmpeg(), &server.publish_url("stage", &token));
+    let preview = timeline(&rest).await["previewUrl"].as_str().expect("a link").to_owned();
+    eventually("there is a whole segment", async || text(&preview).await.contains("#EXTINF").then_some(()))
+        .await;
+    let page = played(&preview, Some(4.0), &[0.5, 2.3]).await;
+    assert!(page.is_live && page.parts > 0, "{page:?}");
+    assert!(shows(&page.sought, 0, &[0.5, 2.3]), "{page:?}");
+    live.kill().await;
     let stopped = server.stop().await;
     assert!(stopped.success(), "{stopped}");
 }

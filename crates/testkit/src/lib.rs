@@ -4,9 +4,11 @@
 //! For tests only: everything here panics with a reason instead of returning an error. What always holds:
 //! no wait is longer than [`PATIENCE`], and no process outlives the value that stands for it.
 
+pub mod browser;
 pub mod counters;
 pub mod faulty;
 pub mod ffmpeg;
+pub mod hls_js;
 pub mod mp4box;
 pub mod pace;
 pub mod power;

@@ -26,6 +26,16 @@ pub fn judge() -> Command {
     node_with("judges", "require('mp4box')")
 }
 
+/// The packages of `judges/package.json`, such as hls.js.
+pub fn judges() -> PathBuf {
+    let modules = directory().join("judges/node_modules");
+    assert!(
+        modules.join("hls.js").exists(),
+        "hls.js is needed by this test; run scripts/install-test-tools.sh"
+    );
+    modules
+}
+
 /// Node.js, which finds the packages in `folder` of the tools from wherever a script lies.
 fn node_with(folder: &str, probe: &str) -> Command {
     let modules = directory().join(folder).join("node_modules");

@@ -104,7 +104,7 @@ pub fn shows(expected: &[Expected]) {
             (one.name.to_owned(), watched)
         })
         .collect();
-    let seen = browser::watch(&browser::chromium(), &files);
+    let seen = browser::watch(&files);
     for one in expected {
         let seen = &seen[one.name];
         assert_eq!(seen.error, None, "{}", one.name);
