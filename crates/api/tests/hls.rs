@@ -198,10 +198,11 @@ async fn preview(bench: &Bench, name: &str) -> String {
 
 #[tokio::test]
 async fn a_live_timeline_is_followed_part_by_part() {
-    let bench = Bench::new().await;
+    let bench = Bench::at_a_moment().await;
     let mut publisher = bench.publish("stage/left", &[]).await;
     publisher.send(80).await;
-    let link = preview(&bench, "\"5-5.m4s").await;
+    // The hint at what comes after all that is whole.
+    let link = preview(&bench, "\"6-6.m4s").await;
     let playlist = ask(&bench, "GET", &link, &[]).await;
     assert_eq!(playlist.header("cache-control"), "no-cache");
     assert_eq!(playlist.header("access-control-allow-origin"), "*");

@@ -17,7 +17,7 @@ use mediahooks_ingest::target::PublishTarget;
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::{Limits, Timestamp};
-use mediahooks_recorder::Recorder;
+use mediahooks_recorder::{Clock, Recorder, RecorderSettings, SystemClock};
 use mediahooks_storage::DiskStorage;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -69,6 +69,16 @@ impl Bench {
     }
 
     pub async fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::on(Arc::new(SystemClock::default()), change).await
+    }
+
+    /// With a recorder whose time stands still: media is stored as it comes, and not because its publisher was silent
+    /// for a while.
+    pub async fn at_a_moment() -> Self {
+        Self::on(Arc::new(Moment(SystemClock::default().wall())), |_| {}).await
+    }
+
+    async fn on(clock: Arc<dyn Clock>, change: impl FnOnce(&mut ApiConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("mediahooks.db"), Options::default()).unwrap();
         let storage = DiskStorage::open(directory.path().join("media")).unwrap();
@@ -87,7 +97,8 @@ impl Bench {
             metrics_open: false,
         };
         change(&mut config);
-        let recorder = open_recorder(&database, storage, config.limits).await;
+        let settings = RecorderSettings { clock, ..config.limits.into() };
+        let recorder = Recorder::open(database.clone(), storage, settings).await.unwrap();
         let router = router(database.clone(), recorder.clone(), config);
         Self { directory, database, recorder, router }
     }
@@ -141,8 +152,18 @@ impl Bench {
     }
 }
 
-async fn open_recorder(database: &Database, storage: DiskStorage, limits: Limits) -> Recorder {
-    Recorder::open(database.clone(), storage, limits).await.unwrap()
+/// A clock that always shows the same.
+#[derive(Debug)]
+struct Moment(Timestamp);
+
+impl Clock for Moment {
+    fn wall(&self) -> Timestamp {
+        self.0
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 pub fn request(method: &str, path: &str) -> http::request::Builder {
