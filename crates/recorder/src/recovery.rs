@@ -101,8 +101,10 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
                 Some(stop) => Some(stop.as_micros().saturating_sub(span.wall_offset_us)),
                 None => planned_us,
             };
+            // Where pictures are reordered, one that is shown later may be the first of a segment, or all of it: the
+            // next segment can begin before it.
             if stop_us.is_some_and(|stop_us| span.media_start_us >= stop_us) {
-                break;
+                continue;
             }
             (part.last, part.stop_us) = (Some(span.sequence), stop_us);
             let (before, after) =

@@ -189,3 +189,32 @@ async fn who_falls_silent_is_given_up_five_seconds_after_the_range() {
     assert_eq!(shown, (125..250).collect::<Vec<_>>());
     stage.end(publisher).await;
 }
+
+#[tokio::test]
+async fn pictures_that_are_decoded_after_later_ones_belong_to_a_clip_wherever_segments_end() {
+    let stage = Stage::new().await;
+    let mut source = Source { reordered: 3, group: 48, audio: false, ..Source::default() };
+    let mut tags = source.headers();
+    tags.extend(source.seconds(3));
+    let mut publisher = stage.publish("stage", &[]).await;
+    stage.push(&mut publisher, &tags).await;
+    let ranges = [4_010, 4_050, 4_090, 4_130];
+    let mut waiting = Vec::new();
+    for to_ms in ranges {
+        waiting.push(wait_for(&stage, 1_000, to_ms, GapMode::Split).await);
+    }
+    for tag in source.seconds(3) {
+        stage.push(&mut publisher, &[tag]).await;
+        // Up to now: what was received is stored, as a segment of this picture alone.
+        let until_now = ClipRequest { stop: None, ..stage.clip_request(1_000, 2_000) };
+        stage.bench.recorder.create_clips(until_now).await.unwrap();
+    }
+    for (clip, to_ms) in waiting.iter().zip(ranges) {
+        let waited_for = numbers(&completed(&stage, clip).await.shown());
+        let asked_later = numbers(&stage.clips(1_000, to_ms).await.remove(0).shown());
+        assert_eq!(waited_for, asked_later, "up to {to_ms}");
+        let wanted = usize::try_from((to_ms - 1_000) / 40).unwrap();
+        assert!((wanted..=wanted + 2).contains(&waited_for.len()), "up to {to_ms}: {waited_for:?}");
+    }
+    stage.end(publisher).await;
+}
