@@ -31,23 +31,27 @@ pub(crate) async fn run_end_us(
     last: &SegmentSpan,
     after: Option<&SegmentSpan>,
 ) -> Result<i64, DatabaseError> {
+    if after.is_none()
+        && let Some(received) = shared.live.received(feed)
+    {
+        let until = received.borrow().map(|received| received.until);
+        let until_us = until.map(|until| until.as_micros().saturating_sub(last.wall_offset_us));
+        return Ok(until_us.map_or(last.media_end_us, |until_us| until_us.max(last.media_end_us)));
+    }
     let until = match after {
         Some(after) => Some(after.wall_start()),
-        None => live_until(shared, feed, before, last).await?,
+        None => over_since(shared, feed, before, last).await?,
     };
     Ok(until.map_or(last.media_end_us, |until| plan::run_end_us(&span_of(last), until)))
 }
 
-/// Until when a feed whose last segment is `last` is known to have sent nothing more.
-async fn live_until(
+/// Until when a feed that is over, whose last segment is `last`, is known to have sent nothing more.
+async fn over_since(
     shared: &Shared,
     feed: FeedId,
     before: Option<&SegmentSpan>,
     last: &SegmentSpan,
 ) -> Result<Option<Timestamp>, DatabaseError> {
-    if let Some(received) = shared.live.received(feed) {
-        return Ok(received.borrow().map(|received| received.until));
-    }
     let ended = shared.database.feed(feed).await?.and_then(|feed| feed.ended);
     // One that was silent for longer than usual may have been cut off.
     let before = before.filter(|before| before.run == last.run);

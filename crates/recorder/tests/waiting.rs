@@ -180,6 +180,22 @@ async fn the_time_tells_when_a_clip_of_slides_without_sound_is_complete() {
 }
 
 #[tokio::test]
+async fn a_slide_that_came_just_before_the_end_of_a_clip_lasts_up_to_it() {
+    for to_ms in [20_240, 20_400, 20_640, 20_800] {
+        let stage = Stage::new().await;
+        let (tags, _) = slides(false, 20_000);
+        let mut publisher = stage.publish("stage", &[]).await;
+        stage.push(&mut publisher, &tags).await;
+        let clip = wait_for(&stage, 5_000, to_ms, GapMode::Split).await;
+        stage.clock.0.pass_until(to_ms * 1000 + 510_000);
+        let done = completed(&stage, &clip).await;
+        assert_eq!(numbers(&done.shown()), [0, 1, 2]);
+        assert!((done.duration_ms() - (to_ms - 5_000)).abs() <= 40, "{to_ms}: {}", done.duration_ms());
+        stage.end(publisher).await;
+    }
+}
+
+#[tokio::test]
 async fn who_falls_silent_is_given_up_five_seconds_after_the_range() {
     let stage = Stage::new().await;
     let (publisher, _) = live_for(&stage, 10).await;
