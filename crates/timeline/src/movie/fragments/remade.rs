@@ -6,7 +6,7 @@ use mediahooks_media::virtual_file::PieceError;
 
 use super::super::MovieSource;
 use super::super::join::Joined;
-use super::shifted;
+use super::kept::shifted;
 use crate::index::SegmentIndex;
 
 /// Where the tracks of a stretch are found in the file.
