@@ -61,10 +61,129 @@ pub struct Extent {
     pub len: u64,
 }
 
+/// A file all of whose pieces are known: one behind the other.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    len: u64,
+    /// Each with the offset at which it begins.
+    list: Vec<(u64, Piece)>,
+}
+
+impl Pieces {
+    /// Adds a piece at the end.
+    pub fn push(&mut self, piece: Piece) {
+        let len = piece.len();
+        if len > 0 {
+            self.list.push((self.len, piece));
+            self.len += len;
+        }
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl FromIterator<Piece> for Pieces {
+    fn from_iter<T: IntoIterator<Item = Piece>>(pieces: T) -> Self {
+        let mut file = Self::default();
+        file.extend(pieces);
+        file
+    }
+}
+
+impl Extend<Piece> for Pieces {
+    fn extend<T: IntoIterator<Item = Piece>>(&mut self, pieces: T) {
+        pieces.into_iter().for_each(|piece| self.push(piece));
+    }
+}
+
+impl IntoIterator for Pieces {
+    type Item = Piece;
+    type IntoIter = std::iter::Map<std::vec::IntoIter<(u64, Piece)>, fn((u64, Piece)) -> Piece>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter().map(|(_, piece)| piece)
+    }
+}
+
+impl VirtualFile for Pieces {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn piece(&self, range: Range<u64>) -> Result<Piece, PieceError> {
+        let nothing = || PieceError { reason: "the file ends before it".to_owned() };
+        // The piece that holds the first byte is the last one that begins at or before it.
+        let number = self.list.partition_point(|(start, _)| *start <= range.start).checked_sub(1);
+        let (start, piece) = number.and_then(|number| self.list.get(number)).ok_or_else(nothing)?;
+        let skipped = range.start - start;
+        let len = piece.len().saturating_sub(skipped).min(range.end.saturating_sub(range.start));
+        if len == 0 {
+            return Err(nothing());
+        }
+        Ok(match piece {
+            Piece::Extent(extent) => {
+                Piece::Extent(Extent { offset: extent.offset + skipped, len, ..*extent })
+            }
+            Piece::Bytes(bytes) => {
+                let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+                let len = usize::try_from(len).unwrap_or(PIECE_MAX).min(PIECE_MAX);
+                Piece::Bytes(bytes.slice(skipped..skipped + len))
+            }
+        })
+    }
+
+    fn weight(&self) -> usize {
+        let generated = |(_, piece): &(u64, Piece)| match piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Extent(_) => 0,
+        };
+        self.list.len() * size_of::<(u64, Piece)>() + self.list.iter().map(generated).sum::<usize>()
+    }
+}
+
 /// Bytes that cannot be generated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a part of the file cannot be generated: {reason}")]
 pub struct PieceError {
     /// What is wrong.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_read_from_any_byte_to_any_other() {
+        let stored = Extent { source: 3, offset: 100, len: 4 };
+        let file: Pieces =
+            [Piece::Bytes(Bytes::from_static(b"abc")), Piece::Bytes(Bytes::new()), Piece::Extent(stored)]
+                .into_iter()
+                .collect();
+        assert_eq!(file.len(), 7);
+        for start in 0..7 {
+            for end in start + 1..=7 {
+                let expected = match start {
+                    0..3 => {
+                        Piece::Bytes(Bytes::from_static(b"abc").slice(start as usize..end.min(3) as usize))
+                    }
+                    _ => Piece::Extent(Extent { offset: 100 + start - 3, len: end - start, ..stored }),
+                };
+                assert_eq!(file.piece(start..end), Ok(expected), "{start}..{end}");
+            }
+        }
+        for range in [7..8, 7..7, 9..20, 2..2] {
+            assert!(file.piece(range.clone()).is_err(), "{range:?}");
+        }
+        assert!(Pieces::default().piece(0..1).is_err());
+    }
+
+    #[test]
+    fn generated_bytes_come_in_pieces_of_some_size() {
+        let file: Pieces = [Piece::Bytes(Bytes::from(vec![7; PIECE_MAX + 1]))].into_iter().collect();
+        assert_eq!(file.piece(0..file.len()).map(|piece| piece.len()), Ok(PIECE_MAX as u64));
+    }
 }

@@ -7,7 +7,7 @@ use shiguredo_mp4::{
     boxes::{MehdBox, MvexBox, StscBox, StscEntry, StssBox, StszBox},
 };
 
-use super::file::FragmentedTrack;
+use super::builder::FragmentedTrack;
 use super::init::track_extends;
 use crate::{
     boxes::{

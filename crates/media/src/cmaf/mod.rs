@@ -6,6 +6,7 @@
 //! [`FragmentedBuilder`] makes a file of stored fragments.
 //! Invariant: what [`parse_fragment`] returns is what [`encode_fragment_head`] was given.
 
+mod builder;
 mod file;
 mod fragment;
 mod header;
@@ -15,7 +16,8 @@ mod remade;
 mod subsegments;
 
 pub use self::{
-    file::{FragmentSpan, FragmentedBuilder, FragmentedMp4, FragmentedTrack, StoredAs},
+    builder::{FragmentSpan, FragmentedBuilder, FragmentedTrack, StoredAs},
+    file::FragmentedMp4,
     fragment::{FragmentHead, FragmentLayout, FragmentTrack, encode_fragment_head, fragment_layout},
     init::{InitTrack, encode_init},
     parse::{ParsedFragment, ParsedTrack, parse_fragment},

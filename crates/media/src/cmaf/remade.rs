@@ -5,9 +5,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::file::{FragmentSpan, Pieces, TrackInFragments, make};
+use super::builder::{FragmentSpan, TrackInFragments, make};
 use crate::sample::{SampleInfo, Ticks};
-use crate::virtual_file::PieceError;
+use crate::virtual_file::{PieceError, Pieces, VirtualFile};
 
 /// What fragments that are made again consist of.
 pub trait FragmentSamples: fmt::Debug + Send + Sync {
@@ -101,7 +101,7 @@ impl Remade {
         });
         let made = make(tracks, self.sequence, self.source, &spans.collect::<Vec<_>>())
             .map_err(|error| PieceError { reason: error.to_string() })?;
-        if made.len == self.len() { Ok(made) } else { Err(disagreement()) }
+        if made.len() == self.len() { Ok(made) } else { Err(disagreement()) }
     }
 }
 
