@@ -231,6 +231,10 @@ async fn plan_clips(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> 
         let planned = plan::into_clips(stretches, request.gaps.joins());
         let last = planned.len().saturating_sub(1);
         let clips_before = new.clips.len();
+        let (clips, max) = (clips_before + planned.len(), shared.clips_max);
+        if clips > max {
+            return Err(ClipError::TooManyClips { clips, max });
+        }
         for (position, clip) in planned.iter().enumerate() {
             let awaits = clip.is_growing() || (is_open && request.outlasts_publishers() && position == last);
             let Some(asset) = planned_asset(shared, request, new.id, stop, clip).await? else { continue };

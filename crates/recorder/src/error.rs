@@ -118,6 +118,16 @@ pub enum ClipError {
         /// The codec that it has not.
         codec: &'static str,
     },
+    /// The stream was interrupted more often than that.
+    #[error(
+        "the range makes {clips} clips, and one request makes at most {max}: ask for a shorter range, for one source, or for gaps `collapse` or `hold`"
+    )]
+    TooManyClips {
+        /// How many clips the range makes, or more.
+        clips: usize,
+        /// So many may be.
+        max: usize,
+    },
     /// It would expire before it is made.
     #[error("expiration must be in the future")]
     ExpiresInPast,

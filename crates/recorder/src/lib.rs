@@ -52,6 +52,8 @@ use state::Shared;
 pub struct RecorderSettings {
     /// How long media may be.
     pub limits: Limits,
+    /// Clips that one request makes at most: a range in which a stream was interrupted more often makes no others.
+    pub clips_max: usize,
     /// How much room is kept on the disk.
     pub disk: DiskLimits,
     /// Where exported files go; absent: `exports` beside the media's directory.
@@ -62,8 +64,9 @@ pub struct RecorderSettings {
 
 impl From<Limits> for RecorderSettings {
     fn from(limits: Limits) -> Self {
+        const CLIPS_MAX: usize = 1000;
         let clock = Arc::new(SystemClock::default());
-        Self { limits, disk: DiskLimits::default(), export_dir: None, clock }
+        Self { limits, clips_max: CLIPS_MAX, disk: DiskLimits::default(), export_dir: None, clock }
     }
 }
 

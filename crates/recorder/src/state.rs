@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub database: Database,
     pub storage: DiskStorage,
     pub limits: Limits,
+    /// See [`RecorderSettings`].
+    pub clips_max: usize,
     pub clock: Arc<dyn Clock>,
     pub disk_limits: DiskLimits,
     pub disk: Disk,
@@ -67,6 +69,7 @@ impl Shared {
             database,
             storage,
             limits: settings.limits,
+            clips_max: settings.clips_max,
             clock: settings.clock,
             disk_limits: settings.disk,
             disk: Disk::default(),

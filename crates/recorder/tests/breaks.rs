@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Bench, eventually, pictures_in};
+use common::{Bench, eventually, pictures_in, token};
 use mediahooks_database::Asset;
-use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, GapReason, Metadata};
-use mediahooks_recorder::{ClipError, ClipRequest};
+use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, GapReason, Limits, Metadata};
+use mediahooks_recorder::{ClipError, ClipRequest, RecorderSettings};
 
 fn metadata(asset: &Asset) -> &Metadata {
     match &asset.state {
@@ -126,6 +126,33 @@ async fn a_waiting_clip_over_a_change_of_configuration_becomes_two_or_one() {
         nothing_is_waited_for(&bench).await;
         publisher.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_request_makes_no_more_clips_than_it_may() {
+    let settings = RecorderSettings { clips_max: 2, ..Limits::default().into() };
+    let bench = Bench::with(token(), settings).await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send(50).await;
+    let request = bench.clip_request("stage", 0, 4_500).await;
+    bench.recorder.create_clips(request.clone()).await.unwrap();
+    publisher.reconfigure().await;
+    publisher.send(50).await;
+    publisher.config().await;
+    publisher.send(150).await;
+    nothing_is_waited_for(&bench).await;
+    let clips = finished(&bench, 2).await;
+    let [first, second] = clips.as_slice() else { panic!("{clips:?}") };
+    assert_eq!(pictures_in(&bench.file(first.id).await)[0], 0);
+    assert_eq!(pictures_in(&bench.file(second.id).await)[0], 50);
+    // Asked for now it is refused, before any of them is made.
+    let refused = bench.recorder.create_clips(request.clone()).await.unwrap_err();
+    assert!(matches!(refused, ClipError::TooManyClips { clips: 3, max: 2 }), "{refused:?}");
+    assert_eq!(bench.assets(AssetType::Clip).await.len(), 2);
+    let joined = ClipRequest { gaps: GapMode::Collapse, ..request };
+    assert_eq!(bench.recorder.create_clips(joined).await.unwrap().len(), 1);
+    publisher.finish().await;
 }
 
 #[tokio::test]

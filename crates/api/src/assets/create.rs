@@ -252,7 +252,7 @@ pub(crate) fn refused(error: ClipError) -> ApiError {
         ClipError::StopNotAfterStart | ClipError::TooShort { .. } | ClipError::TooLong { .. } => {
             ApiError::invalid("StopTime", message)
         }
-        ClipError::Gaps { .. } => ApiError::about("gaps", message),
+        ClipError::Gaps { .. } | ClipError::TooManyClips { .. } => ApiError::about("gaps", message),
         ClipError::NotInWebm { .. } => ApiError::about("targetFormat", message),
         ClipError::ExpiresInPast => ApiError::invalid("Expiration", message),
         ClipError::KeyReused => ApiError::about("idempotencyKey", message),

@@ -2,7 +2,7 @@
 //! once their media is there, and makes those that a break adds.
 //!
 //! What always holds: of one request no run is cut twice; a request that is over has no row, and one that
-//! is not is taken up again by a restart.
+//! is not is taken up again by a restart; none makes more clips than it may, whatever breaks there are.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,9 +26,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// How often a source that is away is looked for, and the clock is looked at, which may be set.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// More clips than this no request makes; more breaks than that are left out.
-const CLIPS_MAX: u32 = 1000;
 
 /// A request of which some groups are not over.
 pub(super) struct Watch {
@@ -290,8 +287,9 @@ async fn settle(
     if !is_over {
         stretches.retain(|stretch| shared.live.received(stretch.feed.id).is_none());
     }
-    let made: Vec<Asset> =
-        made(shared, watch.id).await?.into_iter().filter(|asset| group_of_asset(asset) == *group).collect();
+    let mut made = made(shared, watch.id).await?;
+    let mut room = shared.clips_max.saturating_sub(made.len());
+    made.retain(|asset| group_of_asset(asset) == *group);
     let mut changes = Vec::new();
     let mut open: Vec<&Asset> = made.iter().filter(|asset| asset.state == AssetState::Processing).collect();
     if watch.request.gaps == GapMode::Refuse && stretches.len() > 1 {
@@ -311,8 +309,11 @@ async fn settle(
                 changes.push(step);
                 open.remove(position);
             }
+        } else if !is_cut && room == 0 {
+            tracing::warn!(request = %watch.id, max = shared.clips_max, "a request makes no more clips: what came after this break is in none");
         } else if !is_cut {
             changes.extend(create(shared, watch, &clip).await?);
+            room -= 1;
         }
         cut.extend(runs);
     }
@@ -372,7 +373,7 @@ fn has_run(asset: &Asset, run: (TimelineId, u32)) -> bool {
 
 /// The clips that a request has made so far.
 async fn made(shared: &Shared, id: ClipRequestId) -> Result<Vec<Asset>, DatabaseError> {
-    let query = AssetQuery { request: Some(id), limit: CLIPS_MAX, ..AssetQuery::default() };
+    let query = AssetQuery { request: Some(id), limit: u32::MAX, ..AssetQuery::default() };
     shared.database.assets(query).await
 }
 
