@@ -325,7 +325,8 @@ async fn a_preview_needs_its_link_or_a_secret() {
     assert!(playlist.contains("\n0-1.m4s\n"), "{playlist}");
     let base = path.rsplit_once('/').unwrap().0;
     assert_eq!(bench.get(&format!("{base}/0-0.m4s")).await.status, 200);
-    for name in ["0-9999.m4s", "77-78.m4s", "init-9-1.mp4", "init-0-9.mp4", "other.m3u8", "0-0.ts"] {
+    let beyond = format!("{0}-{0}.m4s", u64::MAX);
+    for name in ["0-9999.m4s", "77-78.m4s", &beyond, "init-9-1.mp4", "init-0-9.mp4", "other.m3u8", "0-0.ts"] {
         bench.get(&format!("{base}/{name}")).await.failed(404);
     }
     let recording = recording["id"].as_str().unwrap();

@@ -148,7 +148,7 @@ impl<'a> Stored<'a> {
         shared: &SharedTables,
         mut each: impl FnMut(Segment),
     ) -> Result<()> {
-        let last = last.min(NEWEST);
+        let (first, last) = (first.min(NEWEST), last.min(NEWEST));
         pages::each(self.tx, self.timeline, (first, last), shared, &mut each)?;
         let mut tail = self.tail(first, last)?;
         packed::detach(&mut tail);
@@ -158,7 +158,7 @@ impl<'a> Stored<'a> {
 
     /// The segments `first..=last`, in order, without sample tables.
     pub(crate) fn entries(&self, first: u64, last: u64) -> Result<Vec<Entry>> {
-        let last = last.min(NEWEST);
+        let (first, last) = (first.min(NEWEST), last.min(NEWEST));
         let mut found = pages::entries(self.tx, self.timeline, first, last)?;
         found.extend(self.tail(first, last)?.iter().map(Entry::from));
         Ok(found)
@@ -166,7 +166,7 @@ impl<'a> Stored<'a> {
 
     /// As [`Stored::segments`], but passes over what is damaged.
     pub(crate) fn readable(&self, first: u64, last: u64) -> Result<Vec<Segment>> {
-        let last = last.min(NEWEST);
+        let (first, last) = (first.min(NEWEST), last.min(NEWEST));
         let mut found = pages::readable(self.tx, self.timeline, first, last)?;
         found.append(&mut self.readable_tail(first, last)?);
         Ok(found)
@@ -191,7 +191,7 @@ impl<'a> Stored<'a> {
 
     /// Which of the segments `first..=last` there are, in order; not many more than `enough` of them.
     pub(crate) fn stretches(&self, first: u64, last: u64, enough: u64) -> Result<Vec<Stretch>> {
-        let last = last.min(NEWEST);
+        let (first, last) = (first.min(NEWEST), last.min(NEWEST));
         let keys = pages::keys(self.tx, self.timeline, (first, last), enough)?;
         let paged = keys.iter().map(|key| Stretch {
             first: key.first.max(first),
@@ -212,7 +212,7 @@ impl<'a> Stored<'a> {
 
     /// Bytes of the segments `first..=last`.
     pub(crate) fn bytes(&self, first: u64, last: u64) -> Result<u64> {
-        let last = last.min(NEWEST);
+        let (first, last) = (first.min(NEWEST), last.min(NEWEST));
         let tail: u64 = self.readable_tail(first, last)?.iter().map(|segment| segment.len).sum();
         Ok(pages::bytes(self.tx, self.timeline, first, last)?.saturating_add(tail))
     }

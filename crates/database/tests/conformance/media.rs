@@ -77,6 +77,7 @@ async fn segments_are_found_by_number_and_by_wall_clock() {
     let span = db.segments_in(timeline, None, at(0), at(1)).await.unwrap()[0];
     assert_eq!((span.wall_start(), span.wall_end()), (at(0), at(2000)));
 
+    assert_eq!(db.segment_spans(timeline, u64::MAX, None).await.unwrap(), [], "behind every number");
     let whole = db.segment_spans(timeline, 1, Some(3)).await.unwrap();
     assert_eq!(whole.iter().map(|span| span.sequence).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(whole[0], db.segments_in(timeline, None, at(2000), at(4000)).await.unwrap()[0]);
