@@ -60,8 +60,11 @@ pub(crate) async fn preview(
 ) -> Result<Response> {
     let (id, suffix) = admit(&app, &id, &headers, &mut query).await?;
     let stopping = stopping.map(|Extension(Stopping(stopping))| stopping).unwrap_or_default();
+    let number = |query: &mut Query, name: &'static str| -> Option<u64> {
+        query.one::<i64>(&[name]).and_then(|number| u64::try_from(number).ok())
+    };
     if name == VARIANTS {
-        let dvr = query.one::<i64>(&["dvr"]).filter(|seconds| *seconds > 0);
+        let dvr = number(&mut query, "dvr").filter(|seconds| *seconds > 0);
         query.finish()?;
         let dvr = dvr.map(|seconds| format!("{}dvr={seconds}", if suffix.is_empty() { '?' } else { '&' }));
         let uri = format!("{PLAYLIST}{suffix}{}", dvr.unwrap_or_default());
@@ -75,9 +78,6 @@ pub(crate) async fn preview(
         let file = file.unwrap_or(Err(PreviewError::NotFound)).map_err(refused)?;
         return Ok(respond(&method, &headers, file, stand_ins));
     }
-    let number = |query: &mut Query, name: &'static str| -> Option<u64> {
-        query.one::<i64>(&[name]).and_then(|number| u64::try_from(number).ok())
-    };
     let window = number(&mut query, "dvr").filter(|seconds| *seconds > 0).map(Duration::from_secs);
     let segment = number(&mut query, "_HLS_msn");
     let part = number(&mut query, "_HLS_part");

@@ -13,6 +13,9 @@ use crate::finish;
 use crate::screen;
 use crate::state::Shared;
 
+/// How many assets or feeds are dealt with at once, so that the database makes them durable together.
+const AT_ONCE: usize = 64;
+
 /// Finishes assets and feeds whose feed is not live here: those of a crashed process, and those whose
 /// finishing failed. One that cannot be finished does not keep the others from it.
 pub(crate) async fn take_up(shared: &Arc<Shared>) -> Result<(), RecorderError> {
@@ -50,9 +53,6 @@ async fn end_or_tell(shared: Arc<Shared>, feed: Feed, media_end: Option<Timestam
         tracing::error!(feed = %feed.id, error = &error as &dyn std::error::Error, "a feed cannot be ended; trying again later");
     }
 }
-
-/// How many assets or feeds are dealt with at once, so that the database makes them durable together.
-const AT_ONCE: usize = 64;
 
 /// Whether a task is at work on an unfinished asset: that of its feed, or one that waits for the rest
 /// of a clip.

@@ -148,14 +148,12 @@ impl Writer {
         Ok(Writer { work: Some(sender), thread, inline: None, due, queue, events, counters })
     }
 
+    /// Carries out an operation; see the module.
     pub(crate) async fn run<R: Send + 'static>(
         &self,
         work: impl FnOnce(&Writing<'_>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let (reply, answer) = oneshot::channel();
-        let job = Box::new(Operation { work: Some(work), outcome: None, reply });
-        self.send(Message::Work(job)).await?;
-        answer.await.unwrap_or(Err(DatabaseError::Closed))
+        self.ask(work, Message::Work).await
     }
 
     /// As [`Writer::run`], for an operation that can wait for a moment.
@@ -163,12 +161,20 @@ impl Writer {
         &self,
         work: impl FnOnce(&Writing<'_>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
+        self.ask(work, Message::PatientWork).await
+    }
+
+    async fn ask<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Writing<'_>) -> Result<R> + Send + 'static,
+        message: fn(Box<dyn Job>) -> Message,
+    ) -> Result<R> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Operation { work: Some(work), outcome: None, reply });
-        self.send(Message::PatientWork(job)).await?;
+        self.send(message(Box::new(Operation { work: Some(work), outcome: None, reply }))).await?;
         answer.await.unwrap_or(Err(DatabaseError::Closed))
     }
 
+    /// Carries out what is queued, and nothing more.
     pub(crate) async fn close(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         match self.send(Message::Close(reply)).await {
