@@ -12,8 +12,7 @@ use mediahooks_model::MediaAssetId;
 use mediahooks_recorder::{PreviewError, PreviewRequest};
 
 use crate::App;
-use crate::download::handler::{respond, set};
-use crate::download::link::LinkRefused;
+use crate::download::handler::{check_link, respond, set};
 use crate::download::playlist;
 use crate::envelope::Fail;
 use crate::errors::{ApiError, Result};
@@ -104,24 +103,15 @@ async fn admit(
     headers: &HeaderMap,
     query: &mut Query,
 ) -> Result<(MediaAssetId, String)> {
-    let forbidden = |message: &str| ApiError::with_status(StatusCode::FORBIDDEN, message);
-    let invalid = || forbidden("This link is not valid; read the asset again for a new one");
-    let parsed: Option<MediaAssetId> = id.parse().ok();
-    let expires: Option<i64> = query.one(&["expires"]);
-    let Some(signature) = query.one::<String>(&["signature"]) else {
+    if query.raw(&["signature"]).is_none_or(|signature| signature.is_empty()) {
         if !is_allowed(app, headers).await? {
             return Err(ApiError::unauthorized());
         }
-        let id = parsed.ok_or_else(|| refused(PreviewError::NotFound))?;
+        let id = id.parse().map_err(|_| refused(PreviewError::NotFound))?;
         return Ok((id, String::new()));
-    };
-    let (Some(id), Some(expires)) = (parsed, expires) else { return Err(invalid()) };
-    app.links.check(id, expires, &signature, crate::clock::now()).map_err(|refused| match refused {
-        LinkRefused::Signature => invalid(),
-        LinkRefused::Expired => forbidden("This link has expired; read the asset again for a new one"),
-    })?;
-    // Of hexadecimal digits, or the check had failed.
-    Ok((id, format!("?expires={expires}&signature={signature}")))
+    }
+    let (id, credential) = check_link(app, id, query)?;
+    Ok((id, format!("?{credential}")))
 }
 
 fn refused(error: PreviewError) -> ApiError {

@@ -106,7 +106,7 @@ async fn an_expired_link_says_what_to_do() {
     let url = recording["download"]["downloadUrl"].as_str().unwrap();
     let link = url.strip_prefix("https://media.example.com").unwrap();
     let message = bench.get(link).await.failed(403);
-    assert_eq!(message, "This download link has expired; read the asset again for a new one");
+    assert_eq!(message, "This link has expired; read the asset again for a new one");
 }
 
 #[tokio::test]

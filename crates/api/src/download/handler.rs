@@ -48,13 +48,13 @@ use crate::telemetry::DOWNLOADED;
 pub(crate) async fn download(
     State(app): State<App>,
     FirstSegment(id): FirstSegment,
-    query: Query,
+    mut query: Query,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     stand_ins: Option<Extension<StandIns>>,
 ) -> Result<Response> {
-    let (id, credential) = check_link(&app, &id, query)?;
+    let (id, credential) = check_link(&app, &id, &mut query)?;
     let file = app.recorder.open_download(id).await.map_err(refused)?;
     if file.has_playlist && uri.path().ends_with(VARIANTS) {
         let playlist = format!("{PLAYLIST}?{credential}");
@@ -114,17 +114,15 @@ fn is_playlist(path: &str) -> bool {
 }
 
 /// The asset that a link opens, and the query that opens it.
-fn check_link(app: &App, id: &str, mut query: Query) -> Result<(MediaAssetId, String)> {
+pub(crate) fn check_link(app: &App, id: &str, query: &mut Query) -> Result<(MediaAssetId, String)> {
     let forbidden = |message: &str| ApiError::with_status(StatusCode::FORBIDDEN, message);
-    let invalid = || forbidden("This download link is not valid; read the asset again for a new one");
+    let invalid = || forbidden("This link is not valid; read the asset again for a new one");
     let id: MediaAssetId = id.parse().map_err(|_| invalid())?;
     let expires: i64 = query.one(&["expires"]).ok_or_else(invalid)?;
     let signature: String = query.one(&["signature"]).ok_or_else(invalid)?;
     app.links.check(id, expires, &signature, now()).map_err(|refused| match refused {
         LinkRefused::Signature => invalid(),
-        LinkRefused::Expired => {
-            forbidden("This download link has expired; read the asset again for a new one")
-        }
+        LinkRefused::Expired => forbidden("This link has expired; read the asset again for a new one"),
     })?;
     // Of 64 hexadecimal digits, or the check had failed.
     Ok((id, format!("expires={expires}&signature={signature}")))
