@@ -57,14 +57,15 @@ pub enum IndexError {
 impl TrackSpan {
     /// Decode time at which the last sample ends.
     pub fn end_dts(&self) -> Ticks {
-        Ticks(self.base_dts.0 + self.samples.iter().map(|sample| i64::from(sample.duration)).sum::<i64>())
+        let lasts: i64 = self.samples.iter().map(|sample| i64::from(sample.duration)).sum();
+        Ticks(self.base_dts.0.saturating_add(lasts))
     }
 
     /// Every sample with its decode time.
     pub fn timed(&self) -> impl Iterator<Item = (Ticks, &SampleInfo)> {
         self.samples.iter().scan(self.base_dts.0, |dts, sample| {
             let this = *dts;
-            *dts += i64::from(sample.duration);
+            *dts = dts.saturating_add(i64::from(sample.duration));
             Some((Ticks(this), sample))
         })
     }
