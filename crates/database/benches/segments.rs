@@ -10,9 +10,7 @@ use bytes::Bytes;
 use mediahooks_database::{
     Asset, AssetChange, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
 };
-use mediahooks_model::{
-    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, TimelineId, Timestamp, TokenId,
-};
+use mediahooks_model::{AssetInput, AssetType, FeedId, MediaAssetId, TimelineId, Timestamp, TokenId};
 use uuid::Uuid;
 
 /// Bytes of media per segment, to tell what part of it the index is: a second of 2.5 Mbit/s.
@@ -179,27 +177,15 @@ fn part(feed: u64, last: Option<u64>) -> RecipePart {
 
 fn begun(feed: u64, kind: AssetType) -> Change {
     let asset = Asset {
-        id: asset_id(feed, kind),
-        asset_type: kind,
-        state: AssetState::Processing,
-        feed: FeedId(Uuid::from_u128(feed.into())),
         token: Some(TokenId(1)),
-        stream_name: format!("stream{feed}").parse().expect("a name"),
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        start_time: now(0),
-        stop_time: None,
-        name: None,
-        created: now(0),
-        expiration: None,
-        media_distribution_id: None,
-        custom_path: None,
-        request: None,
-        gaps: GapMode::default(),
-        cut: CutMode::default(),
-        target_format: None,
         recipe: vec![part(feed, None)],
+        ..Asset::new(
+            asset_id(feed, kind),
+            kind,
+            FeedId(Uuid::from_u128(feed.into())),
+            format!("stream{feed}").parse().expect("a name"),
+            now(0),
+        )
     };
     Change::CreateAsset(Box::new(NewAsset { asset }))
 }

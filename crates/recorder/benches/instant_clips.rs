@@ -16,8 +16,7 @@ use mediahooks_database::{
 use mediahooks_media::codec::CodecConfig;
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig};
 use mediahooks_model::{
-    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, Limits, MediaAssetId, Metadata, TimelineId,
-    Timestamp, TokenId,
+    AssetInput, AssetState, AssetType, FeedId, Limits, MediaAssetId, Metadata, TimelineId, Timestamp, TokenId,
 };
 use mediahooks_recorder::{ClipRequest, Download, Recorder, RecorderSettings};
 use mediahooks_storage::DiskStorage;
@@ -102,22 +101,8 @@ fn words(mut times: Vec<Duration>) -> String {
 
 fn request(start: Timestamp, length_s: u64) -> ClipRequest {
     ClipRequest {
-        stream_name: "stage".parse().expect("a name"),
-        start,
         stop: Some(start.plus(Duration::from_secs(length_s))),
-        token: None,
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        gaps: GapMode::Split,
-        cut: CutMode::Frame,
-        target_format: None,
-        name: None,
-        expiration: None,
-        media_distribution_id: None,
-        custom_path: None,
-        received: now(),
-        idempotency: None,
+        ..ClipRequest::new("stage".parse().expect("a name"), start, now())
     }
 }
 
@@ -156,27 +141,9 @@ async fn fill(database: &Database, begun: Timestamp) {
     }
     let id = MediaAssetId(Uuid::from_u128(3));
     let asset = Asset {
-        id,
-        asset_type: AssetType::Timeline,
-        state: AssetState::Processing,
-        feed,
         token: Some(TokenId(1)),
-        stream_name: "stage".parse().expect("a name"),
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        start_time: begun,
-        stop_time: None,
-        name: None,
-        created: begun,
-        expiration: None,
-        media_distribution_id: None,
-        custom_path: None,
-        request: None,
-        gaps: GapMode::Split,
-        cut: CutMode::Frame,
-        target_format: None,
         recipe: vec![part],
+        ..Asset::new(id, AssetType::Timeline, feed, "stage".parse().expect("a name"), begun)
     };
     changes.push(Change::CreateAsset(Box::new(NewAsset { asset })));
     changes.push(Change::StepAsset(Box::new(AssetChange {

@@ -16,8 +16,7 @@ use mediahooks_database::{
     Asset, Change, Conflict, DatabaseError, Feed, KeptReply, NewAsset, OpenClipRequest, RecipePart,
 };
 use mediahooks_model::{
-    AssetState, AssetType, ClipRequestId, CutMode, GapMode, MediaAssetId, StreamName, TargetFormat,
-    Timestamp, TokenId,
+    AssetType, ClipRequestId, CutMode, GapMode, MediaAssetId, StreamName, TargetFormat, Timestamp, TokenId,
 };
 use mediahooks_storage::StorageError;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -75,6 +74,29 @@ pub struct ClipRequest {
 }
 
 impl ClipRequest {
+    /// All that was sent of a stream from `start` up to when the request was `received`, as it is clipped when
+    /// nothing more is said.
+    pub fn new(stream_name: StreamName, start: Timestamp, received: Timestamp) -> Self {
+        Self {
+            stream_name,
+            start,
+            stop: None,
+            token: None,
+            source_id: None,
+            simulcast_id: None,
+            priority: None,
+            gaps: GapMode::default(),
+            cut: CutMode::default(),
+            target_format: None,
+            name: None,
+            expiration: None,
+            media_distribution_id: None,
+            custom_path: None,
+            received,
+            idempotency: None,
+        }
+    }
+
     /// Whether what a feed sends is wanted.
     fn wants(&self, feed: &Feed) -> bool {
         feed.stream_name == self.stream_name
@@ -301,16 +323,10 @@ async fn new_asset(
 ) -> Result<Asset, DatabaseError> {
     let rule = shared.database.expiration_rules().await?.expiration(AssetType::Clip, request.received);
     Ok(Asset {
-        id: MediaAssetId(Uuid::new_v4()),
-        asset_type: AssetType::Clip,
-        state: AssetState::Processing,
-        feed: feed.id,
         token: Some(feed.token),
-        stream_name: feed.stream_name.clone(),
         source_id: feed.source_id.clone(),
         simulcast_id: feed.simulcast_id.clone(),
         priority: feed.priority,
-        start_time: request.start,
         stop_time: Some(stop),
         name: request.name.clone(),
         created: request.received,
@@ -322,6 +338,13 @@ async fn new_asset(
         cut: request.cut,
         target_format: request.target_format,
         recipe,
+        ..Asset::new(
+            MediaAssetId(Uuid::new_v4()),
+            AssetType::Clip,
+            feed.id,
+            feed.stream_name.clone(),
+            request.start,
+        )
     })
 }
 

@@ -250,7 +250,7 @@ pub(crate) mod tests {
     use mediahooks_database::{
         Asset, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
     };
-    use mediahooks_model::{AssetState, CutMode, FeedId, GapMode, Limits, Timestamp, TokenId};
+    use mediahooks_model::{FeedId, Limits, Timestamp, TokenId};
     use mediahooks_storage::DiskStorage;
     use uuid::Uuid;
 
@@ -353,26 +353,7 @@ pub(crate) mod tests {
             index: Bytes::new(),
         };
         let asset = Asset {
-            id: MediaAssetId(Uuid::from_u128(number)),
-            asset_type: AssetType::Recording,
-            state: AssetState::Processing,
-            feed: feed.id,
             token: Some(feed.token),
-            stream_name: feed.stream_name.clone(),
-            source_id: None,
-            simulcast_id: None,
-            priority: None,
-            start_time: Timestamp::EPOCH,
-            stop_time: None,
-            name: None,
-            created: Timestamp::EPOCH,
-            expiration: None,
-            media_distribution_id: None,
-            custom_path: None,
-            request: None,
-            gaps: GapMode::default(),
-            cut: CutMode::default(),
-            target_format: None,
             recipe: vec![RecipePart {
                 timeline,
                 run: 0,
@@ -381,6 +362,13 @@ pub(crate) mod tests {
                 start_us: None,
                 stop_us: None,
             }],
+            ..Asset::new(
+                MediaAssetId(Uuid::from_u128(number)),
+                AssetType::Recording,
+                feed.id,
+                feed.stream_name.clone(),
+                Timestamp::EPOCH,
+            )
         };
         vec![
             Change::StartFeed(feed),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use common::{Bench, TestClock, eventually, token};
 use futures::TryStreamExt;
 use mediahooks_ingest::gate::PublishEnd;
-use mediahooks_model::{AssetStatus, AssetType, CutMode, GapMode, Limits, MediaAssetId, Timestamp};
+use mediahooks_model::{AssetStatus, AssetType, GapMode, Limits, MediaAssetId, Timestamp};
 use mediahooks_recorder::check::check;
 use mediahooks_recorder::{ClipRequest, Download, DownloadError, Export, ExportError, RecorderSettings};
 use mediahooks_testkit::synthetic::{Simulated, SimulatedClock, Source};
@@ -121,22 +121,9 @@ impl World {
                 let now = Timestamp::from_micros(self.clock.0.wall_us());
                 let start = now.plus_micros(-ago_ms * 1000);
                 let request = ClipRequest {
-                    stream_name: stream(number).parse().unwrap(),
-                    start,
                     stop: Some(start.plus_micros(len_ms * 1000)),
-                    token: None,
-                    source_id: None,
-                    simulcast_id: None,
-                    priority: None,
                     gaps,
-                    cut: CutMode::default(),
-                    target_format: None,
-                    name: None,
-                    expiration: None,
-                    media_distribution_id: None,
-                    custom_path: None,
-                    received: now,
-                    idempotency: None,
+                    ..ClipRequest::new(stream(number).parse().unwrap(), start, now)
                 };
                 // There may be nothing to clip.
                 let _ = self.bench.recorder.create_clips(request).await;

@@ -13,7 +13,7 @@ use mediahooks_database::{
     Asset, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
 };
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig};
-use mediahooks_model::{AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, TimelineId, TokenId};
+use mediahooks_model::{AssetState, AssetType, FeedId, MediaAssetId, TimelineId, TokenId};
 use mediahooks_recorder::Recorder;
 use mediahooks_storage::DiskStorage;
 use mediahooks_timeline::index::{SegmentIndex, TrackSpan};
@@ -78,27 +78,9 @@ fn opening(number: u128, state: AssetType, is_live: bool) -> Vec<Change> {
     let track = r#"{"kind":"video","timescale":90000,"codec":{"codec":"H264","avcc":"014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20"}}"#;
     let track: TrackConfig = serde_json::from_str(track).unwrap();
     let asset = Asset {
-        id: MediaAssetId(Uuid::from_u128(number)),
-        asset_type: state,
-        state: AssetState::Processing,
-        feed: id,
         token: Some(feed.token),
-        stream_name: feed.stream_name.clone(),
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        start_time: now(),
-        stop_time: None,
-        name: None,
-        created: now(),
-        expiration: None,
-        media_distribution_id: None,
-        custom_path: None,
-        request: None,
-        gaps: GapMode::default(),
-        cut: CutMode::default(),
-        target_format: None,
         recipe: vec![RecipePart { timeline, run: 0, first: 0, last: None, start_us: None, stop_us: None }],
+        ..Asset::new(MediaAssetId(Uuid::from_u128(number)), state, id, feed.stream_name.clone(), now())
     };
     let mut changes = vec![
         Change::StartFeed(feed),

@@ -52,6 +52,42 @@ pub struct Asset {
     pub recipe: Vec<RecipePart>,
 }
 
+impl Asset {
+    /// One that has just begun, at `start_time`: it is processing, has no media yet, and nothing that it may be
+    /// without.
+    pub fn new(
+        id: MediaAssetId,
+        asset_type: AssetType,
+        feed: FeedId,
+        stream_name: StreamName,
+        start_time: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            asset_type,
+            state: AssetState::Processing,
+            feed,
+            token: None,
+            stream_name,
+            source_id: None,
+            simulcast_id: None,
+            priority: None,
+            start_time,
+            stop_time: None,
+            name: None,
+            created: start_time,
+            expiration: None,
+            media_distribution_id: None,
+            custom_path: None,
+            request: None,
+            gaps: GapMode::default(),
+            cut: CutMode::default(),
+            target_format: None,
+            recipe: Vec::new(),
+        }
+    }
+}
+
 /// A part of the media that an asset is made of: segments of one run and where it is cut at both ends.
 ///
 /// While `last` is absent the part grows with its timeline.

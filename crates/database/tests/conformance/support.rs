@@ -12,8 +12,8 @@ use mediahooks_database::{
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_model::webhook::Subscriptions;
 use mediahooks_model::{
-    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, StreamName, TimelineId,
-    Timestamp, TokenId, Webhook, WebhookId,
+    AssetInput, AssetType, FeedId, MediaAssetId, StreamName, TimelineId, Timestamp, TokenId, Webhook,
+    WebhookId,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -172,27 +172,9 @@ pub fn recipe(timeline: u64, first: u64, last: Option<u64>) -> RecipePart {
 
 pub fn asset(n: u64, asset_type: AssetType, recipe: Option<RecipePart>) -> Asset {
     Asset {
-        id: asset_id(n),
-        asset_type,
-        state: AssetState::Processing,
-        feed: feed_id(1),
         token: Some(TokenId(7)),
-        stream_name: stream(),
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        start_time: at(0),
-        stop_time: None,
-        name: None,
-        created: at(0),
-        expiration: None,
-        media_distribution_id: None,
-        custom_path: None,
-        request: None,
-        gaps: GapMode::default(),
-        cut: CutMode::default(),
-        target_format: None,
         recipe: recipe.into_iter().collect(),
+        ..Asset::new(asset_id(n), asset_type, feed_id(1), stream(), at(0))
     }
 }
 

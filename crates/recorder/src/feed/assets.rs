@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mediahooks_database::{Asset, Change, Feed, NewAsset, RecipePart};
-use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, MediaAssetId, TimelineId};
+use mediahooks_model::{AssetType, MediaAssetId, TimelineId};
 use mediahooks_timeline::plan;
 use mediahooks_timeline::segmenter::ClosedSegment;
 use uuid::Uuid;
@@ -148,27 +148,19 @@ impl FeedAssets {
             _ => self.shared.database.expiration_rules().await?.expiration(asset_type, created),
         };
         let asset = Asset {
-            id: MediaAssetId(Uuid::new_v4()),
-            asset_type,
-            state: AssetState::Processing,
-            feed: feed.id,
             token: Some(feed.token),
-            stream_name: feed.stream_name.clone(),
             source_id: feed.source_id.clone(),
             simulcast_id: feed.simulcast_id.clone(),
             priority: feed.priority,
-            start_time: wall_start(segment),
-            stop_time: None,
-            name: None,
             created,
             expiration,
-            media_distribution_id: None,
-            custom_path: None,
-            request: None,
-            gaps: GapMode::default(),
-            cut: CutMode::default(),
-            target_format: None,
-            recipe: Vec::new(),
+            ..Asset::new(
+                MediaAssetId(Uuid::new_v4()),
+                asset_type,
+                feed.id,
+                feed.stream_name.clone(),
+                wall_start(segment),
+            )
         };
         let mut growing = Growing { asset, run: segment.run, first, start_us: segment.media_start_us };
         growing.asset.recipe = vec![self.part(&growing)];

@@ -18,7 +18,7 @@ use mediahooks_media::sample::{Sample, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::token::StreamRule;
 use mediahooks_model::webhook::Subscriptions;
 use mediahooks_model::{
-    AssetType, CutMode, GapMode, Limits, MediaAssetId, PublishToken, Timestamp, TokenId, Webhook, WebhookId,
+    AssetType, Limits, MediaAssetId, PublishToken, Timestamp, TokenId, Webhook, WebhookId,
 };
 use mediahooks_recorder::{ClipRequest, Clock, Recorder, RecorderSettings};
 use mediahooks_storage::{DiskStorage, Files, SystemFiles};
@@ -169,22 +169,8 @@ impl Bench {
         .await;
         let start = timelines[0].start_time;
         ClipRequest {
-            stream_name: stream.parse().unwrap(),
-            start: start.plus_micros(from_ms * 1000),
             stop: Some(start.plus_micros(to_ms * 1000)),
-            token: None,
-            source_id: None,
-            simulcast_id: None,
-            priority: None,
-            gaps: GapMode::default(),
-            cut: CutMode::default(),
-            target_format: None,
-            name: None,
-            expiration: None,
-            media_distribution_id: None,
-            custom_path: None,
-            received: now(),
-            idempotency: None,
+            ..ClipRequest::new(stream.parse().unwrap(), start.plus_micros(from_ms * 1000), now())
         }
     }
 }

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use mediahooks_database::{Asset, Change, Feed, NewAsset, RecipePart, Run, Segment, Timeline};
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig, TrackKind};
-use mediahooks_model::{
-    AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, Metadata, TimelineId, TokenId,
-};
+use mediahooks_model::{AssetState, AssetType, FeedId, MediaAssetId, Metadata, TimelineId, TokenId};
 use mediahooks_timeline::index::{SegmentIndex, TrackSpan};
 
 use crate::common::{Bench, now};
@@ -78,27 +76,9 @@ async fn its_end_is_read_by_range() {
     let recipe =
         RecipePart { timeline: timeline(), run: 0, first: 0, last: None, start_us: None, stop_us: None };
     let asset = Asset {
-        id,
-        asset_type: AssetType::Recording,
-        state: AssetState::Processing,
-        feed: feed.id,
         token: Some(feed.token),
-        stream_name: feed.stream_name.clone(),
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        start_time: now(),
-        stop_time: None,
-        name: None,
-        created: now(),
-        expiration: None,
-        media_distribution_id: None,
-        custom_path: None,
-        gaps: GapMode::default(),
-        cut: CutMode::default(),
-        target_format: None,
-        request: None,
         recipe: vec![recipe],
+        ..Asset::new(id, AssetType::Recording, feed.id, feed.stream_name.clone(), now())
     };
     let mut changes = vec![
         Change::StartFeed(feed.clone()),

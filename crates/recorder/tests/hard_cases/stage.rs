@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mediahooks_database::Asset;
 use mediahooks_ingest::rtmp::{self, RtmpSettings};
-use mediahooks_model::{AssetState, AssetType, CutMode, GapMode, GapReason, Limits, Metadata, PublishToken};
+use mediahooks_model::{AssetState, AssetType, GapMode, GapReason, Limits, Metadata, PublishToken};
 use mediahooks_recorder::{ClipRequest, DiskLimits, RecorderSettings};
 use mediahooks_storage::{Files, SystemFiles};
 use mediahooks_testkit::counters::Counters;
@@ -123,22 +123,12 @@ impl Stage {
     pub fn clip_request(&self, from_ms: i64, to_ms: i64) -> ClipRequest {
         let begun = mediahooks_model::Timestamp::from_micros(SimulatedClock::new().wall_us());
         ClipRequest {
-            stream_name: "stage".parse().unwrap(),
-            start: begun.plus_micros(from_ms * 1000 - 20_000),
             stop: Some(begun.plus_micros(to_ms * 1000 - 20_000)),
-            token: None,
-            source_id: None,
-            simulcast_id: None,
-            priority: None,
-            gaps: GapMode::default(),
-            cut: CutMode::default(),
-            target_format: None,
-            name: None,
-            expiration: None,
-            media_distribution_id: None,
-            custom_path: None,
-            received: mediahooks_model::Timestamp::from_micros(self.clock.0.wall_us()),
-            idempotency: None,
+            ..ClipRequest::new(
+                "stage".parse().unwrap(),
+                begun.plus_micros(from_ms * 1000 - 20_000),
+                mediahooks_model::Timestamp::from_micros(self.clock.0.wall_us()),
+            )
         }
     }
 

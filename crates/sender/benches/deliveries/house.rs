@@ -10,8 +10,7 @@ use mediahooks_database::{Asset, AssetChange, Change, Database, NewAsset, Option
 use mediahooks_delivery::TargetPolicy;
 use mediahooks_model::webhook::{Disabled, StreamFilter, Subscriptions};
 use mediahooks_model::{
-    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, StreamName, Timestamp,
-    TokenId, Webhook,
+    AssetInput, AssetType, FeedId, MediaAssetId, StreamName, Timestamp, TokenId, Webhook,
 };
 use mediahooks_sender::{Sender, SenderConfig};
 use tempfile::TempDir;
@@ -190,27 +189,9 @@ fn stream(n: usize, load: Load) -> StreamName {
 fn created(n: usize, load: Load) -> Change {
     let now = now();
     let asset = Asset {
-        id: asset_id(n),
-        asset_type: AssetType::Clip,
-        state: AssetState::Processing,
-        feed: FeedId(Uuid::from_u64_pair(1, 1)),
         token: Some(TokenId(7)),
-        stream_name: stream(n, load),
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        start_time: now,
-        stop_time: None,
-        name: None,
-        created: now,
         expiration: Some(now.plus(Duration::from_secs(30 * 24 * 3600))),
-        media_distribution_id: None,
-        custom_path: None,
-        request: None,
-        gaps: GapMode::default(),
-        cut: CutMode::default(),
-        target_format: None,
-        recipe: Vec::new(),
+        ..Asset::new(asset_id(n), AssetType::Clip, FeedId(Uuid::from_u64_pair(1, 1)), stream(n, load), now)
     };
     Change::CreateAsset(Box::new(NewAsset { asset }))
 }

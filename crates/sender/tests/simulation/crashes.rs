@@ -8,9 +8,7 @@ use mediahooks_database::{
     Asset, AssetChange, Change, Database, DatabaseError, Delivery, DeliveryState, Fate, Inline, Moment,
     NewAsset, Step,
 };
-use mediahooks_model::{
-    AssetInput, AssetState, AssetType, CutMode, FeedId, GapMode, MediaAssetId, WebhookId,
-};
+use mediahooks_model::{AssetInput, AssetState, AssetType, FeedId, MediaAssetId, WebhookId};
 use mediahooks_sender::SenderConfig;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -48,29 +46,8 @@ fn asset_id(n: u64) -> MediaAssetId {
 }
 
 fn new_asset(id: MediaAssetId, world: &World) -> Change {
-    let asset = Asset {
-        id,
-        asset_type: AssetType::Clip,
-        state: AssetState::Processing,
-        feed: FeedId(Uuid::from_u128(1)),
-        token: None,
-        stream_name: "stage".parse().unwrap(),
-        source_id: None,
-        simulcast_id: None,
-        priority: None,
-        start_time: world.now(),
-        stop_time: None,
-        name: None,
-        created: world.now(),
-        expiration: None,
-        media_distribution_id: None,
-        custom_path: None,
-        request: None,
-        gaps: GapMode::default(),
-        cut: CutMode::default(),
-        target_format: None,
-        recipe: Vec::new(),
-    };
+    let asset =
+        Asset::new(id, AssetType::Clip, FeedId(Uuid::from_u128(1)), "stage".parse().unwrap(), world.now());
     Change::CreateAsset(Box::new(NewAsset { asset }))
 }
 
