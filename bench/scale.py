@@ -10,13 +10,19 @@ Needs nginx with libnginx-mod-rtmp (Debian) for the comparison; --no-nginx leave
   rss_mb_per_publisher  the most it had, less what it had before
   write_amplification bytes written to the disk by the process, per byte of media sent
   dropped             samples that were not kept (must be 0), and recordings that are not as long as what was sent
-  clips               --clips clips asked for at once over the first ten timelines: seconds until all are complete
+  clips               --clips clips asked for at once over the first ten timelines, with a webhook on them:
+                      seconds until the last answer, and until the last hook; which hooks came, again, out of
+                      order (of one clip), and how many were at the receiver at once
+
+The receiver is a process of its own that answers a hook after --hook-ms.
 """
 
 import argparse
+import asyncio
 import concurrent.futures
 import http.client
 import json
+import multiprocessing
 import os
 import pathlib
 import shutil
@@ -79,8 +85,57 @@ class Api:
         return json.loads(text)["data"] if text.startswith("{") else text
 
 
+class Hooks(asyncio.Protocol):
+    """Takes hooks as fast as one process of Python can, which is why it reads of HTTP only what the sender writes."""
+
+    came, here, most, delay = [], 0, 0, 0.0
+
+    def connection_made(self, transport):
+        self.transport, self.buffer = transport, b""
+
+    def data_received(self, data):
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            headers = dict(line.split(b": ", 1) for line in self.buffer[:end].lower().split(b"\r\n")[1:])
+            whole = end + 4 + int(headers[b"content-length"])
+            if len(self.buffer) < whole:
+                return
+            Hooks.came.append((time.monotonic(), headers[b"webhook-id"].decode(), self.buffer[end + 4 : whole]))
+            self.buffer = self.buffer[whole:]
+            Hooks.here += 1
+            Hooks.most = max(Hooks.most, Hooks.here)
+            asyncio.get_running_loop().call_later(Hooks.delay, self.answer)
+
+    def answer(self):
+        Hooks.here -= 1
+        self.transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+def receive(pipe, delay):
+    """The receiver: tells its port, then for every question the time of the last hook and how many came, at last all."""
+
+    async def serve():
+        Hooks.delay = delay
+        server = await asyncio.get_running_loop().create_server(Hooks, "127.0.0.1", 0, backlog=512)
+        pipe.send(server.sockets[0].getsockname()[1])
+        ask = asyncio.Queue()
+        asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: ask.put_nowait(pipe.recv()))
+        while await ask.get() == "count":
+            pipe.send(len({identity for _, identity, _ in Hooks.came}))
+        pipe.send((Hooks.came, Hooks.most))
+
+    asyncio.run(serve())
+
+
+def start_receiver(delay):
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.Process(target=receive, args=(theirs, delay), daemon=True).start()
+    return ours, ours.recv()
+
+
 def start_mediahooks(args, data):
     environment = {**os.environ, "MEDIAHOOKS_API_SECRET": SECRET, "MEDIAHOOKS_METRICS_OPEN": "true"}
+    environment["MEDIAHOOKS_WEBHOOK_ALLOW"] = "127.0.0.0/8"
     command = [ROOT / f"target/{args.profile}/mediahooks", "serve", "--data", data]
     command += ["--http", "127.0.0.1:18480", "--rtmp", "127.0.0.1:18435", "--log-format", "json"]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -127,16 +182,46 @@ def dropped(args, api):
 
 def clips(args, api):
     timelines = assets(api, "timeline")[:10]
+    receiver, port = start_receiver(args.hook_ms / 1000)
+    api.call("POST", "/api/webhooks", {"url": f"http://127.0.0.1:{port}/", "isFeedHooks": False, "isMediaHooks": True})
 
     def ask(number):
         timeline = timelines[number % len(timelines)]
         body = {"streamName": timeline["feed"]["streamName"], "startTime": timeline["startTime"], "stopTime": timeline["stopTime"]}
-        return [asset["status"] for asset in api.call("POST", "/api/v3/media/assets", body)]
+        return api.call("POST", "/api/v3/media/assets", body)
 
     begun = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
-        statuses = [status for answer in pool.map(ask, range(args.clips)) for status in answer]
-    return {"asked": args.clips, "complete": statuses.count("complete"), "seconds": round(time.monotonic() - begun, 2)}
+        made = [asset for answer in pool.map(ask, range(args.clips)) for asset in answer]
+    answered = time.monotonic()
+    due = 2 * len(made)  # `processing` and `completed`
+    while hooks(receiver, "count") < due and time.monotonic() < answered + 60:
+        time.sleep(0.05)
+    came, most = hooks(receiver, "all")
+    return {
+        "asked": args.clips,
+        "complete": sum(asset["status"] == "complete" for asset in made),
+        "seconds": round(answered - begun, 2),
+        "hooks": {**judged({asset["id"] for asset in made}, came), "seconds": round(came[-1][0] - begun, 2), "at_once": most},
+    }
+
+
+def hooks(receiver, question):
+    receiver.send(question)
+    return receiver.recv()
+
+
+def judged(made, came):
+    """What is told of each clip, in the order of arrival."""
+    told, known = {asset: [] for asset in made}, set()
+    for _, identity, body in came:
+        hook = json.loads(body)
+        if identity not in known:
+            told[hook["data"]["mediaAssetId"]].append(hook["event"])
+        known.add(identity)
+    in_order = sum(events == ["processing", "completed"] for events in told.values())
+    missing = sum(2 - len(events) for events in told.values())
+    return {"came": len(known), "missing": missing, "again": len(came) - len(known), "clips_in_order": in_order}
 
 
 NGINX = """
@@ -168,6 +253,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--kbits", type=int, default=2500)
     parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--hook-ms", type=float, default=0, help="how long the receiver of hooks takes for one")
     parser.add_argument("--profile", default="release", help="target directory of the programs")
     parser.add_argument("--data", type=pathlib.Path, help="where both write; default: the system's temporary directory")
     parser.add_argument("--no-nginx", action="store_true")
