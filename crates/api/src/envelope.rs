@@ -2,6 +2,8 @@
 //!
 //! JSend-like, as the hosted service has them. Spec: `millicast-api.md` 1.2.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -48,18 +50,30 @@ pub struct Fail {
     pub data: FailData,
 }
 
-/// What was wrong with a request.
+/// What was wrong with a request. Members that are not listed have the message again, under the name of what it is about.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailData {
     /// For people; `Validation errors` when `errors` says it in detail.
     pub message: String,
     /// Messages by member: body members in PascalCase, query parameters in camelCase.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub errors: Option<std::collections::BTreeMap<String, Vec<String>>>,
-    /// The message again, under the name of what it is about, or what helps to do better.
+    pub errors: Option<BTreeMap<String, Vec<String>>>,
+    /// Why there is nothing to clip, in words, with what is kept around the range. Ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where to go on when events behind a cursor were forgotten (410): the first cursor behind which none is. Ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<String>,
+    /// The message again, under the name of what it is about.
     #[serde(flatten)]
-    #[schema(ignore)]
-    pub field: Option<std::collections::BTreeMap<&'static str, String>>,
+    pub field: BTreeMap<&'static str, String>,
+}
+
+impl FailData {
+    /// Nothing but a message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), errors: None, reason: None, oldest: None, field: BTreeMap::new() }
+    }
 }
 
 /// HTTP 5xx: the server could not do it.

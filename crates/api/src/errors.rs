@@ -46,16 +46,15 @@ impl ApiError {
 
     /// 400 with a message about one thing, which is named.
     pub(crate) fn about(field: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let field = Some(BTreeMap::from([(field, message.clone())]));
-        Self(Box::new(Kind::Fail(StatusCode::BAD_REQUEST, FailData { message, errors: None, field })))
+        let data = FailData::new(message);
+        let field = BTreeMap::from([(field, data.message.clone())]);
+        Self::with_data(StatusCode::BAD_REQUEST, FailData { field, ..data })
     }
 
     /// 400 with messages by member.
     pub(crate) fn validation(errors: BTreeMap<String, Vec<String>>) -> Self {
-        let message = "Validation errors".to_owned();
-        let data = FailData { message, errors: Some(errors), field: None };
-        Self(Box::new(Kind::Fail(StatusCode::BAD_REQUEST, data)))
+        let data = FailData { errors: Some(errors), ..FailData::new("Validation errors") };
+        Self::with_data(StatusCode::BAD_REQUEST, data)
     }
 
     /// [`ApiError::validation`] of one member with one message.
@@ -65,16 +64,12 @@ impl ApiError {
 
     /// A fail envelope under another status.
     pub(crate) fn with_status(status: StatusCode, message: impl Into<String>) -> Self {
-        let data = FailData { message: message.into(), errors: None, field: None };
-        Self(Box::new(Kind::Fail(status, data)))
+        Self::with_data(status, FailData::new(message))
     }
 
-    /// Adds a member to the data of a fail envelope.
-    pub(crate) fn naming(mut self, field: &'static str, value: impl Into<String>) -> Self {
-        if let Kind::Fail(_, data) = &mut *self.0 {
-            data.field.get_or_insert_default().insert(field, value.into());
-        }
-        self
+    /// A fail envelope that says more than a message.
+    pub(crate) fn with_data(status: StatusCode, data: FailData) -> Self {
+        Self(Box::new(Kind::Fail(status, data)))
     }
 
     /// The documented reply to a missing or wrong API secret: 403, not 401.

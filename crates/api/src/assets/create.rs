@@ -3,12 +3,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use mediahooks_model::{CutMode, GapMode, StreamName, TargetFormat, Timestamp, TokenId};
 use mediahooks_recorder::{ClipError, ClipRequest, Idempotency};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::envelope::FailData;
 use crate::errors::{ApiError, Result};
 use crate::extract::members::{Members, pascal};
 
@@ -247,7 +248,10 @@ pub(crate) fn refused(error: ClipError) -> ApiError {
     let message = error.to_string();
     match error {
         // The message is the one that clients of the hosted service know.
-        ClipError::NoTimelines(why) => ApiError::fail(message).naming("reason", why.to_string()),
+        ClipError::NoTimelines(why) => {
+            let data = FailData { reason: Some(why.to_string()), ..FailData::new(message) };
+            ApiError::with_data(StatusCode::BAD_REQUEST, data)
+        }
         ClipError::StartsInFuture { .. } => ApiError::invalid("StartTime", message),
         ClipError::StopNotAfterStart | ClipError::TooShort { .. } | ClipError::TooLong { .. } => {
             ApiError::invalid("StopTime", message)

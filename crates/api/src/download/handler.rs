@@ -39,6 +39,7 @@ use crate::telemetry::DOWNLOADED;
         (status = 200, description = "The file; of HLS its playlist, or the media that this names", content_type = "video/mp4", body = [u8]),
         (status = 206, description = "One range, or several as `multipart/byteranges`"),
         (status = 304, description = "The client has it already"),
+        (status = 400, description = "The path cannot be read", body = Fail),
         (status = 403, description = "The link is expired or was not made here", body = Fail),
         (status = 404, description = "There is no such file", body = Fail),
         (status = 409, description = "The asset is not complete", body = Fail),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Stopping;
 use super::wire::{EventView, filter, never_given, read, start};
 use crate::App;
-use crate::envelope::{Fail, Success};
+use crate::envelope::{Fail, FailData, Success};
 use crate::errors::{ApiError, Result};
 use crate::extract::query::Query;
 use crate::webhooks::deliveries::{CursorPage, Pagination};
@@ -110,5 +110,6 @@ fn forgotten(oldest: i64) -> ApiError {
         "Events behind this cursor were forgotten, so some may be missing. Read the assets again for their state, \
          and go on with after={oldest} or after=oldest"
     );
-    ApiError::with_status(StatusCode::GONE, message).naming("oldest", oldest.to_string())
+    let data = FailData { oldest: Some(oldest.to_string()), ..FailData::new(message) };
+    ApiError::with_data(StatusCode::GONE, data)
 }

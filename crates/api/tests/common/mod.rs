@@ -1,6 +1,8 @@
 //! The whole API over a database, a storage and a recorder in a temporary directory.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod document;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,10 +105,16 @@ impl Bench {
         Self { directory, database, recorder, router }
     }
 
+    /// The answer; what is JSON of it is as the OpenAPI document says.
     pub async fn send(&self, request: Request<Body>) -> Reply {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
+        if parts.headers.get("content-type").is_some_and(|kind| kind == "application/json") {
+            let json = serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {body:?}"));
+            document::check(&method, &path, parts.status, &json);
+        }
         Reply { status: parts.status, headers: parts.headers, body }
     }
 
