@@ -3,7 +3,8 @@
 //!
 //! `strace` records ([`record`]). What was synced is there; of the rest each write is there, missing or torn,
 //! each new or removed name is there or not, as the dice say ([`Calls::crash`]). A killed process loses
-//! nothing it has written.
+//! nothing it has written. A sync can be made to fail ([`fail`]): what was written before it is then taken for written by
+//! the kernel, so that no later sync makes it durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,12 @@ pub fn record(log: &Path) -> Vec<String> {
     let wanted = ["-f", "--seccomp-bpf", "-e", CALLS];
     let words = ["strace", "-D"].into_iter().chain(output).chain(wanted);
     words.map(str::to_owned).collect()
+}
+
+/// To be added to [`record`]: on each thread, the `first` call of this name and every `period`-th one after it fails with
+/// an error of the disk, and does nothing.
+pub fn fail(call: &str, first: u32, period: u32) -> Vec<String> {
+    vec!["-e".to_owned(), format!("inject={call}:error=EIO:when={first}+{period}")]
 }
 
 /// Numbers that repeat for a seed (splitmix64).
@@ -55,6 +62,7 @@ enum Change {
     Truncate { file: FileId, len: u64 },
     Punch { file: FileId, at: u64, len: u64 },
     Sync { file: FileId },
+    FailedSync { file: FileId },
     SyncDirectory { path: PathBuf },
     Create { path: PathBuf, file: FileId },
     MakeDirectory { path: PathBuf },
@@ -108,11 +116,17 @@ impl Calls {
 
     /// The lines at which a sync begins or has returned.
     pub fn sync_boundaries(&self) -> Vec<usize> {
-        let syncs = self
-            .calls
-            .iter()
-            .filter(|call| matches!(call.change, Change::Sync { .. } | Change::SyncDirectory { .. }));
+        let is_sync = |change: &Change| {
+            matches!(change, Change::Sync { .. } | Change::FailedSync { .. } | Change::SyncDirectory { .. })
+        };
+        let syncs = self.calls.iter().filter(|call| is_sync(&call.change));
         syncs.flat_map(|call| [call.began, call.ended]).collect()
+    }
+
+    /// The lines at which the sync of a file failed.
+    pub fn failed_syncs(&self) -> Vec<usize> {
+        let failed = self.calls.iter().filter(|call| matches!(call.change, Change::FailedSync { .. }));
+        failed.map(|call| call.ended).collect()
     }
 
     /// Until when the files were as they are after `line`, in seconds since 1970: until the next call was done.
@@ -150,7 +164,12 @@ fn durable(call: &Call, calls: &[Call]) -> Option<usize> {
         _ => false,
     };
     let syncs = calls.iter().filter(|sync| sync.began >= call.ended && is_synced_by(&sync.change));
-    syncs.map(|sync| sync.ended).min()
+    let sync = syncs.min_by_key(|sync| sync.ended)?;
+    let is_given_up = |failed: &Call| {
+        (call.ended..=sync.began).contains(&failed.ended)
+            && matches!((&call.change, &failed.change), (Change::Write { file, .. }, Change::FailedSync { file: failed }) if file == failed)
+    };
+    (!calls.iter().any(is_given_up)).then_some(sync.ended)
 }
 
 /// A disk as it is found after a crash.
@@ -207,7 +226,7 @@ impl Disk {
                     self.names.insert(to.clone(), file);
                 }
             }
-            Change::Sync { .. } | Change::SyncDirectory { .. } => {}
+            Change::Sync { .. } | Change::FailedSync { .. } | Change::SyncDirectory { .. } => {}
         }
     }
 
@@ -274,9 +293,11 @@ impl Reader {
         };
         let arguments = arguments.trim_end().trim_end_matches(')');
         let result = result.trim();
-        if result.starts_with('-') || result.starts_with('?') {
-            return;
-        }
+        let name = match name {
+            "fsync" | "fdatasync" if result.starts_with('-') => "failed sync",
+            _ if result.starts_with(['-', '?']) => return,
+            _ => name,
+        };
         let count: u64 = result.split([' ', '<']).next().and_then(|text| text.parse().ok()).unwrap_or(0);
         if let Some(change) = self.change(name, arguments, result, count) {
             self.calls.push(Call { began, ended, durable: None, change });
@@ -359,6 +380,7 @@ impl Reader {
                     None => None,
                 }
             }
+            "failed sync" => Some(Change::FailedSync { file: *self.names.get(&path_of(first)?)? }),
             "rename" | "renameat" | "renameat2" => {
                 let (from, to) = (names().next()?, names().nth(1)?);
                 let file = self.names.remove(&from)?;
@@ -397,4 +419,41 @@ fn unhex_bytes(text: &str) -> Vec<u8> {
 
 fn unhex(text: &str) -> String {
     String::from_utf8_lossy(&unhex_bytes(text)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the power cut leaves of `/d/f` in the worst of many cases: the least of `A`s and `B`s.
+    fn left(calls: &[&str]) -> (usize, usize) {
+        let lines = ["openat(AT_FDCWD, \"/d/f\", O_RDWR|O_CREAT) = 3</d/f>", "fsync(4</d>) = 0"];
+        let lines =
+            lines.iter().chain(calls).enumerate().map(|(at, call)| format!("7 {at}.5 {call} <0.001>"));
+        let log = lines.collect::<Vec<_>>().join("\n");
+        let calls = Calls::read(&log, Path::new("/d"));
+        let cases = (0..100).map(|seed| {
+            let target = tempfile::tempdir().expect("a temporary directory");
+            calls.crash(calls.len() - 1, Crash::PowerCut, &mut Dice(seed), target.path());
+            let content = std::fs::read(target.path().join("f")).expect("its name was synced");
+            [b'A', b'B'].map(|byte| content.iter().filter(|found| **found == byte).count())
+        });
+        let cases: Vec<_> = cases.collect();
+        (
+            cases.iter().map(|case| case[0]).min().unwrap_or(0),
+            cases.iter().map(|case| case[1]).min().unwrap_or(0),
+        )
+    }
+
+    #[test]
+    fn a_sync_that_fails_gives_up_what_was_written_before_it() {
+        let (a, b) = ("pwrite64(3</d/f>, \"AAAA\", 4, 0) = 4", "pwrite64(3</d/f>, \"BB\", 2, 4) = 2");
+        let (sync, failed) =
+            ("fsync(3</d/f>) = 0", "fsync(3</d/f>) = -1 EIO (Input/output error) (INJECTED)");
+        assert_eq!(left(&[a, sync, b]), (4, 0));
+        assert_eq!(left(&[a, sync, b, sync]), (4, 2));
+        assert_eq!(left(&[a, failed, b, sync]), (0, 2), "the next sync says nothing of what came before");
+        assert_eq!(left(&[a, failed, a, b, sync]), (4, 2), "written again");
+        assert_eq!(left(&[a, sync, failed, b, sync]), (4, 2));
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The chunk file takes no more; what was being written goes to another one, from memory. If that fails as
 //! well, the feed ends and its encoder is told. Kept: everything that was acknowledged. Counted:
-//! `write_failures`.
+//! `write_failures`. Where it is the database's log that cannot be made durable, nothing of the commit counts, and it is
+//! written anew: `crates/server/tests/power_cut.rs`.
 
 use std::sync::Arc;
 
