@@ -205,6 +205,31 @@ async fn lists_are_filtered_sorted_and_paged() {
 }
 
 #[tokio::test]
+async fn the_clips_of_a_request_are_listed_also_when_they_failed() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage", &[]).await;
+    publisher.send(80).await;
+    let body = json!({"streamName": "stage", "last": 2, "next": 600, "gaps": "refuse"});
+    let clip = bench.call("POST", ASSETS, body).await.data()[0].clone();
+    let list = format!("{ASSETS}?requestId={}", clip["requestId"].as_str().unwrap());
+    assert_eq!(bench.get(&list).await.data()[0]["status"], "processing");
+    // A reconnect is a gap.
+    publisher.finish().await;
+    let mut publisher = bench.publish("stage", &[]).await;
+    publisher.send(80).await;
+    let one = format!("{ASSETS}/{}", clip["id"].as_str().unwrap());
+    while bench.get(&one).await.data()["status"] == "processing" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let listed = bench.get(&list).await.data();
+    assert_eq!((&listed[0]["id"], &listed[0]["status"]), (&clip["id"], &json!("error")));
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(bench.get(&format!("{list}&status=complete")).await.data(), json!([]));
+    assert_eq!(bench.get(&format!("{ASSETS}?type=clip")).await.data(), json!([]), "unless it is asked for");
+    publisher.finish().await;
+}
+
+#[tokio::test]
 async fn where_an_asset_is_published_can_be_changed() {
     let bench = Bench::new().await;
     let id = bench.recording().await["id"].as_str().unwrap().to_owned();

@@ -60,7 +60,7 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/api/v3/media/assets", tag = "Media assets",
     params(
         ("type" = Option<Vec<String>>, Query, description = "Default `clip` and `recording`"),
-        ("status" = Option<Vec<String>>, Query, description = "Default `processing` and `complete`"),
+        ("status" = Option<Vec<String>>, Query, description = "Default `processing` and `complete`, with a `requestId` also `error`"),
         ("name" = Option<String>, Query),
         ("streamName" = Option<String>, Query),
         ("sourceId" = Option<String>, Query),

@@ -12,12 +12,14 @@ pub(crate) fn read(mut query: Query) -> Result<AssetQuery> {
     let limit = query.number(&["limit", "itemsOnPage"], 1..=100, 25);
     let types = query.words(&["type"], |text| text.parse().ok());
     let statuses = query.words(&["status"], |text| text.parse().ok());
+    let request = query.word(&["requestId"], |text| text.parse().ok());
     let wanted = AssetQuery {
         types: if types.is_empty() { vec![AssetType::Clip, AssetType::Recording] } else { types },
-        statuses: if statuses.is_empty() {
-            vec![AssetStatus::Processing, AssetStatus::Complete]
-        } else {
-            statuses
+        statuses: match statuses.is_empty() {
+            false => statuses,
+            true if request.is_none() => vec![AssetStatus::Processing, AssetStatus::Complete],
+            // Who made them wants to know of those that failed, too.
+            true => vec![AssetStatus::Processing, AssetStatus::Complete, AssetStatus::Error],
         },
         name: query.one(&["name"]),
         stream_name: query.one(&["streamName"]),
@@ -26,7 +28,7 @@ pub(crate) fn read(mut query: Query) -> Result<AssetQuery> {
         simulcast_id: query.raw(&["simulcastId"]),
         token: query.one(&["tokenId"]).map(TokenId),
         priority: query.one(&["priority"]),
-        request: query.word(&["requestId"], |text| text.parse().ok()),
+        request,
         sort: query.word(&["sort", "sortBy"], sort_named).unwrap_or_default(),
         desc: query.one(&["desc", "isDescending"]).unwrap_or(false),
         offset: u64::try_from(page.saturating_sub(1).saturating_mul(limit)).unwrap_or(0),
