@@ -101,12 +101,15 @@ struct Camera {
     group: usize,
     /// Composition offsets of the pictures, in steps of 40 ms, in turn.
     offsets: &'static [i64],
-    stalls: Vec<(i64, i64)>,
+    /// Four times so many pictures and some more, of which those may come later that are shown before others.
+    stalls: Vec<(i64, i64, i64)>,
     with_sound: bool,
 }
 
 fn camera() -> impl Strategy<Value = Camera> {
-    let stalls = prop::collection::vec((1..80i64, 1..20_000i64), 1..6);
+    // Also between a picture and those that are shown before it, but never so shortly that two have the same time.
+    let stall = prop_oneof![(1..80i64, Just(0), 1..20_000i64), (1..80i64, 1..4i64, 200..20_000i64)];
+    let stalls = prop::collection::vec(stall, 1..6);
     let offsets = prop::sample::select(vec![&[0][..], &[1, 3, 0, 0]]);
     (1..12usize, offsets, stalls, any::<bool>()).prop_map(|(blocks, offsets, stalls, with_sound)| Camera {
         group: blocks * 4,
@@ -128,8 +131,8 @@ fn publish(publisher: &mut Publisher, camera: &Camera) -> Vec<(i64, String)> {
             sounds += 1;
         }
     };
-    for (pictures, stall) in &camera.stalls {
-        for _ in 0..*pictures * 4 {
+    for (blocks, more, stall) in &camera.stalls {
+        for _ in 0..*blocks * 4 + more {
             sound_until(publisher, dts);
             let offset = camera.offsets[number % camera.offsets.len()] * 40;
             publisher.picture(dts, offset, number.is_multiple_of(camera.group), dts);

@@ -42,8 +42,8 @@ pub(super) struct TrackCut {
     pub shown_start_pts: i64,
     /// Presentation time at which the last frame shown ends, in ticks of the track.
     pub shown_end_pts: i64,
-    /// How long the last sample held lasts, in ticks, where that is not what its segment and the next one tell.
-    pub lasts: Option<u32>,
+    /// How long the last sample held lasts, in ticks.
+    pub lasts: u32,
 }
 
 impl TrackCut {
@@ -175,8 +175,11 @@ fn cut_video(table: TrackTable<'_>) -> Option<TrackCut> {
     let opening = opening(table, first_pts)?;
     let natural_end = natural_end(table, &last);
     let shown_end_pts = shown_end(table, &last, natural_end);
-    // What is longer is cut by the edit list.
-    let longer = shown_end_pts.saturating_sub(natural_end);
+    // Where the last one on screen is there for longer than its sample lasts, the one that is decoded last makes up for it.
+    let lasts = match last.end() < shown_end_pts {
+        true => until(&last_decoded, shown_end_pts).max(last_decoded.info.duration),
+        false => last_decoded.info.duration,
+    };
     Some(TrackCut {
         track: table.track,
         first: opening.place,
@@ -185,7 +188,7 @@ fn cut_video(table: TrackTable<'_>) -> Option<TrackCut> {
         last_dts: last_decoded.dts,
         shown_start_pts: first_pts,
         shown_end_pts,
-        lasts: (longer > 0).then(|| longer_by(&last_decoded, longer)),
+        lasts,
     })
 }
 
@@ -203,9 +206,9 @@ fn shown_end(table: TrackTable<'_>, last: &Row, natural_end: i64) -> i64 {
     if is_whole { natural_end } else { stop }
 }
 
-/// How long a sample lasts that lasts longer by so many ticks.
-fn longer_by(row: &Row, ticks: i64) -> u32 {
-    u32::try_from(i64::from(row.info.duration).saturating_add(ticks).max(1)).unwrap_or(u32::MAX)
+/// How long a sample lasts that lasts until `end`.
+fn until(row: &Row, end: i64) -> u32 {
+    u32::try_from(end.saturating_sub(row.dts).max(1)).unwrap_or(u32::MAX)
 }
 
 /// Finds the frames from the sync sample at or before the range's start (without one, from the first one
@@ -248,8 +251,7 @@ fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
         last_dts: last_decoded.dts,
         shown_start_pts: opening.pts,
         shown_end_pts,
-        lasts: (shown_end_pts != natural_end)
-            .then(|| longer_by(&last_decoded, shown_end_pts.saturating_sub(natural_end))),
+        lasts: until(&last_decoded, last_decoded.end_dts() + shown_end_pts.saturating_sub(natural_end)),
     })
 }
 
@@ -363,7 +365,7 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, opens: bool, mode: CutMode) ->
             last_dts: last.dts,
             shown_start_pts: first.pts,
             shown_end_pts: last.end(),
-            lasts: None,
+            lasts: last.info.duration,
         });
     }
     let settled = first.pts.saturating_sub(pre_roll_ticks(table));
@@ -377,7 +379,7 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, opens: bool, mode: CutMode) ->
         last_dts: last.dts,
         shown_start_pts: first.pts.max(start),
         shown_end_pts: last.end().min(end),
-        lasts: None,
+        lasts: last.info.duration,
     })
 }
 

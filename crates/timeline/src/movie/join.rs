@@ -51,8 +51,8 @@ pub(super) struct TrackPart {
     pub config: usize,
     /// Added to all composition offsets, in ticks of the track.
     pub shift: i64,
-    /// How long its last sample lasts, where another part follows or it is held, in ticks of the track.
-    pub last_duration: Option<u32>,
+    /// How long its last sample lasts, in ticks of the track.
+    pub last_duration: u32,
     /// When the player shows its first frame, in ticks of the movie.
     pub at: i64,
     /// When the last one ends, likewise.
@@ -193,12 +193,16 @@ fn join_track(
     let media_time = media_start.saturating_sub(first.cut.first_dts).saturating_add(shift);
     // Without an edit list the first frame is delayed by its composition offset.
     let empty = if without_edit { 0 } else { first.at };
+    let duration = last.end.saturating_sub(empty);
+    if times == Times::Edited && !without_edit {
+        cover(&mut parts, duration, timescale);
+    }
     Some(JoinedTrack {
         configs,
         edit: Edit {
             empty: u64::try_from(empty).unwrap_or(0),
             media_time: media_time.saturating_sub(cut::from_movie(first.at - empty, timescale)),
-            duration: u64::try_from(last.end.saturating_sub(empty)).unwrap_or(0),
+            duration: u64::try_from(duration).unwrap_or(0),
         },
         parts,
     })
@@ -249,6 +253,18 @@ fn bridge(parts: &mut [TrackPart], timescale: u32) {
         let (_, last) = decode_span(&first, part, timescale);
         let (begin, _) = decode_span(&first, next, timescale);
         let duration = (begin - next.shift).saturating_sub(last - part.shift);
-        part.last_duration = Some(u32::try_from(duration.max(1)).unwrap_or(u32::MAX));
+        part.last_duration = u32::try_from(duration.max(1)).unwrap_or(u32::MAX);
     }
+}
+
+/// Lets the last sample last until there is as much media as an edit of `duration`, in ticks of the movie, shows. Where
+/// those are missing that are shown before the last picture, there is less.
+fn cover(parts: &mut [TrackPart], duration: i64, timescale: u32) {
+    let Some(first) = parts.first().copied() else { return };
+    let Some(part) = parts.last_mut() else { return };
+    let (begin, _) = decode_span(&first, &first, timescale);
+    let (_, last) = decode_span(&first, part, timescale);
+    let end = (begin - first.shift).saturating_add(cut::from_movie(duration, timescale));
+    let least = u32::try_from(end.saturating_sub(last - part.shift).max(0)).unwrap_or(u32::MAX);
+    part.last_duration = part.last_duration.max(least);
 }

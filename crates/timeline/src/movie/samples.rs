@@ -130,7 +130,7 @@ pub(super) fn push_all(
                 let Some(span) = spans.next_if(|span| span.segment == position) else { continue };
                 let Some(kept) = part.cut.kept(position, span.samples as usize) else { continue };
                 let is_last = (position, kept.end) == (part.cut.last.segment, part.cut.last.sample + 1);
-                let last_duration = part.last_duration.filter(|_| is_last);
+                let last_duration = is_last.then_some(part.last_duration);
                 let held = Held { shift: part.shift, last_duration };
                 let chunk = Chunk {
                     track: *file_track,

@@ -183,8 +183,14 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// When it is over on screen, as far as it tells.
     pub(super) fn end(&self) -> i64 {
         self.pts.saturating_add(i64::from(self.info.duration))
+    }
+
+    /// When its decode time is over.
+    pub(super) fn end_dts(&self) -> i64 {
+        self.dts.saturating_add(i64::from(self.info.duration))
     }
 }
 

@@ -22,7 +22,41 @@ pub fn materialise(movie: &BuiltMovie, stored: &[Vec<u8>]) -> (Moov, Vec<u8>, Ve
         }
     }
     let mdat = reader.to_vec();
-    (moov.expect("moov before mdat"), mdat, file)
+    let moov = moov.expect("moov before mdat");
+    moov.trak.iter().for_each(|trak| media_covers_edits(&moov, trak));
+    (moov, mdat, file)
+}
+
+/// Asserts that a track has as much media as its edits show.
+fn media_covers_edits(moov: &Moov, trak: &mp4_atom::Trak) {
+    let table = &trak.mdia.minf.stbl;
+    let durations = table.stts.entries.iter();
+    let sum: u64 = durations.map(|entry| u64::from(entry.sample_count) * u64::from(entry.sample_delta)).sum();
+    if moov.mvex.is_some() {
+        // There is more of it in fragments.
+        return;
+    }
+    assert_eq!(trak.mdia.mdhd.duration, sum);
+    let Some(list) = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref()) else { return };
+    let offsets = table.ctts.iter().flat_map(|ctts| &ctts.entries);
+    let mut offsets =
+        offsets.flat_map(|entry| std::iter::repeat_n(entry.sample_offset, entry.sample_count as usize));
+    let deltas = table.stts.entries.iter();
+    let deltas = deltas
+        .flat_map(|entry| std::iter::repeat_n(i64::from(entry.sample_delta), entry.sample_count as usize));
+    let (mut dts, mut end) = (0, 0);
+    for delta in deltas {
+        end = (dts + delta + offsets.next().unwrap_or(0)).max(end);
+        dts += delta;
+    }
+    let (movie, media) = (u64::from(moov.mvhd.timescale), u64::from(trak.mdia.mdhd.timescale));
+    for edit in list.entries.iter().filter(|edit| edit.media_time.is_some()) {
+        // Rounded down, and from a clock that is rounded itself.
+        let shown = edit.segment_duration * media / movie;
+        assert!(sum + 1 >= shown, "{sum} ticks of media for an edit of {shown}");
+        let until = edit.media_time.unwrap_or(0) + shown;
+        assert!(end as u64 + 1 >= until, "samples last until {end}, an edit until {until}");
+    }
 }
 
 /// The bytes of a file.

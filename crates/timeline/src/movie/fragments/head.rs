@@ -122,8 +122,7 @@ fn retime(
     }
     let last = rows.last()?;
     // Where all of the part is in the head, its last picture stays until the next part begins.
-    let bridge = part.last_duration.filter(|_| last.place == part.cut.last);
-    let lasts = bridge.unwrap_or(last.info.duration);
+    let lasts = if last.place == part.cut.last { part.last_duration } else { last.info.duration };
     let after = decoded(last).saturating_add(i64::from(lasts)).max(earliest);
     let ends = times.iter().skip(1).map(|(dts, _)| *dts).chain([after]);
     let samples: Option<Vec<SampleInfo>> = rows

@@ -192,10 +192,8 @@ impl<'a> Writer<'a> {
             let mut samples = span.settle(stored.samples.clone());
             let Some(range) = part.cut.kept(at.position, samples.len()) else { continue };
             let is_last = (at.position, range.end) == (part.cut.last.segment, part.cut.last.sample + 1);
-            if let (Some(lasts), Some(last)) =
-                (part.last_duration.filter(|_| is_last), samples.get_mut(range.end - 1))
-            {
-                last.duration = lasts;
+            if let Some(last) = samples.get_mut(range.end - 1).filter(|_| is_last) {
+                last.duration = part.last_duration;
             }
             let (Some(kept), Some(skipped)) = (samples.get(range.clone()), samples.get(..range.start)) else {
                 continue;
