@@ -15,7 +15,6 @@ use axum::body::Body;
 use axum::routing::future::RouteFuture;
 use axum::{Extension, Router};
 use http::{Request, Version};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower::util::{MapFuture, MapRequest};
 
 use crate::events::Stopping;
-use idle::{IdleTimeout, Requests};
+use idle::{IdleTimeout, OpenBody, Requests};
 use peers::Peers;
 use stand_in::RangeStream;
 
@@ -41,10 +40,7 @@ const CONNECTIONS_MAX: usize = 1024;
 /// high because the clients behind a reverse proxy or a NAT share one address.
 const CONNECTIONS_PER_PEER_MAX: usize = 512;
 
-/// How long a client may take to send the head of a request, and to send the next one.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// How long a connection may go without a request, and a request without a byte in either direction.
+/// How long a connection may go without a whole head of a request, and a request without a byte in either direction.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long running requests may take after a shutdown began.
@@ -116,7 +112,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
         // Stand-ins for stored bytes are to reach the socket as they are.
         .writev(true)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
+        // Idle connections are ended by [`IdleTimeout`], in a way that lets a slow client fetch what it has not yet.
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     builder
@@ -153,13 +150,7 @@ async fn connection(
         let open = requests.open();
         async move {
             let response = reply.await?;
-            // The request is open until its reply is sent: the closure lives as long as the body.
-            Ok::<_, Infallible>(response.map(|body| {
-                Body::new(body.map_err(move |error| {
-                    let _open = &open;
-                    error
-                }))
-            }))
+            Ok::<_, Infallible>(response.map(|body| Body::new(OpenBody::new(body, open))))
         }
     }));
     let builder = builder();

@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::Bench;
 use mediahooks_storage::DiskStorage;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -297,6 +299,37 @@ async fn a_client_that_hangs_up_lets_go_of_the_file() {
     served.freed_but(0).await;
     sweeping.cancel();
     sweeper.await.unwrap();
+    served.end().await;
+}
+
+/// Asks for the file on a connection whose receiver has little room.
+async fn ask_with_little_room(served: &Served) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut client = socket.connect(served.address).await.unwrap();
+    client.write_all(format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", served.link).as_bytes()).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_slow_client_gets_what_the_kernel_took() {
+    let served = Served::new().await;
+    let mut client = ask_with_little_room(&served).await;
+    let mut reply = vec![0; 1000];
+    client.read_exact(&mut reply).await.unwrap();
+    tokio::time::pause();
+    // Some 40 kB/s. The last megabytes lie in the kernel for longer than a connection may be without a request.
+    let mut part = vec![0; 1 << 20];
+    while !reply.ends_with(&served.file) {
+        let len = match client.read(&mut part).await {
+            Ok(len @ 1..) => len,
+            end => panic!("{end:?} after {} of {} bytes", reply.len(), served.file.len()),
+        };
+        reply.extend_from_slice(&part[..len]);
+        tokio::time::sleep(Duration::from_micros(25) * len as u32).await;
+    }
+    drop(client);
+    tokio::time::resume();
     served.end().await;
 }
 

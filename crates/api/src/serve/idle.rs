@@ -8,10 +8,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::stand_in::RangeStream;
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -41,6 +44,54 @@ impl Requests {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of a reply. Its request is open until the last byte has left the library, which has mostly taken a
+/// megabyte more than the socket.
+pub(crate) struct OpenBody {
+    body: Body,
+    request: Arc<OpenRequest>,
+}
+
+impl OpenBody {
+    /// The body of the reply to `request`.
+    pub(crate) fn new(body: Body, request: OpenRequest) -> Self {
+        Self { body, request: Arc::new(request) }
+    }
+}
+
+/// Bytes of an open request.
+struct OpenBytes {
+    bytes: Bytes,
+    _request: Arc<OpenRequest>,
+}
+
+impl AsRef<[u8]> for OpenBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl hyper::body::Body for OpenBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let open = |bytes| Bytes::from_owner(OpenBytes { bytes, _request: Arc::clone(&self.request) });
+        Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(open))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -114,5 +165,24 @@ impl AsyncWrite for IdleTimeout {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_open_until_its_last_byte_has_left() {
+        let requests = Arc::new(Requests::default());
+        let mut body = OpenBody::new(Body::from("all"), requests.open());
+        assert_eq!(hyper::body::Body::size_hint(&body).exact(), Some(3));
+        let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        drop(body);
+        assert_eq!(requests.counts(), (1, 0), "the library still has {bytes:?}");
+        drop(bytes);
+        assert_eq!(requests.counts(), (1, 1));
     }
 }

@@ -156,6 +156,22 @@ impl StandIns {
     }
 }
 
+/// Whether an error is that the client hung up, or that the network does not reach it any more.
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::BrokenPipe
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::NotConnected
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+    )
+}
+
 /// Where in the space a slice lies.
 fn position(slice: &[u8]) -> Option<usize> {
     let (begin, space) = (slice.as_ptr().addr(), SPACE.as_ptr().addr());
@@ -194,8 +210,7 @@ impl RangeStream {
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => {
-                    // The others are the client's hanging up.
-                    if error.kind() == io::ErrorKind::UnexpectedEof {
+                    if !is_of_client(&error) {
                         tracing::error!(error = crate::observe::chain(&error), "a download was cut short");
                     }
                     return Poll::Ready(Err(error));
