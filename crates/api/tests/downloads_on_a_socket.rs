@@ -6,6 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::Bench;
+use futures::TryStreamExt;
+use mediahooks_recorder::DownloadPiece;
 use mediahooks_storage::DiskStorage;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use proptest::prelude::*;
@@ -211,6 +213,46 @@ async fn http_2_gets_the_same_bytes() {
     assert_eq!(one.version(), http::Version::HTTP_2);
     assert!(one.bytes().await.unwrap() == served.file && two.bytes().await.unwrap() == served.file);
     drop(client);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn streams_that_take_nothing_hold_little_memory() {
+    const STREAMS: usize = 50;
+    let (metrics, _guard) = counting();
+    let served = Served::new().await;
+    let before = counted(&metrics, "memory");
+    let client = reqwest::Client::builder().http2_prior_knowledge().http2_initial_stream_window_size(1);
+    let client = client.build().unwrap();
+    let url = format!("http://{}{}", served.address, served.link);
+    let replies: Vec<_> =
+        futures::future::try_join_all((0..STREAMS).map(|_| client.get(&url).send())).await.unwrap();
+    let read = || counted(&metrics, "memory") - before;
+    // Each has a byte to send, and so a piece to take it from.
+    while read() < STREAMS * (16 << 10) {
+        tokio::task::yield_now().await;
+    }
+    // One that is on its way, and perhaps the next one.
+    assert!(read() <= STREAMS * (32 << 10), "{} bytes", read());
+    drop((replies, client));
+    served.end().await;
+}
+
+#[tokio::test]
+async fn what_the_kernel_may_not_send_is_read_in_bounded_pieces() {
+    let served = Served::new().await;
+    let file = served.bench.recorder.open_download(served.id.parse().unwrap()).await.unwrap();
+    let pieces: Vec<DownloadPiece> = file.pieces(0..file.len, || false).try_collect().await.unwrap();
+    let pieces: Vec<_> = pieces
+        .into_iter()
+        .map(|piece| match piece {
+            DownloadPiece::Bytes(bytes) => bytes,
+            DownloadPiece::Stored(piece) => panic!("{} bytes were not read", piece.len()),
+        })
+        .collect();
+    assert!(pieces.iter().all(|bytes| bytes.len() <= 256 << 10));
+    assert!(pieces.concat() == served.file);
+    drop(file);
     served.end().await;
 }
 

@@ -136,7 +136,7 @@ impl Download {
         })
     }
 
-    /// The bytes of `range`, in pieces. The caller keeps the range within [`Download::len`].
+    /// The bytes of `range`, in small pieces. The caller keeps the range within [`Download::len`].
     ///
     /// Errors in the stream end it: a stored byte could not be read.
     pub fn read(
@@ -144,21 +144,20 @@ impl Download {
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static + use<> {
         futures::stream::try_unfold(self.body(range), |mut body| async move {
-            Ok(match body.take(false).await? {
-                Some(DownloadPiece::Bytes(bytes)) => Some((bytes, body)),
-                Some(DownloadPiece::Stored(piece)) => Some((piece.read().await?, body)),
-                None => None,
-            })
+            Ok(body.take_small().await?.map(|bytes| (bytes, body)))
         })
     }
 
-    /// As [`Download::read`], for a socket that the kernel can send to: what is in the page cache is not read.
-    pub fn pieces(
+    /// As [`Download::read`], in large pieces and for a socket that the kernel can send to: what is in the page cache is
+    /// not read while `by_kernel` says so.
+    pub fn pieces<F: Fn() -> bool + Send + 'static>(
         &self,
         range: Range<u64>,
-    ) -> impl Stream<Item = Result<DownloadPiece, RecorderError>> + Send + 'static + use<> {
-        futures::stream::try_unfold(self.body(range), |mut body| async move {
-            Ok(body.take(true).await?.map(|piece| (piece, body)))
+        by_kernel: F,
+    ) -> impl Stream<Item = Result<DownloadPiece, RecorderError>> + Send + 'static + use<F> {
+        futures::stream::try_unfold((self.body(range), by_kernel), |(mut body, by_kernel)| async move {
+            let piece = body.take(by_kernel()).await?;
+            Ok(piece.map(|piece| (piece, (body, by_kernel))))
         })
     }
 

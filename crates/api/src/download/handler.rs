@@ -158,7 +158,8 @@ impl Sender {
         let Some(stand_ins) = self.stand_ins.clone() else {
             return self.file.read(range).inspect_ok(read_first).boxed();
         };
-        let pieces = self.file.pieces(range);
+        let asked = stand_ins.clone();
+        let pieces = self.file.pieces(range, move || asked.are_made());
         pieces.then(move |piece| bytes_of(piece, stand_ins.clone())).boxed()
     }
 }

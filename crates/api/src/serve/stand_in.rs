@@ -111,6 +111,11 @@ impl StandIns {
         self.lock().sent.clear();
     }
 
+    /// Whether there are any more on this connection.
+    pub(crate) fn are_made(&self) -> bool {
+        !self.lock().pipelines
+    }
+
     /// Bytes to put into a body of this connection in place of `piece`. The piece comes back when there are no
     /// addresses for it, or it would be held for too long.
     pub(crate) fn stand_in(&self, piece: StoredPiece) -> Result<Bytes, StoredPiece> {

@@ -20,6 +20,9 @@ use crate::state::{Reading, Shared};
 /// Bytes read at a time: what one download keeps in memory.
 const READ_MAX: u64 = 256 << 10;
 
+/// The same where a connection carries many downloads, each of which keeps a piece for as long as its client likes.
+const READ_MAX_OF_MANY: u64 = 16 << 10;
+
 /// Bytes that the kernel is given to send at a time; they take no memory.
 const SEND_MAX: u64 = 1 << 20;
 
@@ -144,6 +147,25 @@ impl Body {
             parts.push(part);
         }
         Ok((!parts.is_empty()).then_some(Next::Short(parts)))
+    }
+
+    /// Takes a small piece off the range.
+    pub(super) async fn take_small(&mut self) -> Result<Option<Bytes>, RecorderError> {
+        let end = self.range.end.min(self.range.start.saturating_add(READ_MAX_OF_MANY));
+        let (mut parts, mut at) = (Vec::new(), self.range.start);
+        while at < end {
+            let part = match self.file.movie.file.piece(at..end)? {
+                Piece::Bytes(bytes) => Part::Made(bytes),
+                Piece::Extent(extent) => {
+                    let (reader, start) = self.locate(extent).await?;
+                    Part::Stored(reader.range(start, extent.len))
+                }
+            };
+            at += part.len();
+            parts.push(part);
+        }
+        self.range.start = at;
+        Ok(if parts.is_empty() { None } else { Some(gather(parts).await?) })
     }
 
     /// Takes a piece off the range. `by_kernel`: what is in the page cache need not be read.
