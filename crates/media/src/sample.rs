@@ -18,6 +18,16 @@ pub struct Ticks(pub i64);
 impl Ticks {
     /// The same span in another timescale, rounded to the nearest tick (halves away from zero).
     pub fn rescale(self, from_timescale: u32, to_timescale: u32) -> Ticks {
+        // Nearly always: dividing 128 bits costs many times as much.
+        let near = self.0.checked_mul(i64::from(to_timescale)).and_then(|scaled| {
+            let from = i64::from(from_timescale.max(1));
+            let half = if scaled < 0 { -from / 2 } else { from / 2 };
+            Some(scaled.checked_add(half)? / from)
+        });
+        near.map_or_else(|| self.rescale_far(from_timescale, to_timescale), Ticks)
+    }
+
+    fn rescale_far(self, from_timescale: u32, to_timescale: u32) -> Ticks {
         let scaled = i128::from(self.0) * i128::from(to_timescale);
         let from = i128::from(from_timescale.max(1));
         let half = if scaled < 0 { -from / 2 } else { from / 2 };
@@ -151,5 +161,17 @@ mod tests {
         assert_eq!(Ticks(2).rescale(3, 1000), Ticks(667));
         assert_eq!(Ticks(-2).rescale(3, 1000), Ticks(-667));
         assert_eq!(Ticks(i64::MAX).rescale(1, 90_000), Ticks(i64::MAX));
+        assert_eq!(Ticks(i64::MIN).rescale(0, 90_000), Ticks(i64::MIN));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn near_and_far_rescale_alike(
+            ticks: i64, shift in 0_u32..64, from_timescale: u32, to_timescale: u32
+        ) {
+            let ticks = Ticks(ticks >> shift);
+            let far = ticks.rescale_far(from_timescale, to_timescale);
+            proptest::prop_assert_eq!(ticks.rescale(from_timescale, to_timescale), far);
+        }
     }
 }

@@ -51,6 +51,9 @@ pub(super) struct OpenRun {
     group_fits: bool,
     last_sync_us: Option<i64>,
     opened: Option<Timestamp>,
+    /// Decode times of the first and the latest sample of the open segment, in microseconds; absent without samples.
+    span_us: Option<(i64, i64)>,
+    samples: usize,
     bytes: usize,
     /// Time on the run's clock, in microseconds, up to which everything is known to have been received.
     received_us: i64,
@@ -107,6 +110,8 @@ impl OpenRun {
             group_fits: false,
             last_sync_us: None,
             opened: None,
+            span_us: None,
+            samples: 0,
             bytes: 0,
             received_us: i64::MIN,
         }
@@ -281,11 +286,10 @@ impl OpenRun {
         arrival: Timestamp,
         settings: &SegmenterSettings,
     ) -> bool {
-        let Some((first_us, last_us)) = self.span_us() else { return false };
+        let Some((first_us, last_us)) = self.span_us else { return false };
         let Some(track) = self.tracks.iter().find(|track| track.config.kind == kind) else { return false };
         let dts_us = sample.dts.to_micros(track.config.timescale);
-        let samples: usize = self.tracks.iter().map(|track| track.samples.len()).sum();
-        if self.bytes + sample.data.len() > settings.bytes_max || samples >= settings.samples_max {
+        if self.bytes + sample.data.len() > settings.bytes_max || self.samples >= settings.samples_max {
             return true;
         }
         // Neither a silent video track nor one that lags may hold the segment open. Of a broadcast in real time the
@@ -333,6 +337,9 @@ impl OpenRun {
         }
         self.clock.observe(sample.pts().to_micros(timescale), arrival);
         self.opened.get_or_insert(arrival);
+        let (first_us, last_us) = self.span_us.unwrap_or((run_us, run_us));
+        self.span_us = Some((first_us.min(run_us), last_us.max(run_us)));
+        self.samples += 1;
         self.bytes += sample.data.len();
         if kind == TrackKind::Video && sample.is_sync {
             self.learn_group(run_us, settings.piece_us);
@@ -353,19 +360,9 @@ impl OpenRun {
         }
     }
 
-    /// Decode times of the first and the latest sample of the open segment, in microseconds.
-    fn span_us(&self) -> Option<(i64, i64)> {
-        let bounds = |track: &OpenTrack| {
-            let first = track.samples.first()?.dts.to_micros(track.config.timescale);
-            let last = track.samples.last()?.dts.to_micros(track.config.timescale);
-            Some((first, last))
-        };
-        self.tracks.iter().filter_map(bounds).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
-    }
-
     /// Takes the open segment out, if it holds anything.
     pub(super) fn take_segment(&mut self, next: Option<(TrackKind, Ticks)>) -> Option<TakenSegment> {
-        let (first_us, last_us) = self.span_us()?;
+        let (first_us, last_us) = self.span_us.take()?;
         let starts_with_sync = self.starts_with_sync();
         let tracks = (self.announced < self.tracks.len())
             .then(|| self.tracks.iter().map(|track| track.config.clone()).collect());
@@ -386,6 +383,7 @@ impl OpenRun {
             payload.extend(span.1);
         }
         self.opened = None;
+        self.samples = 0;
         self.bytes = 0;
         Some(TakenSegment {
             run: self.number,
