@@ -13,6 +13,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::files::{Files, Space, SystemFiles};
 use crate::padding::may_be_padding;
 use crate::reader::ChunkReader;
+use crate::turns::Turns;
 use crate::writer::{ChunkWriter, discard};
 use crate::{StorageError, blocking};
 
@@ -48,6 +49,8 @@ const OPEN_MAX: usize = 64;
 pub struct DiskStorage {
     root: PathBuf,
     files: Arc<dyn Files>,
+    /// In which they are appended to.
+    turns: Arc<Turns>,
     /// Chunk files that were read lately; never one that was removed.
     open: Arc<Cache<(TimelineId, u32), ChunkReader>>,
 }
@@ -69,7 +72,7 @@ impl DiskStorage {
         if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_directory(parent)?;
         }
-        Ok(Self { root, files, open: Arc::new(Cache::new(OPEN_MAX)) })
+        Ok(Self { root, files, turns: Arc::default(), open: Arc::new(Cache::new(OPEN_MAX)) })
     }
 
     /// How much room there is.
@@ -148,7 +151,8 @@ impl DiskStorage {
                 sync_directory(&storage.root)?;
             }
             let path = storage.chunk_path(timeline, chunk);
-            let writer = match ChunkWriter::create(&storage.files, path.clone(), timeline, chunk, init) {
+            let (files, turns) = (&storage.files, &storage.turns);
+            let writer = match ChunkWriter::create(files, turns, path.clone(), timeline, chunk, init) {
                 Ok(writer) => writer,
                 Err(error) => {
                     // Of a new timeline; it stays when it holds other files.

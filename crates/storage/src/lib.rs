@@ -14,6 +14,7 @@ mod files;
 mod gather;
 mod padding;
 mod reader;
+mod turns;
 mod writer;
 
 use std::path::PathBuf;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mediahooks_model::TimelineId;
 
+use crate::StorageError;
 use crate::files::Files;
 use crate::padding::padding;
-use crate::{StorageError, blocking};
+use crate::turns::Turns;
 
 /// Where an append went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub struct Appended {
 #[derive(Debug)]
 pub struct ChunkWriter {
     files: Arc<dyn Files>,
+    turns: Arc<Turns>,
     file: Arc<File>,
     path: PathBuf,
     timeline: TimelineId,
@@ -38,6 +40,7 @@ pub struct ChunkWriter {
 impl ChunkWriter {
     pub(crate) fn create(
         files: &Arc<dyn Files>,
+        turns: &Arc<Turns>,
         path: PathBuf,
         timeline: TimelineId,
         chunk: u32,
@@ -53,8 +56,8 @@ impl ChunkWriter {
             discard(&path);
             return Err(StorageError::io("write", &path)(error));
         }
-        let file = Arc::new(file);
-        Ok(Self { files, file, path, timeline, chunk, init_len, end: init_len, poisoned: false })
+        let (turns, file) = (Arc::clone(turns), Arc::new(file));
+        Ok(Self { files, turns, file, path, timeline, chunk, init_len, end: init_len, poisoned: false })
     }
 
     /// The chunk file's number.
@@ -91,7 +94,7 @@ impl ChunkWriter {
         let is_first = end == self.init_len;
         // Until the write is known to have succeeded, also when this future is dropped half-way.
         self.poisoned = true;
-        blocking(move || {
+        let append = move || {
             let appended = write_all(files.as_ref(), &path, &file, &parts)
                 .map_err(StorageError::io("write", &path))
                 .and_then(|()| files.sync(&path, &file).map_err(StorageError::io("sync", &path)));
@@ -104,8 +107,8 @@ impl ChunkWriter {
                 }
             }
             appended
-        })
-        .await?;
+        };
+        self.turns.take(append).await?;
         self.poisoned = false;
         let offset = self.end;
         self.end += written;
