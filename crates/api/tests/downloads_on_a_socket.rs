@@ -159,9 +159,10 @@ async fn the_same_bytes_whole_in_ranges_and_again_on_one_connection() {
     }
     let (kernel, memory) = (counted(&metrics, "kernel"), counted(&metrics, "memory") - before.1);
     assert_eq!(kernel + memory, 2 * file.len());
-    // The header is made here. Of the media nothing may be, where the file system says what it has cached.
+    // The header is made here. Of the media next to nothing may be, where the file system says what it has cached: the
+    // end of a segment that is too short to be worth a call.
     let media = PICTURES as usize * PICTURE_BYTES;
-    assert!(kernel == 0 || kernel >= 2 * media, "{kernel} by the kernel, {memory} from memory");
+    assert!(kernel == 0 || kernel >= 2 * media / 1000 * 999, "{kernel} by the kernel, {memory} from memory");
     assert_eq!(kernel > 0, file_system_tells(&served).await, "{kernel} by the kernel");
 
     let (head, body) = client.ask(&format!("HEAD {link} HTTP/1.1")).await;

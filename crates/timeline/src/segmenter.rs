@@ -42,7 +42,7 @@ pub struct SegmenterSettings {
 impl Default for SegmenterSettings {
     fn default() -> Self {
         Self {
-            piece_us: 800_000,
+            piece_us: 700_000,
             bytes_max: 8 << 20,
             samples_max: 1 << 14,
             jump_us: 10_000_000,

@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Between two readings of a publisher's socket. A picture waits little longer than it is shown, at most.
-const BEAT: Duration = Duration::from_millis(50);
+/// Between two readings of a publisher's socket. In step with no frame rate in use: the picture that is read soonest
+/// after it arrived tells when those of the stream were captured.
+const BEAT: Duration = Duration::from_millis(93);
 
 /// When the beat began: that of all sockets, so that one awakening serves them all.
 static BEAT_ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -60,8 +60,10 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// Its media is stored in pieces of 0.8 s, whatever the server's own pieces are.
     pub fn new() -> Self {
-        Self { segmenter: Segmenter::new(SegmenterSettings::default()), outputs: Vec::new() }
+        let settings = SegmenterSettings { piece_us: 800_000, ..SegmenterSettings::default() };
+        Self { segmenter: Segmenter::new(settings), outputs: Vec::new() }
     }
 
     pub fn config(&mut self, config: TrackConfig) {
