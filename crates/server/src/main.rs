@@ -16,7 +16,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
+
+/// Media is taken in on one thread and let go on another, thousands of times a second: the allocator of the C library
+/// needs a twentieth more computing time for all that recording does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How long work on blocking threads may go on after the command is done. A system call on a disk that hangs
 /// never returns, and must not keep the process.
