@@ -11,6 +11,7 @@ pub mod ffmpeg;
 pub mod hls_js;
 pub mod mp4box;
 pub mod pace;
+pub mod player;
 pub mod power;
 pub mod receiver;
 pub mod server;

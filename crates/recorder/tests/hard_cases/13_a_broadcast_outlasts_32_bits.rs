@@ -5,10 +5,11 @@
 //! Covers case 34 (a stream of more than a day), too.
 
 use mediahooks_model::Limits;
+use mediahooks_testkit::player::moov;
 use mediahooks_testkit::synthetic::Source;
 
 use crate::common::token;
-use crate::stage::{Stage, moov, numbers};
+use crate::stage::{Stage, numbers};
 
 #[tokio::test]
 async fn times_are_right_after_a_day() {

@@ -9,10 +9,10 @@ use futures::TryStreamExt;
 use mediahooks_database::{Asset, Change, Feed, NewAsset, RecipePart, Run, Segment, Timeline};
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackConfig, TrackKind};
 use mediahooks_model::{AssetState, AssetType, FeedId, MediaAssetId, Metadata, TimelineId, TokenId};
+use mediahooks_testkit::player;
 use mediahooks_timeline::index::{SegmentIndex, TrackSpan};
 
 use crate::common::{Bench, now};
-use crate::stage::{chunk_places, moov};
 
 const SEGMENTS: u64 = 75;
 const SAMPLE: u32 = 60 << 20;
@@ -111,13 +111,13 @@ async fn its_end_is_read_by_range() {
     };
     // Where another parser finds each picture, there it is.
     let head = read(0..download.len.min(64 << 10)).await;
-    let table = moov(&head).trak.remove(0).mdia.minf.stbl;
+    let table = player::moov(&head).trak.remove(0).mdia.minf.stbl;
     assert!(table.stco.is_none() && table.co64.is_some(), "the offsets have 64 bits");
-    let places = chunk_places(&table, &vec![SAMPLE; SEGMENTS as usize]);
+    let places = player::places(&table, &vec![SAMPLE; SEGMENTS as usize]);
     assert_eq!(places.len() as u64, SEGMENTS);
     for (number, place) in (0..SEGMENTS).zip(places) {
-        let end = place + u64::from(SAMPLE);
-        assert_eq!(read(end - 8..end).await, number.to_be_bytes(), "picture {number} at {place}");
+        let end = place.end as u64;
+        assert_eq!(read(end - 8..end).await, number.to_be_bytes(), "picture {number} at {place:?}");
     }
     assert!(recorder.live_feeds().is_empty());
 }

@@ -10,9 +10,10 @@ use mediahooks_model::{AssetState, AssetType, GapMode, GapReason, Limits, Metada
 use mediahooks_recorder::{ClipRequest, DiskLimits, RecorderSettings};
 use mediahooks_storage::{Files, SystemFiles};
 use mediahooks_testkit::counters::Counters;
+use mediahooks_testkit::player;
 use mediahooks_testkit::synthetic::{self, Simulated, SimulatedClock, Tag};
 use metrics::LocalRecorderGuard;
-use mp4_atom::{Atom, FourCC, Moov, ReadAtom, ReadFrom};
+use mp4_atom::FourCC;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::{Bench, SECRET, TestClock, eventually, token};
@@ -183,9 +184,16 @@ impl Finished {
     }
 
     fn track(&self, handler: &[u8; 4]) -> Vec<Sample> {
-        let moov = moov(&self.file);
+        let moov = player::moov(&self.file);
         let track = moov.trak.iter().find(|trak| trak.mdia.hdlr.handler == FourCC::new(handler));
-        track.map_or_else(Vec::new, |trak| samples(&self.file, &moov, trak))
+        let shown = track.map_or_else(Vec::new, |track| player::shown(&moov, track));
+        let sample = |shown: player::Shown| {
+            let bytes = &self.file[shown.place];
+            let numbers = [synthetic::pictures(bytes), synthetic::sounds(bytes)].concat();
+            let number = numbers.first().copied().unwrap_or(u32::MAX);
+            Sample { at_ms: shown.at_ms, until_ms: shown.until_ms, number, is_sync: shown.is_sync }
+        };
+        shown.into_iter().map(sample).collect()
     }
 }
 
@@ -204,91 +212,4 @@ pub struct Sample {
 /// The numbers of samples, in order.
 pub fn numbers(samples: &[Sample]) -> Vec<u32> {
     samples.iter().map(|sample| sample.number).collect()
-}
-
-/// The file's `moov`, read by an independent parser.
-pub fn moov(file: &[u8]) -> Moov {
-    let mut reader = file;
-    loop {
-        let header = mp4_atom::Header::read_from(&mut reader).unwrap();
-        if header.kind == Moov::KIND {
-            return Moov::read_atom(&header, &mut reader).unwrap();
-        }
-        reader = &reader[header.size.unwrap()..];
-    }
-}
-
-fn samples(file: &[u8], moov: &Moov, trak: &mp4_atom::Trak) -> Vec<Sample> {
-    let table = &trak.mdia.minf.stbl;
-    let sizes: Vec<u32> = match &table.stsz.samples {
-        mp4_atom::StszSamples::Different { sizes } => sizes.clone(),
-        mp4_atom::StszSamples::Identical { count, size } => vec![*size; *count as usize],
-    };
-    let durations =
-        table.stts.entries.iter().flat_map(|entry| {
-            std::iter::repeat_n(i64::from(entry.sample_delta), entry.sample_count as usize)
-        });
-    let offsets: Vec<i64> = match &table.ctts {
-        Some(ctts) => {
-            let entries = ctts.entries.iter();
-            entries
-                .flat_map(|entry| std::iter::repeat_n(entry.sample_offset, entry.sample_count as usize))
-                .collect()
-        }
-        None => vec![0; sizes.len()],
-    };
-    let timescale = i64::from(trak.mdia.mdhd.timescale);
-    let to_media =
-        |ticks: u64| (i128::from(ticks) * i128::from(timescale) / i128::from(moov.mvhd.timescale)) as i64;
-    let (mut skip, mut from, mut length) = (0, 0, i64::MAX);
-    if let Some(list) = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref()) {
-        for entry in &list.entries {
-            match entry.media_time {
-                None => skip = to_media(entry.segment_duration),
-                Some(media_time) => (from, length) = (media_time as i64, to_media(entry.segment_duration)),
-            }
-        }
-    }
-    let places = chunk_places(table, &sizes);
-    let mut dts = 0;
-    let mut shown = Vec::new();
-    for (number, (duration, offset)) in durations.zip(offsets).enumerate() {
-        let pts = dts + offset;
-        let visible = pts + duration > from && pts - from < length;
-        if visible && !(pts < from && trak.mdia.hdlr.handler == FourCC::new(b"vide")) {
-            let place = places[number] as usize;
-            let bytes = &file[place..place + sizes[number] as usize];
-            let numbers = [synthetic::pictures(bytes), synthetic::sounds(bytes)].concat();
-            shown.push(Sample {
-                at_ms: (pts - from + skip).max(skip) * 1000 / timescale,
-                until_ms: (pts + duration - from + skip) * 1000 / timescale,
-                number: numbers.first().copied().unwrap_or(u32::MAX),
-                is_sync: table.stss.as_ref().is_none_or(|stss| stss.entries.contains(&(number as u32 + 1))),
-            });
-        }
-        dts += duration;
-    }
-    shown.sort();
-    shown
-}
-
-/// Where each sample's bytes begin in the file.
-pub fn chunk_places(table: &mp4_atom::Stbl, sizes: &[u32]) -> Vec<u64> {
-    let starts: Vec<u64> = match (&table.stco, &table.co64) {
-        (Some(stco), _) => stco.entries.iter().map(|&entry| u64::from(entry)).collect(),
-        (_, Some(co64)) => co64.entries.clone(),
-        _ => panic!("no chunk offsets"),
-    };
-    let mut places = Vec::new();
-    for (number, start) in (1u32..).zip(starts) {
-        let entries = table.stsc.entries.iter().rev();
-        let per_chunk = entries.clone().find(|entry| entry.first_chunk <= number).unwrap().samples_per_chunk;
-        let mut place = start;
-        for _ in 0..per_chunk {
-            let size = u64::from(sizes[places.len()]);
-            places.push(place);
-            place += size;
-        }
-    }
-    places
 }

@@ -3,26 +3,23 @@
 use std::ops::Range;
 
 use mediahooks_media::virtual_file::{Extent, Piece, VirtualFile};
+use mediahooks_testkit::player;
 use mediahooks_timeline::movie::{BuiltMovie, MovieSource};
 use mediahooks_timeline::segmenter::RUN_ORIGIN_US;
-use mp4_atom::{Atom, FourCC, Moov, ReadAtom, ReadFrom};
+use mp4_atom::{FourCC, Moov, ReadFrom};
 
 /// The file's `moov`, read by an independent parser, and its `mdat`.
 pub fn materialise(movie: &BuiltMovie, stored: &[Vec<u8>]) -> (Moov, Vec<u8>, Vec<u8>) {
     let file = whole(movie.file.as_ref(), stored);
+    let moov = player::moov(&file);
     let mut reader = file.as_slice();
-    let mut moov = None;
     while let Ok(header) = mp4_atom::Header::read_from(&mut reader) {
-        if header.kind == Moov::KIND {
-            moov = Some(Moov::read_atom(&header, &mut reader).unwrap());
-        } else if header.kind == FourCC::new(b"mdat") {
+        if header.kind == FourCC::new(b"mdat") {
             break;
-        } else {
-            reader = &reader[header.size.unwrap_or(0)..];
         }
+        reader = &reader[header.size.unwrap_or(0)..];
     }
     let mdat = reader.to_vec();
-    let moov = moov.expect("moov before mdat");
     moov.trak.iter().for_each(|trak| media_covers_edits(&moov, trak));
     (moov, mdat, file)
 }
@@ -82,69 +79,8 @@ pub fn part(file: &dyn VirtualFile, range: Range<u64>, stored: &[Vec<u8>]) -> Ve
 /// the boxes, and their bytes.
 pub fn shown(movie: &BuiltMovie, stored: &[Vec<u8>]) -> Vec<(i64, String)> {
     let (moov, _, file) = materialise(movie, stored);
-    let trak = &moov.trak[0];
-    let table = &trak.mdia.minf.stbl;
-    let sizes: Vec<u32> = match &table.stsz.samples {
-        mp4_atom::StszSamples::Different { sizes } => sizes.clone(),
-        mp4_atom::StszSamples::Identical { count, size } => vec![*size; *count as usize],
-    };
-    let durations =
-        table.stts.entries.iter().flat_map(|entry| {
-            std::iter::repeat_n(i64::from(entry.sample_delta), entry.sample_count as usize)
-        });
-    let offsets: Vec<i64> = match &table.ctts {
-        Some(ctts) => ctts
-            .entries
-            .iter()
-            .flat_map(|entry| std::iter::repeat_n(entry.sample_offset, entry.sample_count as usize))
-            .collect(),
-        None => vec![0; sizes.len()],
-    };
-    let (mut skip, mut from, mut length) = (0, 0, i64::MAX);
-    if let Some(list) = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref()) {
-        for entry in &list.entries {
-            match entry.media_time {
-                None => skip = entry.segment_duration as i64,
-                Some(media_time) => (from, length) = (media_time as i64, entry.segment_duration as i64),
-            }
-        }
-    }
-    let mut dts = 0;
-    let mut frames = Vec::new();
-    let mut places = chunk_places(table, &sizes).into_iter();
-    for ((size, duration), offset) in sizes.iter().zip(durations).zip(offsets) {
-        let place = places.next().unwrap() as usize;
-        let pts = dts + offset;
-        if pts >= from && pts - from < length {
-            let text = String::from_utf8_lossy(&file[place..place + *size as usize]).into_owned();
-            frames.push(((pts - from + skip) / 90, text));
-        }
-        dts += duration;
-    }
-    frames.sort();
-    frames
-}
-
-/// Where each sample's bytes begin in the file.
-fn chunk_places(table: &mp4_atom::Stbl, sizes: &[u32]) -> Vec<u64> {
-    let starts: Vec<u64> = match (&table.stco, &table.co64) {
-        (Some(stco), _) => stco.entries.iter().map(|&entry| u64::from(entry)).collect(),
-        (_, Some(co64)) => co64.entries.clone(),
-        _ => panic!("no chunk offsets"),
-    };
-    let mut places = Vec::new();
-    let entries = &table.stsc.entries;
-    for (number, start) in (1u32..).zip(starts) {
-        let per_chunk =
-            entries.iter().rev().find(|entry| entry.first_chunk <= number).unwrap().samples_per_chunk;
-        let mut place = start;
-        for _ in 0..per_chunk {
-            let size = u64::from(sizes[places.len()]);
-            places.push(place);
-            place += size;
-        }
-    }
-    places
+    let text = |shown: player::Shown| String::from_utf8_lossy(&file[shown.place]).into_owned();
+    player::shown(&moov, &moov.trak[0]).into_iter().map(|shown| (shown.at_ms, text(shown))).collect()
 }
 
 /// `source`, cut from `from_ms` to `to_ms` after the run's first sample.
