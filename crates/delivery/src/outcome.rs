@@ -98,10 +98,6 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Every kind.
-    pub const ALL: [FailureKind; 7] =
-        [Self::Dns, Self::TargetRefused, Self::Connect, Self::Tls, Self::Timeout, Self::Protocol, Self::Io];
-
     /// The stable word for the API and the database.
     pub fn code(self) -> &'static str {
         match self {
@@ -113,11 +109,6 @@ impl FailureKind {
             Self::Protocol => "protocol",
             Self::Io => "io",
         }
-    }
-
-    /// Reads what [`FailureKind::code`] writes.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -153,14 +144,6 @@ mod tests {
         let delivered: Vec<u16> = (100..600).filter(|code| status(*code).delivered()).collect();
         assert_eq!(delivered, (200..300).collect::<Vec<u16>>());
         assert!(status(410).gone() && !status(404).gone());
-    }
-
-    #[test]
-    fn codes_are_read_as_written() {
-        for kind in FailureKind::ALL {
-            assert_eq!(FailureKind::from_code(kind.code()), Some(kind));
-        }
-        assert_eq!(FailureKind::from_code("gremlins"), None);
     }
 
     #[test]

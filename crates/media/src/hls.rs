@@ -47,8 +47,6 @@ pub enum PlaylistKind {
     Whole,
     /// It is over, and what it has may go from its front.
     Ended,
-    /// It grows and loses nothing.
-    Event,
     /// It grows, and loses segments at its front.
     Live,
 }
@@ -160,10 +158,8 @@ impl MediaPlaylist {
             writeln!(out, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={hold_back}")?;
             writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part_target_us))?;
         }
-        match self.kind {
-            PlaylistKind::Whole => writeln!(out, "#EXT-X-PLAYLIST-TYPE:VOD")?,
-            PlaylistKind::Event => writeln!(out, "#EXT-X-PLAYLIST-TYPE:EVENT")?,
-            PlaylistKind::Ended | PlaylistKind::Live => {}
+        if self.kind == PlaylistKind::Whole {
+            writeln!(out, "#EXT-X-PLAYLIST-TYPE:VOD")?;
         }
         writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", self.media_sequence)?;
         if self.discontinuity_sequence > 0 {

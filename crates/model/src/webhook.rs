@@ -216,10 +216,10 @@ impl Webhook {
             && stream.is_none_or(is_of_mine)
     }
 
-    /// The secrets that sign a request made at `now`, the newest first.
-    pub fn signing_secrets(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+    /// The replaced secret, while it signs beside the new one: at `now`.
+    pub fn secret_beside(&self, now: Timestamp) -> Option<&str> {
         let previous = self.previous_secret.as_ref().filter(|previous| now < previous.until);
-        std::iter::once(self.secret.as_str()).chain(previous.map(|previous| previous.secret.as_str()))
+        previous.map(|previous| previous.secret.as_str())
     }
 }
 
@@ -300,9 +300,8 @@ mod tests {
         let until = Timestamp::from_millis(1000);
         let previous_secret = Some(PreviousSecret { secret: "b2xk".into(), until });
         let webhook = Webhook { previous_secret, ..webhook() };
-        let at = |ms| webhook.signing_secrets(Timestamp::from_millis(ms)).collect::<Vec<_>>();
-        assert_eq!(at(999), ["c2VjcmV0", "b2xk"]);
-        assert_eq!(at(1000), ["c2VjcmV0"]);
+        assert_eq!(webhook.secret_beside(Timestamp::from_millis(999)), Some("b2xk"));
+        assert_eq!(webhook.secret_beside(until), None);
     }
 
     #[test]

@@ -24,8 +24,7 @@ struct Prepared {
 impl Keys {
     /// The key of a webhook as it is now: its secret, and the one before it until its end.
     pub(crate) fn get(&mut self, webhook: &Webhook, now: Timestamp) -> Result<SigningKey, InvalidSecret> {
-        let previous = webhook.previous_secret.as_ref().filter(|previous| now < previous.until);
-        let previous = previous.map(|previous| previous.secret.as_str());
+        let previous = webhook.secret_beside(now);
         if let Some(known) = self.by_webhook.get(&webhook.id)
             && known.secret == webhook.secret
             && known.previous.as_deref() == previous
