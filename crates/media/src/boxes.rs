@@ -192,7 +192,7 @@ fn track_header(header: &TrackHeader<'_>, kind: TrackKind) -> Result<TkhdBox, Mu
         config.codec.dimensions().map_or(0, |(width, height)| u64::from(width) * u64::from(height))
     });
     let (width, height) = match largest {
-        Some(config) => display_size(config)?,
+        Some(config) => display_size(config),
         None => (Fixed::new(0, 0), Fixed::new(0, 0)),
     };
     Ok(TkhdBox {
@@ -219,19 +219,20 @@ fn track_header(header: &TrackHeader<'_>, kind: TrackKind) -> Result<TkhdBox, Mu
 /// An unsigned number in 16.16 fixed point, in the type that the box has for it.
 type Fixed = FixedPointNumber<i16, u16>;
 
-/// Width and height on a screen with square pixels; zero for audio.
-fn display_size(config: &TrackConfig) -> Result<(Fixed, Fixed), MuxError> {
+/// Width and height on a screen with square pixels; zero for audio. Encoders may tell any shape of pixels: what is wider
+/// than the field can say is as wide as it can, for that is no reason not to keep the pictures.
+fn display_size(config: &TrackConfig) -> (Fixed, Fixed) {
     let (width, height) = config.codec.dimensions().unwrap_or((0, 0));
     let (shape_width, shape_height) = config.codec.pixel_aspect_ratio().unwrap_or((1, 1));
     let width = (u64::from(width) << 16) * u64::from(shape_width) / u64::from(shape_height.max(1));
-    Ok((fixed_point("tkhd width", width)?, fixed_point("tkhd height", u64::from(height) << 16)?))
+    (fixed_point(width), fixed_point(u64::from(height) << 16))
 }
 
-fn fixed_point(field: &'static str, value: u64) -> Result<Fixed, MuxError> {
-    let bits = u32::try_from(value).map_err(|_| overflow(field, value >> 16, u64::from(u16::MAX)))?;
+fn fixed_point(value: u64) -> Fixed {
+    let bits = u32::try_from(value).unwrap_or(u32::MAX);
     // The field is unsigned (§8.3.2) although the box type has a signed integer part: same bits.
     let [i0, i1, f0, f1] = bits.to_be_bytes();
-    Ok(FixedPointNumber::new(i16::from_be_bytes([i0, i1]), u16::from_be_bytes([f0, f1])))
+    FixedPointNumber::new(i16::from_be_bytes([i0, i1]), u16::from_be_bytes([f0, f1]))
 }
 
 fn handler(kind: TrackKind) -> HdlrBox {

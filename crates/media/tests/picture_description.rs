@@ -59,6 +59,16 @@ fn full_range_is_kept_when_it_is_all_that_is_known() {
     assert_eq!(box_payload(&ours, b"colr"), Some(&b"nclx\0\x02\0\x02\0\x02\x80"[..]));
 }
 
+#[test]
+fn pictures_of_an_absurd_shape_are_kept_as_wide_as_can_be_said() {
+    let shape = ["-c:v", "libx264", "-vf", "setsar=100/1"];
+    let (_directory, path) = encode("2048x180", &shape);
+    let (ours, codec) = init_for(&fs::read(&path).expect("the file"), b"avcC", CodecConfig::h264);
+    assert_eq!(codec.pixel_aspect_ratio(), Some((100, 1)));
+    let header = box_payload(&ours, b"tkhd").expect("the header of a track");
+    assert_eq!(header[header.len() - 8..], [0xff, 0xff, 0xff, 0xff, 0, 180, 0, 0]);
+}
+
 fn check_h264(size: &str, args: &[&str]) {
     check(b"avcC", CodecConfig::h264, size, &[&["-c:v", "libx264"], args].concat());
 }
