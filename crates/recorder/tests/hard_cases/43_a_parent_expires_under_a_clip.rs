@@ -1,10 +1,12 @@
-//! The timeline that a clip was cut from expires, while the clip is made, read, or later.
+//! The timeline that a clip was cut from expires or is deleted, while the clip is read or later, and while it waits for
+//! more.
 //!
 //! Kept: the clip, byte for byte. Only what no clip or recording holds is given back.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use mediahooks_model::{AssetStatus, AssetType, PublishToken};
+use mediahooks_model::{AssetStatus, AssetType, GapMode, PublishToken};
+use mediahooks_recorder::ClipRequest;
 use mediahooks_testkit::synthetic::Source;
 use tokio_util::sync::CancellationToken;
 
@@ -53,5 +55,44 @@ async fn the_clip_stays() {
     for kept in [&clip, &waited] {
         assert_eq!(stage.bench.file(kept.asset.id).await, kept.file);
     }
+    sweeper.cancel();
+}
+
+#[tokio::test]
+async fn a_clip_that_waits_stays() {
+    let stage = Stage::with(PublishToken { record: false, ..token() }, Default::default()).await;
+    let sweeper = CancellationToken::new();
+    tokio::spawn(stage.bench.recorder.clone().run_sweeper(sweeper.clone()));
+    let mut source = Source { picture_bytes: 5000, ..Source::default() };
+    let mut publisher = stage.publish("stage", &[]).await;
+    let mut tags = source.headers();
+    tags.extend(source.seconds(10));
+    stage.push(&mut publisher, &tags).await;
+    // One that goes on over a reconnect, if there is one within its range, waits until the end of that.
+    let request = ClipRequest { gaps: GapMode::Collapse, ..stage.clip_request(4_000, 60_000) };
+    let waiting = stage.bench.recorder.create_clips(request).await.unwrap().remove(0);
+    stage.end(publisher).await;
+    let timelines = eventually(async || {
+        let timelines = stage.bench.assets(AssetType::Timeline).await;
+        timelines.iter().all(|asset| asset.state.status() == AssetStatus::Complete).then_some(timelines)
+    })
+    .await;
+    let before = stage.bench.storage.chunk_files().await.unwrap()[0].allocated;
+    assert_eq!(stage.bench.asset(waiting.id).await.state.status(), AssetStatus::Processing);
+    let deleted = stage.bench.recorder.delete_assets(&[timelines[0].id]).await.unwrap();
+    assert_eq!(deleted, [(timelines[0].id, Ok(()))]);
+    // What lies before the clip goes.
+    eventually(async || {
+        (stage.bench.storage.chunk_files().await.unwrap()[0].allocated < before).then_some(())
+    })
+    .await;
+    assert_eq!(stage.bench.asset(waiting.id).await.state.status(), AssetStatus::Processing);
+    stage.clock.0.pass_until(61_000_000);
+    let waited = eventually(async || {
+        let asset = stage.bench.asset(waiting.id).await;
+        (asset.state.status() != AssetStatus::Processing).then_some(asset)
+    })
+    .await;
+    assert_eq!(stage.finished(waited).await.shown().len(), 150);
     sweeper.cancel();
 }
