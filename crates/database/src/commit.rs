@@ -93,6 +93,7 @@ fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asse
         Change::AddSegment(segment) => segments::add(tx, &segment)?,
         Change::CreateAsset(new) => return steps::create(tx, new.asset, now).map(Some),
         Change::StepAsset(change) => return steps::step(tx, *change, now).map(Some),
+        Change::HoldAsset { id, until_us } => steps::hold(tx, id, until_us)?,
         Change::KeepReply(reply) => keep_reply(tx, &reply)?,
         Change::OpenClipRequest(open) => clip_requests::open(tx, &open)?,
         Change::CloseClipRequest(id) => clip_requests::close(tx, id)?,

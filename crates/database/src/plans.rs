@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::{
     account, assets, deliveries, events, log, outbox, prune, removal, replay, schema, segments, telemetry,
-    webhooks,
+    timelines, webhooks,
 };
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
@@ -55,6 +55,7 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             log::FIRST_SINCE,
             log::HEAD,
             deliveries::PROMOTE,
+            timelines::SHOWN_UNTIL,
             deliveries::RECORD,
             webhooks::FORGET,
             webhooks::MAKE_DUE,

@@ -4,7 +4,7 @@
 //! and by the time its plan arrives here the media may have expired.
 
 use mediahooks_model::event::{MediaFacts, event_time, media_event};
-use mediahooks_model::{AssetInput, AssetState, AssetType, MediaEvent, Timestamp};
+use mediahooks_model::{AssetInput, AssetState, AssetType, MediaAssetId, MediaEvent, Timestamp};
 use rusqlite::params;
 
 use crate::account::account;
@@ -86,6 +86,13 @@ pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Res
         tell_asset(tx, event, &asset, (time, seq), now)?;
     }
     Ok(asset)
+}
+
+/// Stores until when an asset that grows has shown its last picture.
+pub(crate) fn hold(tx: &Writing<'_>, id: MediaAssetId, until_us: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE recipe SET stop_us = ?2 WHERE asset = ?1 AND last_segment IS NULL")?
+        .execute(params![Sql(id), until_us])?;
+    Ok(())
 }
 
 /// Ends what an asset that failed holds on to: an open recipe would keep all that is still to come.

@@ -10,6 +10,10 @@ const FEED: &str =
     "f.id, f.token, f.stream_name, f.source_id, f.simulcast_id, f.priority, f.target_kbps, f.remote,
      f.started_us, f.ended_us";
 
+/// Clips end where they were asked to.
+pub(crate) const SHOWN_UNTIL: &str = "SELECT max(r.stop_us) FROM recipe r JOIN asset a ON a.id = r.asset
+     WHERE r.timeline = ?1 AND r.run = ?2 AND a.asset_type IN ('recording', 'timeline')";
+
 impl Database {
     /// Feeds that have not ended, oldest first.
     pub async fn live_feeds(&self) -> Result<Vec<Feed>> {
@@ -82,6 +86,16 @@ impl Database {
                 },
             )?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Until when the last picture of a run is known to have been on screen, in microseconds of its media clock, as the
+    /// recording or the timeline tells that shows it; `None` where that is no longer than its samples tell.
+    pub async fn shown_until_us(&self, timeline: TimelineId, run: u32) -> Result<Option<i64>> {
+        self.read(move |tx| {
+            let mut statement = tx.prepare_cached(SHOWN_UNTIL)?;
+            Ok(statement.query_row(params![Sql(timeline), run], |row| row.get(0))?)
         })
         .await
     }

@@ -368,13 +368,14 @@ async fn summarise(shared: &Shared, recipe: &[RecipePart]) -> Result<Metadata, R
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
         return Err(RecorderError::SegmentsMissing);
     };
-    let duration_ms = u64::try_from((last.media_end_us - first.media_start_us) / 1000).unwrap_or(0);
+    let end_us = recipe.stop_us.unwrap_or(last.media_end_us);
+    let duration_ms = u64::try_from((end_us - first.media_start_us) / 1000).unwrap_or(0);
     Ok(Metadata {
         format: "CMAF".into(),
         duration: (duration_ms + 500) / 1000,
         duration_ms: Some(duration_ms),
         start_time: Some(first.wall_start()),
-        stop_time: Some(last.wall_end()),
+        stop_time: Some(Timestamp::from_micros(end_us.saturating_add(last.wall_offset_us))),
         ..Metadata::default()
     })
 }

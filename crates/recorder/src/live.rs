@@ -78,6 +78,9 @@ pub(crate) struct LiveFeeds {
     count: watch::Sender<usize>,
 }
 
+/// Why a feed ends whose source another publisher has taken over, which may be the same one on another connection.
+pub(crate) const REPLACED: &str = "replaced";
+
 /// Flush requests that may wait at a feed's task; then those who ask wait.
 const FLUSHES_WAITING_MAX: usize = 1024;
 
@@ -106,7 +109,7 @@ impl LiveFeeds {
     pub(crate) fn replace(&self, rivals: &[FeedId]) {
         let feeds = self.lock();
         for rival in rivals.iter().filter_map(|id| feeds.get(id)) {
-            rival.end("replaced", "Another publisher took over this stream".into());
+            rival.end(REPLACED, "Another publisher took over this stream".into());
         }
     }
 

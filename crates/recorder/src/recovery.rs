@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart};
+use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart, SegmentSpan};
 use mediahooks_model::{AssetType, FeedId, Timestamp};
 use mediahooks_timeline::plan::set_back_us;
 
@@ -15,6 +15,9 @@ use crate::state::Shared;
 
 /// How many assets or feeds are dealt with at once, so that the database makes them durable together.
 const AT_ONCE: usize = 64;
+
+/// While a picture is on screen, this is noted more often, in microseconds; there may be sound meanwhile.
+const HELD_ANEW_US: i64 = 1_500_000;
 
 /// Finishes assets and feeds whose feed is not live here: those of a crashed process, and those whose
 /// finishing failed. One that cannot be finished does not keep the others from it.
@@ -88,10 +91,15 @@ async fn finish_left(shared: &Shared, asset: &Asset) -> Result<Option<Timestamp>
 /// the segment that ends a clip's range is there, its clock decides where, as it does for a range that is
 /// all there; if the wall clock was set back meanwhile, the clip is of the media that was meant.
 pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipePart>, RecorderError> {
-    let stop = asset.stop_time.filter(|_| asset.asset_type == AssetType::Clip);
+    let is_clip = asset.asset_type == AssetType::Clip;
+    let stop = asset.stop_time.filter(|_| is_clip);
     let mut recipe = asset.recipe.clone();
     for part in recipe.iter_mut().filter(|part| part.last.is_none()) {
         let spans = shared.database.segment_spans(part.timeline, part.first, None).await?;
+        if !is_clip {
+            end_growing(part, &spans);
+            continue;
+        }
         let planned_us = part.stop_us;
         part.last = Some(part.first);
         let mut offset_us = None;
@@ -107,15 +115,25 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
                 continue;
             }
             (part.last, part.stop_us) = (Some(span.sequence), stop_us);
-            let (before, after) =
-                (position.checked_sub(1).and_then(|at| spans.get(at)), spans.get(position + 1));
+            let after = spans.get(position + 1);
             if let (Some(stop_us), true) = (stop_us, after.is_none_or(|after| after.run != part.run)) {
-                let end_us = screen::run_end_us(shared, asset.feed, before, span, after).await?;
+                let end_us = screen::run_end_us(shared, (asset.feed, part.timeline), span, after).await?;
                 part.stop_us = Some(stop_us.min(end_us));
             }
         }
     }
     Ok(recipe)
+}
+
+/// Ends what grew with its feed with the last of `spans`, or when its last picture was known to be on screen last.
+fn end_growing(part: &mut RecipePart, spans: &[SegmentSpan]) {
+    let last = spans.iter().take_while(|span| span.run == part.run).last();
+    part.last = Some(last.map_or(part.first, |last| last.sequence));
+    // Pictures that came later ended the time of an earlier one.
+    part.stop_us = part.stop_us.zip(last).and_then(|(until_us, last)| {
+        let is_of_last = until_us.saturating_add(HELD_ANEW_US) > last.media_start_us;
+        is_of_last.then(|| screen::held_until_us(until_us, last.media_end_us))
+    });
 }
 
 async fn end(shared: &Shared, feed: &Feed, media_end: Option<Timestamp>) -> Result<(), RecorderError> {

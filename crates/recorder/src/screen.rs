@@ -1,16 +1,14 @@
 //! Until when a run shows its last picture.
 //!
-//! A picture lasts until the next one of its run. What always holds: a run shows its last picture for no longer than its
-//! feed is known to have been live, and to have sent no other.
+//! A picture lasts until the next one of its run, and the last one until its feed was known to be live last: that is the
+//! end of the recording and of the timeline that end with it, stored while the feed is live. What always holds: a run
+//! shows its last picture for no longer than its feed is known to have been live, and to have sent no other.
 
 use mediahooks_database::{DatabaseError, SegmentSpan};
-use mediahooks_model::{FeedId, Timestamp};
+use mediahooks_model::{FeedId, TimelineId};
 use mediahooks_timeline::plan::{self, Span};
 
 use crate::state::Shared;
-
-/// No picture of a feed that is over is taken to have been on screen for longer than this, in microseconds.
-pub(crate) const SILENCE_MAX_US: i64 = 600_000_000;
 
 /// How far before a range the picture is looked for that is on screen when it begins, one after the other, in
 /// microseconds: few send less than one in ten seconds.
@@ -22,39 +20,29 @@ pub(crate) fn span_of(segment: &SegmentSpan) -> Span {
     Span { sequence, run, media_start_us, media_end_us, wall_offset_us }
 }
 
+/// The end of an asset that is known to have shown its last picture until `until_us`: no sound is cut off by it, whose end
+/// is known to the microsecond only. Both are in microseconds of the media clock.
+pub(crate) fn held_until_us(until_us: i64, media_end_us: i64) -> i64 {
+    until_us.max(media_end_us.saturating_add(1_000))
+}
+
 /// Until when the last picture of a run was on screen, in microseconds of its media clock. `last` is the last segment of
-/// the run, `before` the one before it, and `after` the first one of the next run.
+/// the run, and `after` the first one of the next run.
 pub(crate) async fn run_end_us(
     shared: &Shared,
-    feed: FeedId,
-    before: Option<&SegmentSpan>,
+    (feed, timeline): (FeedId, TimelineId),
     last: &SegmentSpan,
     after: Option<&SegmentSpan>,
 ) -> Result<i64, DatabaseError> {
-    if after.is_none()
-        && let Some(received) = shared.live.received(feed)
-    {
-        let until = received.borrow().map(|received| received.until);
-        let until_us = until.map(|until| until.as_micros().saturating_sub(last.wall_offset_us));
-        return Ok(until_us.map_or(last.media_end_us, |until_us| until_us.max(last.media_end_us)));
+    if let Some(after) = after {
+        return Ok(plan::run_end_us(&span_of(last), after.wall_start()));
     }
-    let until = match after {
-        Some(after) => Some(after.wall_start()),
-        None => over_since(shared, feed, before, last).await?,
+    let until_us = match shared.live.received(feed) {
+        Some(received) => {
+            let until = received.borrow().map(|received| received.until);
+            until.map(|until| until.as_micros().saturating_sub(last.wall_offset_us))
+        }
+        None => shared.database.shown_until_us(timeline, last.run).await?,
     };
-    Ok(until.map_or(last.media_end_us, |until| plan::run_end_us(&span_of(last), until)))
-}
-
-/// Until when a feed that is over, whose last segment is `last`, is known to have sent nothing more.
-async fn over_since(
-    shared: &Shared,
-    feed: FeedId,
-    before: Option<&SegmentSpan>,
-    last: &SegmentSpan,
-) -> Result<Option<Timestamp>, DatabaseError> {
-    let ended = shared.database.feed(feed).await?.and_then(|feed| feed.ended);
-    // One that was silent for longer than usual may have been cut off.
-    let before = before.filter(|before| before.run == last.run);
-    let usual_us = before.map_or(0, |before| last.media_start_us.saturating_sub(before.media_start_us));
-    Ok(ended.filter(|ended| ended.micros_since(last.wall_start()) <= usual_us.min(SILENCE_MAX_US)))
+    Ok(until_us.map_or(last.media_end_us, |until_us| until_us.max(last.media_end_us)))
 }

@@ -96,6 +96,15 @@ pub struct Received {
     pub set_us: i64,
 }
 
+/// A picture that stays on screen because no other one comes; see [`Segmenter::held`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The run that it is the latest picture of.
+    pub run: u32,
+    /// Until when it was on screen at least, in microseconds of the run's media clock.
+    pub until_us: i64,
+}
+
 /// A segment to be stored: its bytes, without copies of the media, and all that is known of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedSegment {
@@ -235,16 +244,23 @@ impl Segmenter {
     }
 
     /// Closes the open segment when its first sample arrived longer ago than a segment may stay
-    /// open: the publisher has fallen silent, and what it sent must not stay in memory only.
+    /// open: the publisher has fallen silent, and what it sent must not stay in memory only. A picture that no other is
+    /// to follow soon is closed at once.
     ///
     /// Errors: [`MuxError`] when it cannot be written.
     pub fn poll(&mut self, now: Timestamp, out: &mut Vec<Output>) -> Result<(), MuxError> {
-        let stale = self
-            .run
-            .as_ref()
-            .and_then(OpenRun::opened)
-            .is_some_and(|opened| now.micros_since(opened) > 2 * self.settings.piece_us);
+        let stale = self.run.as_ref().is_some_and(|run| {
+            let stale_us = if run.is_sparse() { 0 } else { 2 * self.settings.piece_us };
+            run.opened().is_some_and(|opened| now.micros_since(opened) > stale_us)
+        });
         if stale { self.close(out, None) } else { Ok(()) }
+    }
+
+    /// Until when the latest picture was on screen of a feed that was live at `now`, if that is longer than its kind
+    /// lasts, and no picture is in the open segment.
+    pub fn held(&self, now: Timestamp) -> Option<Held> {
+        let run = self.run.as_ref()?;
+        Some(Held { run: run.number(), until_us: run.held_until_us(now)? })
     }
 
     /// Takes note that the wall clock was set by `by_us` microseconds: arrivals from here on are on the

@@ -428,6 +428,44 @@ fn what_was_received_reaches_to_the_latest_decode_time() {
     assert_eq!(publisher.segmenter.received(at(130_000)), received(at(10_000), -50_000));
 }
 
+/// Until when the latest picture is on screen of a feed that is live at `now_ms`, in milliseconds after the first.
+fn held_ms(publisher: &Publisher, now_ms: i64) -> Option<i64> {
+    let held = publisher.segmenter.held(at(now_ms * 1000))?;
+    Some((held.until_us - RUN_ORIGIN_US) / 1000)
+}
+
+#[test]
+fn a_slide_is_held_for_as_long_as_its_feed_is_live_once_it_is_closed() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.picture(0, 0, true, 0);
+    assert_eq!(held_ms(&publisher, 5_000), None, "it is in the open segment");
+    publisher.segmenter.flush(&mut publisher.outputs).unwrap();
+    // Whether the first one is a slide is not known yet.
+    assert_eq!((held_ms(&publisher, 900), held_ms(&publisher, 1_500)), (None, Some(1_500)));
+    publisher.picture(5_000, 0, true, 5_000);
+    // No other one is expected to share its segment.
+    publisher.segmenter.poll(at(5_200_000), &mut publisher.outputs).unwrap();
+    assert_eq!(publisher.segments().len(), 2);
+    assert_eq!((held_ms(&publisher, 5_020), held_ms(&publisher, 5_300)), (None, Some(5_300)));
+}
+
+#[test]
+fn the_picture_of_a_steady_publisher_is_held_for_as_long_as_sound_comes() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    publisher.config(audio_config(2));
+    publisher.broadcast(0, 2, 25, true, true);
+    publisher.finish();
+    assert_eq!(held_ms(&publisher, 30_000), None);
+    for number in 94..300 {
+        publisher.sound(0, number, number * 1024 / 48);
+    }
+    let last = 299 * 1024 / 48;
+    assert_eq!(held_ms(&publisher, 30_000), Some(last), "the sound may be open");
+    assert_eq!(held_ms(&publisher, 2_100), None);
+}
+
 /// Up to when everything has been received at `now_ms`, in milliseconds, to the nearest ten.
 fn received_ms(publisher: &mut Publisher, now_ms: i64) -> i64 {
     let until_us = publisher.segmenter.received(at(now_ms * 1000)).unwrap().until.micros_since(at(0));

@@ -31,6 +31,14 @@ pub enum Change {
     CreateAsset(Box<NewAsset>),
     /// Something happened to an asset.
     StepAsset(Box<AssetChange>),
+    /// Nothing new came for an asset that grows with its feed: its last picture was on screen until `until_us` at
+    /// least, on the media clock of the run. Nothing happens if it does not grow any more.
+    HoldAsset {
+        /// Which asset.
+        id: MediaAssetId,
+        /// It becomes the end of its open part ([`RecipePart::stop_us`]), in microseconds.
+        until_us: i64,
+    },
     /// Keeps the reply to a request made with an `Idempotency-Key`. Fails the commit with
     /// `DatabaseError::KeyUsed` if the key is taken.
     KeepReply(KeptReply),

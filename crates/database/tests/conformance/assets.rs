@@ -1,5 +1,5 @@
 use mediahooks_database::{
-    Asset, AssetQuery, AssetSort, Change, Conflict, DatabaseError, OpenClipRequest, TimelineQuery,
+    Asset, AssetQuery, AssetSort, Change, Conflict, DatabaseError, OpenClipRequest, RecipePart, TimelineQuery,
 };
 use mediahooks_model::{
     AssetInput, AssetStatus, AssetType, ClipRequestId, CutMode, GapMode, TargetFormat, TokenId,
@@ -178,6 +178,25 @@ async fn clips_find_their_timelines() {
     }
     db.commit(vec![step(2, fail())], at(1)).await.unwrap();
     assert_eq!(db.clippable_timelines(all).await.unwrap().len(), 2, "a failed timeline has nothing to cut");
+}
+
+#[tokio::test]
+async fn a_growing_asset_remembers_how_long_its_last_picture_was_on_screen() {
+    let Fresh { db, dir: _dir } = Fresh::open().await;
+    let mut changes = timeline_with(1, 2);
+    changes.push(create(asset(1, AssetType::Timeline, Some(recipe(1, 0, None)))));
+    changes.push(create(asset(2, AssetType::Recording, Some(recipe(1, 0, None)))));
+    let ending = RecipePart { stop_us: Some(99), ..recipe(1, 0, Some(1)) };
+    changes.push(create(asset(3, AssetType::Clip, Some(ending))));
+    db.commit(changes, at(0)).await.unwrap();
+    let shown_until = async || db.shown_until_us(recipe(1, 0, None).timeline, 0).await.unwrap();
+    assert_eq!(shown_until().await, None, "a clip tells nothing of it");
+    let hold = |n, until_us| Change::HoldAsset { id: asset_id(n), until_us };
+    db.commit(vec![hold(1, 7), hold(2, 8), hold(3, 100)], at(1)).await.unwrap();
+    assert_eq!(shown_until().await, Some(8));
+    assert_eq!(db.asset(asset_id(1)).await.unwrap().unwrap().recipe[0].stop_us, Some(7));
+    assert_eq!(db.asset(asset_id(3)).await.unwrap().unwrap().recipe[0].stop_us, Some(99), "it does not grow");
+    assert_eq!(db.shown_until_us(recipe(1, 0, None).timeline, 1).await.unwrap(), None);
 }
 
 #[tokio::test]

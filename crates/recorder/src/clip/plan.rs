@@ -69,8 +69,7 @@ pub(super) async fn stretches(
         simulcast_id: request.simulcast_id.clone(),
         priority: request.priority,
         before: Some(stop),
-        // Of a feed that is over the last picture may have been on screen for longer than its timeline tells.
-        after: Some(request.start.plus_micros(-screen::SILENCE_MAX_US)),
+        after: Some(request.start),
     };
     // What has been received is stored now, so that it need not be waited for; also the first of a feed or a run,
     // which makes its timeline.
@@ -146,9 +145,8 @@ struct Found {
     ends: HashMap<u32, (Span, Span)>,
     /// Whether what is on screen when the range begins must be among it.
     is_whole: bool,
-    /// The last segment and the one before it.
+    /// The last segment.
     latest: Option<SegmentSpan>,
-    before: Option<SegmentSpan>,
 }
 
 impl Found {
@@ -159,7 +157,7 @@ impl Found {
         }
         let is_first = self.shown.iter().any(|(first, _)| *first == sequence);
         self.is_whole |= self.latest.is_none() && (is_first || segment.wall_start() <= self.start);
-        self.before = self.latest.replace(segment);
+        self.latest = Some(segment);
         let span = span_of(&segment);
         self.planner.push(&span);
         self.ends.entry(span.run).or_insert((span, span)).1 = span;
@@ -184,7 +182,6 @@ async fn find(
             ends: HashMap::new(),
             is_whole: false,
             latest: None,
-            before: None,
         };
         let Some(reach_us) = reaches_us.next() else { return Ok(begun) };
         let range = (start.plus_micros(-reach_us), stop);
@@ -215,7 +212,7 @@ async fn in_timeline(
                 run_end_us = Some(i64::MAX);
             }
             None => {
-                let end_us = screen::run_end_us(shared, first.feed.id, found.before.as_ref(), &last, None);
+                let end_us = screen::run_end_us(shared, (first.feed.id, id), &last, None);
                 run_end_us = Some(end_us.await?);
             }
         }

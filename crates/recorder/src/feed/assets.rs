@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use mediahooks_database::{Asset, Change, Feed, NewAsset, RecipePart};
 use mediahooks_model::{AssetType, MediaAssetId, TimelineId};
-use mediahooks_timeline::plan;
-use mediahooks_timeline::segmenter::ClosedSegment;
+use mediahooks_timeline::plan::{self, Span};
+use mediahooks_timeline::segmenter::{ClosedSegment, Held};
 use uuid::Uuid;
 
 use super::NewFeed;
 use crate::error::RecorderError;
 use crate::finish;
+use crate::screen;
 use crate::state::Shared;
 
 /// An asset that grows with the feed.
@@ -38,8 +39,7 @@ pub(super) struct FeedAssets {
 /// What has to be known of a segment when the next one comes.
 #[derive(Debug, Clone, Copy)]
 struct Newest {
-    run: u32,
-    wall_offset_us: i64,
+    span: Span,
     /// The segment, this one or an earlier one, that decoding can begin with.
     sync: u64,
 }
@@ -77,7 +77,8 @@ impl FeedAssets {
         };
         let (done, growing) = std::mem::take(&mut self.growing).into_iter().partition(over);
         self.growing = growing;
-        self.finish(done, sequence).await
+        let held = self.newest.and_then(|newest| held_before(&newest.span, segment));
+        self.finish(done, sequence, held).await
     }
 
     /// The creation of what begins with `segment`, the `sequence`th.
@@ -104,31 +105,61 @@ impl FeedAssets {
     }
 
     /// The commit with what [`FeedAssets::begin`] returned succeeded: that of the `sequence`th segment.
-    pub(super) fn committed(&mut self, run: u32, wall_offset_us: i64, is_sync: bool, sequence: u64) {
+    pub(super) fn committed(&mut self, segment: &ClosedSegment, sequence: u64) {
         self.growing.append(&mut self.beginning);
-        let sync =
-            self.newest.filter(|newest| !is_sync && newest.run == run).map_or(sequence, |newest| newest.sync);
-        self.newest = Some(Newest { run, wall_offset_us, sync });
+        let before = self.newest_of(segment.run).filter(|_| !segment.starts_with_sync);
+        let sync = before.map_or(sequence, |newest| newest.sync);
+        let &ClosedSegment { run, media_start_us, media_end_us, wall_offset_us, .. } = segment;
+        let span = Span { sequence, run, media_start_us, media_end_us, wall_offset_us };
+        self.newest = Some(Newest { span, sync });
+    }
+
+    /// The newest stored segment, if it is of this run.
+    fn newest_of(&self, run: u32) -> Option<Newest> {
+        self.newest.filter(|newest| newest.span.run == run)
+    }
+
+    /// What makes durable until when the latest picture was on screen.
+    pub(super) fn hold(&self, held: Option<Held>) -> Vec<Change> {
+        let held = held.and_then(|held| Some((held, self.newest_of(held.run)?)));
+        let Some((held, newest)) = held else { return Vec::new() };
+        let growing = self.growing.iter().filter(|growing| growing.run == held.run);
+        let until_us = screen::held_until_us(held.until_us, newest.span.media_end_us);
+        growing.map(|growing| Change::HoldAsset { id: growing.asset.id, until_us }).collect()
     }
 
     /// Whether the wall clock was set back just before `segment`.
     fn is_set_back(&self, segment: &ClosedSegment) -> bool {
-        let before = self.newest.filter(|newest| newest.run == segment.run);
-        before
-            .is_some_and(|newest| plan::set_back_us(newest.wall_offset_us, segment.wall_offset_us).is_some())
+        let before = self.newest_of(segment.run);
+        before.is_some_and(|newest| {
+            plan::set_back_us(newest.span.wall_offset_us, segment.wall_offset_us).is_some()
+        })
     }
 
-    /// The steps that finish everything, `sequence` segments being stored.
-    pub(super) async fn finish_all(&mut self, sequence: u64) -> Result<Vec<Change>, RecorderError> {
+    /// The steps that finish everything, `sequence` segments being stored. `held`: of the latest picture.
+    pub(super) async fn finish_all(
+        &mut self,
+        sequence: u64,
+        held: Option<Held>,
+    ) -> Result<Vec<Change>, RecorderError> {
         let done = std::mem::take(&mut self.growing);
-        self.finish(done, sequence).await
+        self.finish(done, sequence, held).await
     }
 
-    async fn finish(&self, done: Vec<Growing>, sequence: u64) -> Result<Vec<Change>, RecorderError> {
+    async fn finish(
+        &self,
+        done: Vec<Growing>,
+        sequence: u64,
+        held: Option<Held>,
+    ) -> Result<Vec<Change>, RecorderError> {
         let Some(last) = sequence.checked_sub(1) else { return Ok(Vec::new()) };
         let mut changes = Vec::new();
         for growing in done {
-            let part = RecipePart { last: Some(last), ..self.part(&growing) };
+            let stop_us = held.filter(|held| held.run == growing.run).and_then(|held| {
+                let newest = self.newest_of(held.run)?;
+                Some(screen::held_until_us(held.until_us, newest.span.media_end_us))
+            });
+            let part = RecipePart { last: Some(last), stop_us, ..self.part(&growing) };
             changes.push(finish::finish(&self.shared, &growing.asset, vec![part]).await?);
         }
         Ok(changes)
@@ -177,6 +208,16 @@ impl FeedAssets {
             stop_us: None,
         }
     }
+}
+
+/// Until when the last picture of an asset that ends with `last` was on screen, if that is longer than it tells by
+/// itself: until `next` began.
+fn held_before(last: &Span, next: &ClosedSegment) -> Option<Held> {
+    let until_us = match last.run == next.run {
+        true => next.media_start_us,
+        false => plan::run_end_us(last, wall_start(next)),
+    };
+    (until_us > last.media_end_us).then_some(Held { run: last.run, until_us })
 }
 
 fn wall_start(segment: &ClosedSegment) -> mediahooks_model::Timestamp {

@@ -12,11 +12,12 @@ use mediahooks_media::dropped::DropReason;
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackKind;
 use mediahooks_model::Timestamp;
-use mediahooks_timeline::segmenter::{ClosedSegment, Output, Received, Segmenter, SegmenterSettings};
+use mediahooks_timeline::segmenter::{ClosedSegment, Held, Output, Received, Segmenter, SegmenterSettings};
 use tokio::sync::{Notify, watch};
 
 use super::NewFeed;
 use crate::counted;
+use crate::live;
 
 /// Segments that may wait for the disk; then the publisher's socket waits too. A few seconds of media.
 const SEGMENTS_WAITING_MAX: usize = 8;
@@ -38,6 +39,8 @@ struct State {
     /// The connection was told to wait: its feed is not silent, however long nothing comes.
     is_held_up: bool,
     end: Option<PublishEnd>,
+    /// When the publisher was known to be there last, once it has left.
+    left: Option<Timestamp>,
     failure: Option<MuxError>,
     is_closed: bool,
     /// Says how far the feed has come; gone when it is over.
@@ -67,6 +70,7 @@ impl Intake {
             waiting: VecDeque::new(),
             is_held_up: false,
             end: None,
+            left: None,
             failure: None,
             is_closed: false,
             received: Some(received),
@@ -105,7 +109,20 @@ impl Intake {
 
     /// Nothing more comes. What was said first counts.
     pub(super) fn end(&self, end: PublishEnd) {
-        self.lock().end.get_or_insert(end);
+        let mut state = self.lock();
+        if state.left.is_none() {
+            let now = state.new.clock.now();
+            // One that fell silent, or has come back meanwhile, may have been gone before.
+            let is_certain = match &end {
+                PublishEnd::TimedOut => false,
+                PublishEnd::Stopped(ended) => ended.code != live::REPLACED,
+                _ => true,
+            };
+            let heard_of = |state: &mut State| Some(state.segmenter.received(now)?.until);
+            state.left = if is_certain { Some(now) } else { heard_of(&mut state) };
+        }
+        state.end.get_or_insert(end);
+        drop(state);
         self.filled.notify_one();
     }
 
@@ -145,6 +162,15 @@ impl Intake {
         let now = state.new.clock.now();
         state.tell_received(now);
         state.close(|segmenter, out| segmenter.poll(now, out))
+    }
+
+    /// As [`Segmenter::held`], of what is stored. Of a publisher that has left: until it did.
+    pub(super) fn held(&self) -> Option<Held> {
+        let state = self.lock();
+        if state.left.is_none() && state.is_held_up || !state.waiting.is_empty() {
+            return None;
+        }
+        state.segmenter.held(state.left.unwrap_or_else(|| state.new.clock.now()))
     }
 
     /// Takes nothing more from here on.

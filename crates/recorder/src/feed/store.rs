@@ -9,7 +9,7 @@ use mediahooks_media::cmaf::{InitTrack, encode_init};
 use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_model::{TimelineId, Timestamp};
 use mediahooks_storage::{Appended, ChunkWriter, StorageError};
-use mediahooks_timeline::segmenter::{ClosedSegment, Received};
+use mediahooks_timeline::segmenter::{ClosedSegment, Held, Received};
 
 use super::NewFeed;
 use super::assets::FeedAssets;
@@ -142,8 +142,7 @@ impl SegmentStore {
         }));
         changes.extend(self.assets.begin(&segment, self.next_sequence).await?);
         self.commit(changes, awaited).await?;
-        let (offset_us, is_sync) = (segment.wall_offset_us, segment.starts_with_sync);
-        self.assets.committed(segment.run, offset_us, is_sync, self.next_sequence);
+        self.assets.committed(&segment, self.next_sequence);
         self.shared.live.stored(self.assets.feed().id);
         self.next_sequence += 1;
         self.bytes += appended.len;
@@ -186,9 +185,21 @@ impl SegmentStore {
         }
     }
 
-    /// The steps that finish the feed's assets with what is stored.
-    pub(super) async fn finish_assets(&mut self) -> Result<Vec<Change>, RecorderError> {
-        self.assets.finish_all(self.next_sequence).await
+    /// Makes durable that the latest picture is on screen still: a crash costs what is seen of it as little as any other
+    /// media.
+    pub(super) async fn note_held(&self, held: Option<Held>) {
+        let changes = self.assets.hold(held.filter(|_| !self.broken));
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.shared.database.commit_patiently(changes, self.shared.now()).await {
+            tracing::warn!(timeline = %self.timeline, error = &error as &dyn std::error::Error, "it could not be noted how long a picture stays; trying again");
+        }
+    }
+
+    /// The steps that finish the feed's assets with what is stored. `held`: of its latest picture.
+    pub(super) async fn finish_assets(&mut self, held: Option<Held>) -> Result<Vec<Change>, RecorderError> {
+        self.assets.finish_all(self.next_sequence, held).await
     }
 
     /// Appends to the current chunk file, or to a new one when there is none, when it is large enough

@@ -75,7 +75,10 @@ impl FeedTask {
                     Next::Failed(failure) => return Err(failure.into()),
                 },
                 Some(request) = flushes.recv() => self.flush(request).await?,
-                _ = tick.tick() => self.intake.poll()?,
+                _ = tick.tick() => {
+                    self.intake.poll()?;
+                    self.store.note_held(self.intake.held()).await;
+                }
             }
         }
     }
@@ -107,7 +110,7 @@ impl FeedTask {
         if let Err(error) = self.store_rest().await {
             self.report_failure(&error);
         }
-        let mut changes = match self.store.finish_assets().await {
+        let mut changes = match self.store.finish_assets(self.intake.held()).await {
             Ok(changes) => changes,
             Err(error) => {
                 self.report_failure(&error);

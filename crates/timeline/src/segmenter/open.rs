@@ -65,6 +65,8 @@ struct OpenTrack {
     /// Subtracted from the publisher's timestamps, in ticks.
     base: Ticks,
     last_dts: Option<Ticks>,
+    /// The latest presentation time.
+    last_pts: Ticks,
     /// The publisher's own stamp of the last sample and its arrival.
     last_seen: Option<(i64, Timestamp)>,
     /// Duration of the last sample that had a usual one: what a sample is given whose successor is
@@ -144,6 +146,33 @@ impl OpenRun {
         self.clock.set(by_us);
     }
 
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether nothing of any track is expected soon.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.tracks.iter().all(OpenTrack::is_sparse)
+    }
+
+    /// See [`super::Segmenter::held`].
+    pub(super) fn held_until_us(&self, now: Timestamp) -> Option<i64> {
+        let picture = self.tracks.iter().find(|track| track.config.kind == TrackKind::Video)?;
+        if !picture.samples.is_empty() {
+            return None;
+        }
+        // Of slides no other one was expected. A steady publisher that sends nothing may be gone: what came of the
+        // other track tells.
+        let now_us = now.as_micros().saturating_sub(self.clock.current()?);
+        let is_slide = picture.is_sparse() || picture.last_step == 0;
+        let until_us = if is_slide { now_us } else { self.latest.0.min(now_us) };
+        let end = Ticks(picture.last_pts.0.saturating_add(i64::from(picture.usual_duration)));
+        let held_us = until_us.saturating_sub(end.to_micros(picture.config.timescale));
+        // The last picture of a steady track lasts as long as its kind does: its publisher needs a moment to leave.
+        let brief_us = if picture.is_sparse() { 0 } else { SPARSE_US };
+        (held_us > brief_us).then_some(until_us)
+    }
+
     /// Its number and up to when everything has been received; see [`super::Segmenter::received`].
     pub(super) fn received(&mut self, now: Timestamp) -> Option<(u32, Timestamp)> {
         let offset_us = self.clock.current()?;
@@ -160,7 +189,7 @@ impl OpenRun {
         let picture = self.tracks.iter().find(|track| track.config.kind == TrackKind::Video);
         let track = picture.or_else(|| self.tracks.first())?;
         let own_us = track.last_us()?;
-        let step_us = Ticks(track.last_step).to_micros(track.config.timescale);
+        let step_us = track.step_us();
         let lag_us = if step_us >= SPARSE_US { SPARSE_LAG_US } else { STEADY_LAG_US };
         let others = self.tracks.iter().filter(|other| other.config.kind != track.config.kind);
         let silent_until_us = match others.filter_map(OpenTrack::last_us).max() {
@@ -242,6 +271,7 @@ impl OpenRun {
             config,
             base,
             last_dts: None,
+            last_pts: Ticks(i64::MIN),
             last_seen: None,
             usual_duration,
             last_step: 0,
@@ -331,6 +361,7 @@ impl OpenRun {
         let stamped_us = Ticks(sample.dts.0.saturating_add(track.base.0)).to_micros(timescale);
         track.behind_us = track.behind_us.max(self.latest.0.saturating_sub(run_us));
         track.last_dts = Some(sample.dts);
+        track.last_pts = track.last_pts.max(sample.pts());
         track.last_seen = Some((stamped_us, arrival));
         if run_us >= self.latest.0 {
             self.latest = (run_us, arrival);
@@ -423,6 +454,16 @@ impl OpenTrack {
     /// Time of the latest sample on the run's clock, in microseconds.
     fn last_us(&self) -> Option<i64> {
         Some(self.last_dts?.to_micros(self.config.timescale))
+    }
+
+    /// Between the two latest samples, in microseconds.
+    fn step_us(&self) -> i64 {
+        Ticks(self.last_step).to_micros(self.config.timescale)
+    }
+
+    /// Whether its samples are so far apart that none is expected soon after another.
+    fn is_sparse(&self) -> bool {
+        self.step_us() >= SPARSE_US
     }
 
     /// Learns from the step between two samples, unless it is a pause, or a single tick:
