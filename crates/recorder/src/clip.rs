@@ -19,6 +19,7 @@ use mediahooks_model::{
     AssetType, ClipRequestId, CutMode, GapMode, MediaAssetId, StreamName, TargetFormat, Timestamp, TokenId,
 };
 use mediahooks_storage::StorageError;
+use mediahooks_timeline::segmenter::Received;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
@@ -28,6 +29,7 @@ use self::plan::{PlannedClip, Stretch};
 use self::wait::Watch;
 use crate::error::{ClipError, RecorderError};
 use crate::finish;
+use crate::screen;
 use crate::state::Shared;
 
 /// How far the clock of the one who asks may be ahead of ours.
@@ -104,6 +106,15 @@ impl ClipRequest {
             && self.source_id.as_ref().is_none_or(|id| feed.source_id.as_ref() == Some(id))
             && self.simulcast_id.as_ref().is_none_or(|id| feed.simulcast_id == *id)
             && self.priority.is_none_or(|priority| feed.priority == Some(priority))
+    }
+
+    /// How much further than the end of its clips a feed has to have come, in microseconds. Clips that show all they hold
+    /// may end with pictures that are shown after their range, and hold those that are shown before these.
+    fn beyond_us(&self, received: &Received) -> i64 {
+        match finish::shows_all(self.cut, self.target_format) {
+            true => received.reordered_us.clamp(0, screen::REORDERED_MAX_US),
+            false => 0,
+        }
     }
 
     /// Whether its clips wait, when a publisher leaves, for one who goes on within the range. One that is to have no

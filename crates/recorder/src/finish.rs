@@ -96,7 +96,7 @@ struct Style {
 impl Style {
     /// Where the file is cut. A playlist begins where decoding can: players do not hide what comes before.
     fn cut(&self) -> CutMode {
-        if self.format == Some(TargetFormat::Hls) { CutMode::Keyframe } else { self.cut }
+        if shows_all(self.cut, self.format) { CutMode::Keyframe } else { self.cut }
     }
 
     /// What a fragmented file hides of what it holds.
@@ -114,6 +114,12 @@ impl Style {
         let suited = || if webm::suits(tracks) { TargetFormat::Webm } else { TargetFormat::Mp4 };
         self.format.unwrap_or_else(suited)
     }
+}
+
+/// Whether a file shows all that it holds: also pictures that are stored before the last one of its range and shown after
+/// it, and so those in between.
+pub(crate) fn shows_all(cut: CutMode, format: Option<TargetFormat>) -> bool {
+    cut == CutMode::Keyframe || format == Some(TargetFormat::Hls)
 }
 
 /// A part of a recipe with what is kept of the segments that it names.

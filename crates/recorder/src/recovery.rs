@@ -93,6 +93,8 @@ async fn finish_left(shared: &Shared, asset: &Asset) -> Result<Option<Timestamp>
 pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipePart>, RecorderError> {
     let is_clip = asset.asset_type == AssetType::Clip;
     let stop = asset.stop_time.filter(|_| is_clip);
+    let shows_all = finish::shows_all(asset.cut, asset.target_format);
+    let beyond_us = if shows_all { screen::REORDERED_MAX_US } else { 0 };
     let mut recipe = asset.recipe.clone();
     for part in recipe.iter_mut().filter(|part| part.last.is_none()) {
         let spans = shared.database.segment_spans(part.timeline, part.first, None).await?;
@@ -112,6 +114,9 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
             // Where pictures are reordered, one that is shown later may be the first of a segment, or all of it: the
             // next segment can begin before it.
             if stop_us.is_some_and(|stop_us| span.media_start_us >= stop_us) {
+                if span.media_start_us < part.stop_us.unwrap_or(i64::MAX).saturating_add(beyond_us) {
+                    part.last = Some(span.sequence);
+                }
                 continue;
             }
             (part.last, part.stop_us) = (Some(span.sequence), stop_us);

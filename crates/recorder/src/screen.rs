@@ -14,6 +14,9 @@ use crate::state::Shared;
 /// microseconds: few send less than one in ten seconds.
 pub(crate) const REACHES_US: [i64; 4] = [10_000_000, 600_000_000, 36_000_000_000, i64::MAX / 4];
 
+/// No encoder shows a picture later than this after those that are decoded behind it, in microseconds.
+pub(crate) const REORDERED_MAX_US: i64 = 2_000_000;
+
 /// When a segment was on screen.
 pub(crate) fn span_of(segment: &SegmentSpan) -> Span {
     let SegmentSpan { sequence, run, media_start_us, media_end_us, wall_offset_us, .. } = *segment;

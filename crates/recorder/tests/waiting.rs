@@ -7,7 +7,7 @@ mod stage;
 use common::eventually;
 use mediahooks_database::Asset;
 use mediahooks_ingest::gate::PublishEnd;
-use mediahooks_model::{AssetState, AssetStatus, AssetType, GapMode};
+use mediahooks_model::{AssetState, AssetStatus, AssetType, CutMode, GapMode, TargetFormat};
 use mediahooks_recorder::ClipRequest;
 use mediahooks_testkit::synthetic::{Simulated, Source, Tag};
 use stage::{Finished, Stage, numbers};
@@ -231,6 +231,85 @@ async fn pictures_that_are_decoded_after_later_ones_belong_to_a_clip_wherever_se
         assert_eq!(waited_for, asked_later, "up to {to_ms}");
         let wanted = usize::try_from((to_ms - 1_000) / 40).unwrap();
         assert!((wanted..=wanted + 2).contains(&waited_for.len()), "up to {to_ms}: {waited_for:?}");
+    }
+    stage.end(publisher).await;
+}
+
+/// A live publisher whose pictures are sent up to four places before they are shown.
+async fn live_reordered(stage: &Stage) -> (Simulated, Source) {
+    let mut source = Source { reordered: 3, group: 49, audio: false, ..Source::default() };
+    let mut tags = source.headers();
+    tags.extend(source.seconds(3));
+    let mut publisher = stage.publish("stage", &[]).await;
+    stage.push(&mut publisher, &tags).await;
+    (publisher, source)
+}
+
+/// Pictures follow each other without a hole.
+fn assert_even(shown: &[stage::Sample], what: &str) {
+    for pair in shown.windows(2) {
+        assert_eq!(pair[1].at_ms - pair[0].at_ms, 40, "{what}: {pair:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_clip_cut_on_key_frames_waits_for_the_pictures_that_are_shown_before_its_last_one() {
+    let stage = Stage::new().await;
+    let (mut publisher, mut source) = live_reordered(&stage).await;
+    let mut waiting = Vec::new();
+    for to_ms in [4_010, 4_050, 4_090, 4_130] {
+        for (cut, target_format) in [(CutMode::Keyframe, None), (CutMode::Frame, Some(TargetFormat::Hls))] {
+            let request = ClipRequest { cut, target_format, ..stage.clip_request(1_000, to_ms) };
+            let clip = stage.bench.recorder.create_clips(request).await.unwrap().remove(0);
+            assert_eq!(clip.state.status(), AssetStatus::Processing);
+            waiting.push((clip, to_ms));
+        }
+    }
+    for tag in source.seconds(3) {
+        stage.push(&mut publisher, &[tag]).await;
+        // What was received is stored, as a segment of this picture alone.
+        stage
+            .bench
+            .recorder
+            .create_clips(ClipRequest { stop: None, ..stage.clip_request(1_000, 2_000) })
+            .await
+            .unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut before: Option<Vec<u32>> = None;
+    for (clip, to_ms) in waiting {
+        let done = completed(&stage, &clip).await;
+        let mut pictures = done.pictures();
+        if clip.target_format.is_none() {
+            let shown = done.shown();
+            assert_even(&shown, &format!("up to {to_ms}"));
+            // The picture that is sent earliest counts as captured when it arrived.
+            let wanted = (to_ms - 20 + 160 - 1) / 40;
+            let more = shown.len() as i64 - wanted;
+            assert!((0..=4).contains(&more), "up to {to_ms}: {more} more than {wanted}");
+            before = Some(pictures);
+        } else {
+            pictures.dedup();
+            assert_eq!(before.take(), Some(pictures), "a playlist has the same pictures");
+        }
+    }
+    stage.end(publisher).await;
+}
+
+#[tokio::test]
+async fn a_clip_cut_on_key_frames_up_to_now_has_no_hole() {
+    let stage = Stage::new().await;
+    let (mut publisher, mut source) = live_reordered(&stage).await;
+    for tag in source.seconds(1) {
+        let until_ms = 3_000 + tag.sent_us / 1000 % 1_000;
+        stage.push(&mut publisher, &[tag]).await;
+        let cut = CutMode::Keyframe;
+        let up_to_now = ClipRequest { cut, stop: None, ..stage.clip_request(1_000, 2_000) };
+        let clip = stage.bench.recorder.create_clips(up_to_now).await.unwrap().remove(0);
+        let shown = completed(&stage, &clip).await.shown();
+        assert_even(&shown, &format!("at {until_ms}"));
+        let lag_ms = until_ms - 20 - shown.len() as i64 * 40;
+        assert!((-40..=240).contains(&lag_ms), "at {until_ms}: {lag_ms}");
     }
     stage.end(publisher).await;
 }

@@ -94,6 +94,9 @@ pub struct Received {
     /// By how much the wall clock was set since the feed began, in microseconds; what `until` moved by beside it was
     /// received.
     pub set_us: i64,
+    /// How long after it is decoded a picture of the run was shown at most, in microseconds: others may come after it that
+    /// are shown before it.
+    pub reordered_us: i64,
 }
 
 /// A picture that stays on screen because no other one comes; see [`Segmenter::held`].
@@ -279,8 +282,9 @@ impl Segmenter {
     /// How far the feed has come by `now`; `None` before the first sample of a run. Within a run it goes back only
     /// when the wall clock is set.
     pub fn received(&mut self, now: Timestamp) -> Option<Received> {
-        let (run, until) = self.run.as_mut()?.received(now)?;
-        Some(Received { run, until, set_us: self.set_us })
+        let run = self.run.as_mut()?;
+        let (until, reordered_us) = (run.received(now)?, run.reordered_us());
+        Some(Received { run: run.number(), until, set_us: self.set_us, reordered_us })
     }
 
     fn start_run(&mut self, dts_us: i64, arrival: Timestamp, by_jump: bool) {

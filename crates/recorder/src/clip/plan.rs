@@ -11,8 +11,13 @@ use mediahooks_timeline::plan::{Planner, RunRange, Span};
 
 use super::choose::{self, Chosen, Group, Quality};
 use super::{ClipRequest, SKEW_MAX};
+use crate::finish;
 use crate::screen::{self, span_of};
 use crate::state::Shared;
+
+/// More segments than this after a range are not looked at: there are a few in a second, but for a clip that was asked for
+/// while it was received, which makes one.
+const FOLLOWING_MAX: u64 = 64;
 
 /// What a range holds of one run.
 #[derive(Debug, Clone)]
@@ -84,7 +89,7 @@ pub(super) async fn stretches(
             let stored_until = match stored.get(&first.feed.id) {
                 Some(until) => *until,
                 // It began since, or is over.
-                None => shared.live.flush(first.feed.id, stop).await,
+                None => store(shared, request, first.feed.id, stop).await,
             };
             stretches.extend(in_timeline(shared, request, stop, timeline, stored_until).await?);
         }
@@ -104,8 +109,16 @@ async fn store_received(
 ) -> HashMap<FeedId, Option<Timestamp>> {
     let wanted = shared.live.clippable().into_iter().map(|(feed, _)| feed);
     let wanted = wanted.filter(|feed| request.wants(feed) && feed.started < stop);
-    let stored = wanted.map(async |feed| (feed.id, shared.live.flush(feed.id, stop).await));
+    let stored = wanted.map(async |feed| (feed.id, store(shared, request, feed.id, stop).await));
     futures::future::join_all(stored).await.into_iter().collect()
+}
+
+/// Has what a feed has received stored, and tells up to when clips are whole; `None` when it is over.
+async fn store(shared: &Shared, request: &ClipRequest, feed: FeedId, stop: Timestamp) -> Option<Timestamp> {
+    let received = shared.live.received(feed).and_then(|received| *received.borrow());
+    let beyond_us = received.map_or(0, |received| request.beyond_us(&received));
+    let until = shared.live.flush(feed, stop.plus_micros(beyond_us)).await?;
+    Some(until.plus_micros(-beyond_us))
 }
 
 /// The qualities of timelines that compete.
@@ -224,6 +237,9 @@ async fn in_timeline(
         let missing = is_last && stored_until.is_some_and(|until| until < stop);
         let floor = timeline.iter().map(|part| part.part.first).filter(|first| *first <= range.first).max();
         let mut part = part(shared, id, range, floor.unwrap_or(range.first)).await?;
+        if finish::shows_all(request.cut, request.target_format) {
+            part.last = Some(last_needed(shared, id, range).await?);
+        }
         let Some((opening, closing)) = ends.get(&range.run) else { continue };
         let run_end_us = range.run_end_us.filter(|end_us| *end_us != i64::MAX);
         let end_us = run_end_us.unwrap_or(closing.media_end_us);
@@ -275,6 +291,18 @@ async fn part(
         start_us: Some(range.start_us),
         stop_us: Some(range.stop_us),
     })
+}
+
+/// The last segment that may have a picture which is shown before another one that is decoded in a range. What turns out
+/// not to be needed is left out.
+async fn last_needed(shared: &Shared, timeline: TimelineId, range: &RunRange) -> Result<u64, DatabaseError> {
+    let (from, most) = (range.last.saturating_add(1), range.last.saturating_add(FOLLOWING_MAX));
+    let following = shared.database.segment_spans(timeline, from, Some(most)).await?;
+    let is_near = |segment: &&SegmentSpan| {
+        segment.run == range.run
+            && segment.media_start_us < range.stop_us.saturating_add(screen::REORDERED_MAX_US)
+    };
+    Ok(following.iter().take_while(is_near).last().map_or(range.last, |segment| segment.sequence))
 }
 
 /// Where one publisher was there before the other was gone, what the second sent counts.

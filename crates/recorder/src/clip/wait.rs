@@ -167,7 +167,7 @@ async fn await_feed(
     loop {
         let stops_at =
             |received: &Received| watch.request.gaps == GapMode::Refuse && looked_at != Some(received.run);
-        match wait.news(shared, stops_at).await {
+        match wait.news(shared, &watch.request, stops_at).await {
             News::Run(run) if refuse_gap(shared, watch, group).await? => {
                 tracing::debug!(%feed, run, "a clip that is to have no gap has one");
                 return Ok(Waited::Gap);
@@ -212,7 +212,14 @@ impl FeedWait {
     }
 
     /// Resolves when it is over, or when `stops_at` says so.
-    async fn news(&mut self, shared: &Shared, stops_at: impl Fn(&Received) -> bool) -> News {
+    async fn news(
+        &mut self,
+        shared: &Shared,
+        request: &ClipRequest,
+        stops_at: impl Fn(&Received) -> bool,
+    ) -> News {
+        let has_come_to =
+            |received: &Received, stop| received.until.plus_micros(-request.beyond_us(received)) >= stop;
         loop {
             let patience = self.patience(shared);
             if patience.is_zero() {
@@ -226,11 +233,11 @@ impl FeedWait {
                 let set_us = latest.map_or(0, |latest| received.set_us - latest.set_us);
                 *stop = stop.plus_micros(set_us.min(0));
                 *latest = Some(*received);
-                received.until >= *stop || stops_at(received)
+                has_come_to(received, *stop) || stops_at(received)
             });
             match tokio::time::timeout(patience.min(LOOK_AGAIN), told).await {
                 Ok(Ok(received)) => match *received {
-                    Some(Received { run, until, .. }) if until < self.stop => return News::Run(run),
+                    Some(received) if !has_come_to(&received, self.stop) => return News::Run(received.run),
                     _ => return News::Received,
                 },
                 Ok(Err(_)) => return News::Over,

@@ -67,6 +67,8 @@ struct OpenTrack {
     last_dts: Option<Ticks>,
     /// The latest presentation time.
     last_pts: Ticks,
+    /// The largest composition offset, in ticks.
+    reordered: i32,
     /// The publisher's own stamp of the last sample and its arrival.
     last_seen: Option<(i64, Timestamp)>,
     /// Duration of the last sample that had a usual one: what a sample is given whose successor is
@@ -173,13 +175,18 @@ impl OpenRun {
         (held_us > brief_us).then_some(until_us)
     }
 
-    /// Its number and up to when everything has been received; see [`super::Segmenter::received`].
-    pub(super) fn received(&mut self, now: Timestamp) -> Option<(u32, Timestamp)> {
+    /// See [`super::Received::reordered_us`].
+    pub(super) fn reordered_us(&self) -> i64 {
+        let track = self.tracks.iter().find(|track| track.config.kind == TrackKind::Video);
+        track.map_or(0, |track| Ticks(track.reordered.into()).to_micros(track.config.timescale))
+    }
+
+    /// Up to when everything has been received; see [`super::Segmenter::received`].
+    pub(super) fn received(&mut self, now: Timestamp) -> Option<Timestamp> {
         let offset_us = self.clock.current()?;
         let now_us = now.as_micros().saturating_sub(offset_us);
         self.received_us = self.received_us.max(self.received_until_us(now_us)?);
-        let until = Timestamp::from_micros(self.received_us.saturating_add(offset_us));
-        Some((self.number, until))
+        Some(Timestamp::from_micros(self.received_us.saturating_add(offset_us)))
     }
 
     /// Up to when everything has been received, in microseconds of the run's clock, which shows `now_us`. Pictures
@@ -272,6 +279,7 @@ impl OpenRun {
             base,
             last_dts: None,
             last_pts: Ticks(i64::MIN),
+            reordered: 0,
             last_seen: None,
             usual_duration,
             last_step: 0,
@@ -362,6 +370,7 @@ impl OpenRun {
         track.behind_us = track.behind_us.max(self.latest.0.saturating_sub(run_us));
         track.last_dts = Some(sample.dts);
         track.last_pts = track.last_pts.max(sample.pts());
+        track.reordered = track.reordered.max(sample.cts_offset);
         track.last_seen = Some((stamped_us, arrival));
         if run_us >= self.latest.0 {
             self.latest = (run_us, arrival);
