@@ -207,6 +207,37 @@ async fn who_falls_silent_is_given_up_five_seconds_after_the_range() {
 }
 
 #[tokio::test]
+async fn who_sends_in_bursts_is_waited_for_until_the_next_one_is_due() {
+    let stage = Stage::new().await;
+    // A second in time, then all that there is, every ten seconds.
+    let (mut publisher, mut source) = live_for(&stage, 1).await;
+    for (seconds, sent_us) in [(9, 10_000_000), (10, 20_000_000)] {
+        let mut tags = source.seconds(seconds);
+        tags.iter_mut().for_each(|tag| tag.sent_us = sent_us);
+        stage.push(&mut publisher, &tags).await;
+    }
+    let clip = wait_for(&stage, 15_000, 24_000, GapMode::Split).await;
+    let mut steady = Source::default();
+    let mut other = stage.publish("other", &[]).await;
+    let tags = [steady.headers(), steady.seconds(1)].concat();
+    stage.push(&mut other, &tags).await;
+    let silent = ClipRequest { stream_name: "other".parse().unwrap(), ..stage.clip_request(20_100, 23_900) };
+    let silent = stage.bench.recorder.create_clips(silent).await.unwrap().remove(0);
+    // More than five seconds after both ranges.
+    stage.clock.0.pass_until(29_800_000);
+    completed(&stage, &silent).await;
+    assert_eq!(stage.bench.asset(clip.id).await.state.status(), AssetStatus::Processing);
+    let mut tags = source.seconds(10);
+    tags.iter_mut().for_each(|tag| tag.sent_us = 30_000_000);
+    stage.push(&mut publisher, &tags).await;
+    let done = completed(&stage, &clip).await;
+    assert!((done.duration_ms() - 9_000).abs() <= 40, "{}", done.duration_ms());
+    assert_eq!(done.shown().len(), 225);
+    stage.end(publisher).await;
+    stage.end(other).await;
+}
+
+#[tokio::test]
 async fn pictures_that_are_decoded_after_later_ones_belong_to_a_clip_wherever_segments_end() {
     let stage = Stage::new().await;
     let mut source = Source { reordered: 3, group: 48, audio: false, ..Source::default() };

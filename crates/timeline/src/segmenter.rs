@@ -97,6 +97,8 @@ pub struct Received {
     /// How long after it is decoded a picture of the run was shown at most, in microseconds: others may come after it that
     /// are shown before it.
     pub reordered_us: i64,
+    /// For how long nothing arrived of the feed at most before more of it came, in microseconds.
+    pub pause_us: i64,
 }
 
 /// A picture that stays on screen because no other one comes; see [`Segmenter::held`].
@@ -143,12 +145,23 @@ pub struct Segmenter {
     next_run: u32,
     next_fragment: u32,
     set_us: i64,
+    last_arrival: Option<Timestamp>,
+    pause_us: i64,
 }
 
 impl Segmenter {
     /// For a feed that has just begun.
     pub fn new(settings: SegmenterSettings) -> Self {
-        Self { settings, configs: Vec::new(), run: None, next_run: 0, next_fragment: 1, set_us: 0 }
+        Self {
+            settings,
+            configs: Vec::new(),
+            run: None,
+            next_run: 0,
+            next_fragment: 1,
+            set_us: 0,
+            last_arrival: None,
+            pause_us: 0,
+        }
     }
 
     /// Takes a track's configuration: the first one announces the track; another one than before
@@ -190,6 +203,8 @@ impl Segmenter {
             return Ok(());
         };
         let timescale = config.timescale;
+        let last_arrival = self.last_arrival.replace(arrival).unwrap_or(arrival);
+        self.pause_us = self.pause_us.max(arrival.micros_since(last_arrival));
         let dts_us = sample.dts.to_micros(timescale);
         match self.run.as_ref().map(|run| run.judge(kind, dts_us, arrival, &self.settings)) {
             Some(Judgement::Jump) => {
@@ -273,6 +288,7 @@ impl Segmenter {
     pub fn set_clock(&mut self, by_us: i64, out: &mut Vec<Output>) -> Result<(), MuxError> {
         self.close(out, None)?;
         self.set_us = self.set_us.saturating_add(by_us);
+        self.last_arrival = self.last_arrival.map(|arrival| arrival.plus_micros(by_us));
         if let Some(run) = &mut self.run {
             run.set_clock(by_us);
         }
@@ -284,7 +300,8 @@ impl Segmenter {
     pub fn received(&mut self, now: Timestamp) -> Option<Received> {
         let run = self.run.as_mut()?;
         let (until, reordered_us) = (run.received(now)?, run.reordered_us());
-        Some(Received { run: run.number(), until, set_us: self.set_us, reordered_us })
+        let (set_us, pause_us) = (self.set_us, self.pause_us);
+        Some(Received { run: run.number(), until, set_us, reordered_us, pause_us })
     }
 
     fn start_run(&mut self, dts_us: i64, arrival: Timestamp, by_jump: bool) {

@@ -421,8 +421,8 @@ fn what_was_received_reaches_to_the_latest_decode_time() {
     publisher.picture(80, 0, false, 180);
     // The earliest that a picture can have been captured is when it arrived: the clock is set by the
     // one with the largest offset, and the next picture to come may be shown at 120 ms.
-    let reordered_us = 120_000;
-    let received = |until, set_us| Some(Received { run: 0, until, set_us, reordered_us });
+    let (reordered_us, pause_us) = (120_000, 40_000);
+    let received = |until, set_us| Some(Received { run: 0, until, set_us, reordered_us, pause_us });
     assert_eq!(publisher.segmenter.received(at(180_000)), received(at(60_000), 0));
     // A clock that is set moves what was received by as much, and tells by how much.
     publisher.segmenter.set_clock(-50_000, &mut Vec::new()).unwrap();

@@ -21,8 +21,10 @@ use crate::finish;
 use crate::recovery;
 use crate::state::{Attending, Shared};
 
-/// For how long a publisher may be silent, after the range has ended, before it is given up.
+/// For how long a publisher may be silent, after the range has ended, before it is given up: one that was never silent
+/// for longer, and one that was, as encoders are that send in bursts.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+const BURSTS_MAX: Duration = Duration::from_secs(60);
 
 /// How often a source that is away is looked for, and the clock is looked at, which may be set.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -251,8 +253,15 @@ impl FeedWait {
     fn patience(&self, shared: &Shared) -> Duration {
         let silent = shared.clock.steady().saturating_sub(self.moved);
         let range = self.stop.plus(SILENCE_MAX).since(shared.now());
-        range.max(SILENCE_MAX.saturating_sub(silent))
+        range.max(silence_max(self.latest.map_or(0, |received| received.pause_us)).saturating_sub(silent))
     }
+}
+
+/// For how long a publisher may be silent that was so for `pause_us` at most before it went on. The next burst of one that
+/// sends in bursts may come a little later than the others.
+fn silence_max(pause_us: i64) -> Duration {
+    let pause = Duration::from_micros(u64::try_from(pause_us).unwrap_or(0));
+    pause.saturating_add(pause / 4).clamp(SILENCE_MAX, BURSTS_MAX)
 }
 
 /// Fails the clip of a group that must have no gap, if its range has one by now; returns whether it has.
@@ -391,4 +400,16 @@ fn unfinished(made: &[Asset]) -> Vec<MediaAssetId> {
 
 fn group_of_asset(asset: &Asset) -> Group {
     group(asset.source_id.as_deref(), asset.simulcast_id.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_silent_for_longer_before_may_be_so_again() {
+        for (pause_us, seconds) in [(0, 5.0), (40_000, 5.0), (10_000_000, 12.5), (3_600_000_000, 60.0)] {
+            assert_eq!(silence_max(pause_us), Duration::from_secs_f64(seconds), "{pause_us}");
+        }
+    }
 }
