@@ -82,7 +82,8 @@ impl Worker {
                 let _ = self.connection.execute_batch("ROLLBACK");
                 self.webhooks.take();
                 self.queue().lost();
-                tracing::error!(error = %error, operations = batch.len(), "a database commit failed");
+                let cause: &dyn std::error::Error = &error;
+                tracing::error!(error = cause, operations = batch.len(), "a database commit failed");
                 (Some(error), Vec::new())
             }
         };
