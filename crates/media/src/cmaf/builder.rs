@@ -169,8 +169,9 @@ impl<'a> FragmentedBuilder<'a> {
         Ok(())
     }
 
-    /// Makes a fragment of a segment that is made again when it is read: `spans` is what [`FragmentSamples::read`] gives
-    /// of `source`, but for the decode times and the length of the last sample of each.
+    /// Makes a fragment of a segment that is made again when it is read: `spans` is what
+    /// [`super::FragmentSamples::read`] gives of `source`, but for the decode times and the length of the last sample of
+    /// each.
     ///
     /// - Errors: those of [`FragmentedBuilder::push_made`].
     pub fn push_remade(&mut self, source: u32, spans: &[FragmentSpan<'_>]) -> Result<(), MuxError> {
