@@ -350,10 +350,14 @@ fn track_id(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-/// True when the edit leaves the media as it is without one.
+/// True when the edit leaves the media as it is without one. One that is longer than the samples are in decode order does,
+/// too, where the last of these are shown for longer: an edit list must not show more than there is.
 fn shows_all(track: &Track<'_>) -> Result<bool, MuxError> {
     let Edit { empty, media_time, duration } = track.movie.edit;
-    Ok(empty == 0 && media_time == 0 && duration >= media_end(track)?)
+    let media = i64::try_from(track.totals.media_duration).unwrap_or(i64::MAX);
+    let media = Ticks(media).rescale(track.movie.config()?.timescale, MOVIE_TIMESCALE).0;
+    let is_longer = i64::try_from(duration).is_ok_and(|duration| duration > media);
+    Ok(empty == 0 && media_time == 0 && (is_longer || duration >= media_end(track)?))
 }
 
 /// When the media ends without an edit, in ticks of the movie.
