@@ -26,6 +26,9 @@ use uuid::Uuid;
 const SECONDS: u64 = 12 * 3600;
 const RATE: u32 = 60;
 
+/// They are of the header; there are no stored bytes here.
+const FIRST_BYTES: u64 = 1024;
+
 /// Clips that are made and read together.
 const AT_ONCE: u64 = 8;
 
@@ -88,7 +91,7 @@ async fn clip(
     assert!(matches!(clip.state, AssetState::Complete { .. }), "{clip:?}");
     let completed = asked.elapsed();
     let download = recorder.open_download(clip.id).await.expect("a file");
-    let piece = Box::pin(download.read(0..download.len)).next().await.expect("a piece").expect("bytes");
+    let piece = Box::pin(download.read(0..FIRST_BYTES)).next().await.expect("a piece").expect("bytes");
     assert!(!piece.is_empty());
     (download, [completed, asked.elapsed()])
 }
