@@ -24,7 +24,7 @@ use mediahooks_media::virtual_file::VirtualFile;
 use mediahooks_media::webm::WebmInfo;
 use mediahooks_model::{CutMode, Metadata, TargetFormat, TimelineId, Timestamp};
 
-use self::cut::TrackCut;
+use self::cut::{InFile, TrackCut};
 use self::join::{Joined, Times};
 use self::samples::MovieSamples;
 use self::table::Tables;
@@ -34,7 +34,7 @@ pub use self::fragments::{BuiltFragments, Edits, Guide, GuideGroup, build_fragme
 pub use self::join::{break_between, can_join};
 
 /// Raised when other bytes are made of the same segments: files that somebody has a part of are then others.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// A stored segment of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,12 +269,15 @@ impl Piece {
 /// Cuts every stretch; those that show nothing are left out.
 fn cut_all(source: &MovieSource, tables: &mut [Tables]) -> Result<Vec<Piece>, IndexError> {
     let mut pieces = Vec::new();
-    for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
+    // From the end on: a file ends with the last stretch that shows something.
+    for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate().rev() {
         let held = source.cut() == CutMode::Frame && hold::hold(stretch, tables);
-        let cut = cut::cut(stretch, tables, number == 0, source.cut());
+        let place = InFile { opens: number == 0, closes: pieces.is_empty() };
+        let cut = cut::cut(stretch, tables, place, source.cut());
         tables.check()?;
         pieces.extend(cut.map(|(cuts, shown)| Piece { stretch: number, cuts, shown, held }));
     }
+    pieces.reverse();
     Ok(pieces)
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::player::{materialise, range, shown, whole};
+use common::player::{Player, boxes, range, shown, shown_of, whole};
 use common::{Publisher, audio_config, video_config};
 use mediahooks_media::cmaf::parse_fragment;
 use mediahooks_media::virtual_file::{Piece, VirtualFile};
@@ -41,73 +41,6 @@ fn interrupted(
     source.stretches.push(second.stretch(0, 2));
     source.stretches[0].start_us = Some(RUN_ORIGIN_US + from_ms * 1000);
     (source, [first.stored(0), second.stored(0)].concat())
-}
-
-/// Offset and length of the boxes of a type at the top of a file.
-fn boxes(file: &[u8], of_type: [u8; 4]) -> Vec<(usize, usize)> {
-    let (mut at, mut found) = (0, Vec::new());
-    while at < file.len() {
-        let len = u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
-        if file[at + 4..at + 8] == of_type {
-            found.push((at, len));
-        }
-        at += len;
-    }
-    assert_eq!(at, file.len(), "boxes fill the file");
-    found
-}
-
-/// Who shows a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Player {
-    /// Cuts all samples by the edit list.
-    Exact,
-    /// Cuts only those in the `moov`, as FFmpeg does. It does not show the samples of a fragment that are decoded no
-    /// later than the last one before it.
-    Ffmpeg,
-}
-
-/// Presentation times in ms and the bytes of the pictures that a player shows.
-fn shown_of(built: &BuiltFragments, stored: &[Vec<u8>], player: Player) -> Vec<(i64, String)> {
-    let (moov, _, file) = materialise(&built.movie, stored);
-    let mut frames = shown(&built.movie, stored);
-    let trak = &moov.trak[0];
-    let (mut skip, mut from, mut length) = (0, 0, i64::MAX);
-    for entry in trak.edts.iter().filter_map(|edts| edts.elst.as_ref()).flat_map(|list| &list.entries) {
-        match entry.media_time {
-            None => skip = entry.segment_duration as i64,
-            Some(media_time) => (from, length) = (media_time as i64, entry.segment_duration as i64),
-        }
-    }
-    let steps = trak.mdia.minf.stbl.stts.entries.iter();
-    let steps = steps.map(|entry| (i64::from(entry.sample_count), i64::from(entry.sample_delta)));
-    let mut last_dts = steps.fold(None, |last: Option<i64>, (count, delta)| {
-        Some(last.map_or((count - 1) * delta, |last| last + count * delta))
-    });
-    for (number, (at, _)) in (1..).zip(boxes(&file, *b"moof")) {
-        let fragment = parse_fragment(&file[at..]).unwrap();
-        assert_eq!(fragment.sequence_number, number);
-        for track in fragment.tracks.iter().filter(|track| track.track_id == trak.tkhd.track_id) {
-            let (mut dts, mut place) = (track.base_dts.0, at + track.data_offset as usize);
-            let before = last_dts;
-            for sample in &track.samples {
-                let pts = dts + i64::from(sample.cts_offset);
-                let text = String::from_utf8_lossy(&file[place..place + sample.size as usize]).into_owned();
-                let is_shown = match player {
-                    Player::Exact => pts >= from && pts - from < length,
-                    Player::Ffmpeg => before.is_none_or(|before| dts > before),
-                };
-                if is_shown {
-                    frames.push(((pts - from + skip) / 90, text));
-                }
-                last_dts = Some(dts);
-                dts += i64::from(sample.duration);
-                place += sample.size as usize;
-            }
-        }
-    }
-    frames.sort();
-    frames
 }
 
 /// Of the index of subsegments, for each reference: whether it is one to begin decoding at, and its duration in ticks.

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::player::{materialise, shown};
+use common::player::{Player, materialise, range, shown, shown_of};
 use common::{Publisher, audio_config, larger, video_config};
 use mediahooks_model::{CutMode, GapReason, TargetFormat};
-use mediahooks_timeline::movie::{MovieSource, break_between, build, can_join};
+use mediahooks_timeline::movie::{Edits, MovieSource, break_between, build, build_fragments, can_join};
 use proptest::prelude::*;
 
 /// Two broadcasts of `seconds` each; the second one begins `gap_ms` after the end of the first.
@@ -111,8 +111,88 @@ fn what_cannot_be_decoded_by_one_decoder_is_not_joined() {
     assert_eq!(break_between((id(1), &video), (id(1), &video)), GapReason::TimestampJump);
 }
 
+/// Two publishers at one name, of whom the second comes `overlap_ms` before the first, who sends for 4 s, is gone: a
+/// clip of both from `from_ms` on, as the planner asks for it.
+fn overlapping(
+    (group, overlap_ms, from_ms): (i64, i64, i64),
+    reorder: (bool, bool),
+    with_sound: bool,
+) -> (MovieSource, Vec<Vec<u8>>) {
+    let publish = |at_ms, reorder| {
+        let mut publisher = Publisher::new();
+        publisher.config(video_config());
+        if with_sound {
+            publisher.config(audio_config(2));
+        }
+        publisher.broadcast(at_ms, 4, group, reorder, with_sound);
+        publisher.finish();
+        publisher
+    };
+    let (first, second) = (publish(0, reorder.0), publish(4000 - overlap_ms, reorder.1));
+    // Without sound a run begins with its first picture, which reordering shows later.
+    let shown_ms = if reorder.1 && !with_sound { 40 } else { 0 };
+    let mut source = range(first.source(0), from_ms, 4000 - overlap_ms + shown_ms);
+    source.stretches.push(second.stretch(0, 2));
+    (source, [first.stored(0), second.stored(0)].concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Where a second publisher takes over from one who is still sending, no two pictures are shown at one time, none
+    /// twice, and nothing of the first from the moment on at which the second one's media begins, which is what the
+    /// metadata tells. Of the first, no more is missing than has to be decoded with a picture from then on.
+    #[test]
+    fn a_takeover_shows_one_picture_at_a_time(
+        group in prop::sample::select(vec![4i64, 10, 25, 50, 100]),
+        overlap_ms in 0i64..400,
+        from_ms in prop_oneof![Just(0i64), 0i64..3500],
+        reorder in any::<(bool, bool)>(),
+        with_sound in any::<bool>(),
+        hold in any::<bool>(),
+        cut in prop::sample::select(vec![CutMode::Frame, CutMode::Keyframe]),
+    ) {
+        let (mut source, stored) = overlapping((group, overlap_ms, from_ms), reorder, with_sound);
+        (source.hold_gaps, source.cut) = (hold, cut);
+        let movie = build(&source).unwrap();
+        let frames = shown(&movie, &stored);
+        for pair in frames.windows(2) {
+            prop_assert!(pair[0].0 < pair[1].0, "{:?}", pair);
+        }
+        let mut pictures: Vec<&str> = frames.iter().map(|(_, text)| text.as_str()).collect();
+        pictures.sort_unstable();
+        pictures.dedup();
+        prop_assert_eq!(pictures.len(), frames.len());
+        let [gap] = movie.metadata.gaps.as_slice() else { panic!("{:?}", movie.metadata) };
+        let (stretch, stop_us) = (&source.stretches[0], source.stretches[0].stop_us.unwrap());
+        let offset_us = stretch.segments.last().unwrap().wall_offset_us;
+        let off_us = gap.start_time.as_micros() - stop_us - offset_us;
+        // A picture that ends sooner lasts until its own end.
+        prop_assert!((-50_000..5_000).contains(&off_us), "{}", off_us);
+        let second = frames.len() - 100;
+        prop_assert!(frames[second].1.ends_with(&format!("picture {}", 4000 - overlap_ms)), "{:?}", frames);
+        for pair in frames[second..].windows(2) {
+            prop_assert_eq!(pair[1].0 - pair[0].0, 40);
+        }
+        let wanted = frames[..second].len() as i64 * 40;
+        let range_ms = gap.start_time.micros_since(movie.metadata.start_time.unwrap()) / 1000;
+        let missing_ms = range_ms - wanted;
+        prop_assert!((-40..=120).contains(&missing_ms), "{} of {}", missing_ms, range_ms);
+        let all = match cut {
+            CutMode::Frame => &[Edits::Hiding][..],
+            CutMode::Keyframe => &[Edits::Whole, Edits::Absent],
+        };
+        for &edits in all {
+            let built = build_fragments(&source, edits).unwrap();
+            for player in [Player::Exact, Player::Ffmpeg] {
+                let frames = shown_of(&built, &stored, player);
+                prop_assert_eq!(frames.len(), pictures.len(), "{:?} {:?}", edits, player);
+                for pair in frames.windows(2) {
+                    prop_assert!(pair[0].0 < pair[1].0, "{:?} {:?}: {:?}", edits, player, pair);
+                }
+            }
+        }
+    }
 
     /// Whatever reorders its pictures: all are shown once, in order, each as long after the first of its
     /// run as it was captured, and what is decoded later has a later time.

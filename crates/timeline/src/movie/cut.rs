@@ -25,6 +25,15 @@ pub(super) struct Place {
     pub sample: usize,
 }
 
+/// Where a stretch is in its file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InFile {
+    /// Whether the file begins with it.
+    pub opens: bool,
+    /// Whether the file ends with it.
+    pub closes: bool,
+}
+
 /// What a file holds of one track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrackCut {
@@ -101,24 +110,25 @@ pub(super) fn from_movie(ticks: i64, timescale: u32) -> i64 {
 }
 
 /// Decides for all tracks; `None` when nothing would be shown. [`super::hold`] has moved a picture that is on screen
-/// when the range begins into it. `opens`: whether the file begins with this stretch.
+/// when the range begins into it.
 pub(super) fn cut(
     stretch: &Stretch,
     tables: &Tables,
-    opens: bool,
+    place: InFile,
     mode: CutMode,
 ) -> Option<(Vec<TrackCut>, Shown)> {
     let video = video_track(&stretch.tracks).and_then(|track| {
         let table = TrackTable { stretch, tables, track };
-        match mode {
+        let cut = match mode {
             CutMode::Frame => cut_video(table),
             CutMode::Keyframe => cut_video_at_sync(table),
-        }
+        };
+        if place.closes { cut } else { end_at_stop(table, cut?) }
     });
     let audio = |shown| {
         let all = (0..stretch.tracks.len()).map(|track| TrackTable { stretch, tables, track });
         let sounds = all.filter(|table| Some(table.track) != video_track(&stretch.tracks));
-        sounds.filter_map(|table| cut_audio(table, shown, opens, mode)).collect::<Vec<_>>()
+        sounds.filter_map(|table| cut_audio(table, shown, place, mode)).collect::<Vec<_>>()
     };
     // Cut sound to the asked range first: it decides where the file begins only where there is no
     // picture near.
@@ -255,6 +265,39 @@ fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
     })
 }
 
+/// Ends what is held of a stretch that another one follows, no later than it is asked for. An edit list that hides
+/// samples is only at the ends of a file: a picture that is decoded for others and shown later would be shown together
+/// with those of the next stretch. So it is left out with all that are decoded after it, which may need it, and the last
+/// one that is there lasts until the stretch ends.
+fn end_at_stop(table: TrackTable<'_>, cut: TrackCut) -> Option<TrackCut> {
+    let (_, stop) = asked_ticks(table);
+    let held = move |row: &Row| (cut.first..=cut.last).contains(&row.place);
+    let mut late = table.rows_where(cut.first.segment, move |span| span.pts_max() >= stop);
+    let Some(late) = late.find(|row| held(row) && row.pts >= stop) else {
+        return Some(TrackCut { shown_end_pts: cut.shown_end_pts.min(stop), ..cut });
+    };
+    let left = |from: usize| {
+        let rows = table.rows_where(from, move |span| span.segment <= late.place.segment);
+        rows.filter(move |row| held(row) && row.place < late.place)
+    };
+    let last = left(table.segment_before(late.dts)).last()?;
+    // What would be shown first may be one of those that are left out.
+    let first = cut.shown_start_pts;
+    let may = move |span: &Span| span.pts_min() <= first && span.pts_max() >= first;
+    let mut same = table.rows_where(cut.first.segment, may);
+    let is_left = same.any(|row| row.pts == first && held(&row) && row.place < late.place);
+    let later = || left(cut.first.segment).map(|row| row.pts).filter(|&pts| pts > first).min();
+    let starts = if is_left { first } else { later()? };
+    Some(TrackCut {
+        last: last.place,
+        last_dts: last.dts,
+        shown_start_pts: starts,
+        shown_end_pts: stop,
+        lasts: until(&last, stop),
+        ..cut
+    })
+}
+
 /// The asked range in ticks of the track.
 fn asked_ticks(table: TrackTable<'_>) -> (i64, i64) {
     let start = table.stretch.start_us.map_or(i64::MIN, |us| ceil_ticks(table, us));
@@ -345,11 +388,11 @@ fn opening(table: TrackTable<'_>, first_pts: i64) -> Option<Row> {
 
 /// Finds the sound that is heard in `shown`, and what a decoder needs before it to be settled, if that can
 /// be hidden.
-fn cut_audio(table: TrackTable<'_>, shown: Shown, opens: bool, mode: CutMode) -> Option<TrackCut> {
+fn cut_audio(table: TrackTable<'_>, shown: Shown, place: InFile, mode: CutMode) -> Option<TrackCut> {
     let timescale = table.timescale();
     let start = if shown.start == i64::MIN { i64::MIN } else { from_movie(shown.start, timescale) };
     // What an encoder puts in front of its sound can only be hidden by an edit list, of which there is one.
-    let start = if opens && mode == CutMode::Frame { start.max(primed_until(table)) } else { start };
+    let start = if place.opens && mode == CutMode::Frame { start.max(primed_until(table)) } else { start };
     let end = if shown.end == i64::MAX { i64::MAX } else { from_movie(shown.end, timescale) };
     let heard = move |row: &Row| row.end() > start && row.pts < end;
     let may = move |span: &Span| span.end() > start && span.pts_min() < end;
@@ -364,7 +407,8 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, opens: bool, mode: CutMode) ->
             first_dts: first.dts,
             last_dts: last.dts,
             shown_start_pts: first.pts,
-            shown_end_pts: last.end(),
+            // Where another stretch follows, what of the last frame is too much is cut off by that.
+            shown_end_pts: if place.closes { last.end() } else { last.end().min(end) },
             lasts: last.info.duration,
         });
     }
