@@ -14,7 +14,8 @@ pub const CHUNK_SIZE_MAX: usize = 0xFF_FFFF;
 /// Chunk streams one peer may use. Encoders use three to six.
 pub const CHUNK_STREAMS_MAX: usize = 16;
 
-/// Messages smaller than this are copied: they must not keep a whole buffer alive.
+/// Messages smaller than this are copied: they must not keep a whole buffer alive. Those that arrive whole are copied one
+/// behind the other into buffers of this size, as every sound would need memory of its own otherwise.
 const SHARED_BYTES_MIN: usize = 4096;
 
 /// In a 24-bit timestamp field: the time is in the extended timestamp field (§5.3.1.3).
@@ -74,6 +75,8 @@ pub struct ChunkReader {
     held_bytes: usize,
     held_bytes_max: usize,
     open: Option<OpenChunk>,
+    /// Room for the next small messages.
+    small: BytesMut,
 }
 
 /// The last message header of a chunk stream, and the message being put together.
@@ -109,6 +112,7 @@ impl ChunkReader {
             held_bytes: 0,
             held_bytes_max,
             open: None,
+            small: BytesMut::new(),
         }
     }
 
@@ -201,19 +205,23 @@ impl ChunkReader {
         Ok(self.streams.len() - 1)
     }
 
-    /// A message of some size whose only chunk has arrived whole, as a slice of `input`.
+    /// A message whose only chunk has arrived whole; one of some size as a slice of `input`.
     fn take_whole(&mut self, open: OpenChunk, input: &mut BytesMut) -> Option<Message> {
         let stream = self.streams.get_mut(open.stream)?;
         let is_whole = open.missing == stream.length && input.len() >= stream.length;
-        if !is_whole
-            || stream.length < SHARED_BYTES_MIN
-            || self.held_bytes + stream.length > self.held_bytes_max
-        {
+        if !is_whole || self.held_bytes + stream.length > self.held_bytes_max {
             return None;
         }
         stream.in_message = false;
-        let payload = input.split_to(stream.length).freeze();
-        Some(stream.message(payload))
+        let mut payload = input.split_to(stream.length);
+        if payload.len() < SHARED_BYTES_MIN {
+            if self.small.capacity() < payload.len() {
+                self.small = BytesMut::with_capacity(SHARED_BYTES_MIN);
+            }
+            self.small.extend_from_slice(&payload);
+            payload = self.small.split();
+        }
+        Some(stream.message(payload.freeze()))
     }
 
     fn fill(&mut self, open: OpenChunk, input: &mut BytesMut) -> Result<OpenChunk, ChunkError> {
