@@ -15,7 +15,7 @@ use crate::{
     },
     error::MuxError,
     mp4::{Column, MOVIE_TIMESCALE, Runs},
-    sample::{SampleInfo, Ticks},
+    sample::{SampleInfo, Ticks, TrackKind},
 };
 
 /// The samples of one track before all fragments: a group of pictures or two, so that plain lists do.
@@ -47,14 +47,19 @@ impl HeadTables {
         }
     }
 
+    /// Appends the tables of a track. Pictures have composition offsets even where all of those are 0: FFmpeg 5 counts
+    /// wrongly which ones of later fragments belong to which picture where the `moov` has none and an edit list leaves
+    /// out some of its samples.
     fn append(
         &self,
         out: &mut Vec<u8>,
+        kind: TrackKind,
         is_large: bool,
         places: &mut Vec<ChunkPlace>,
     ) -> Result<(), MuxError> {
         self.append_runs(out, *b"stts", 0, Column::Duration)?;
-        if self.samples.iter().any(|sample| sample.cts_offset != 0) {
+        let are_pictures = kind == TrackKind::Video && !self.samples.is_empty();
+        if are_pictures || self.samples.iter().any(|sample| sample.cts_offset != 0) {
             let version = u8::from(self.samples.iter().any(|sample| sample.cts_offset < 0));
             self.append_runs(out, *b"ctts", version, Column::Offset)?;
         }
@@ -132,7 +137,8 @@ pub(super) fn append_movie(
                 media_duration: u64::try_from(media.0).unwrap_or(0),
                 edits: track.edit.as_ref().map_or(Ok(Vec::new()), edit_list)?,
             };
-            append_track(out, header, |out| tables.append(out, is_large, &mut places))?;
+            let kind = track.configs.first().map_or(TrackKind::Audio, |config| config.kind);
+            append_track(out, header, |out| tables.append(out, kind, is_large, &mut places))?;
         }
         let trex_boxes = tracks.iter().filter_map(|track| {
             let config = track.configs.first()?;

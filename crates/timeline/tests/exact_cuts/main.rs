@@ -169,6 +169,54 @@ fn a_clip_over_runs_of_different_size_shows_all_of_both_in_time() {
     }
 }
 
+/// From pictures that are stored in order to reordered ones, and back; from the first picture on, and from one in the
+/// middle of a group.
+#[test]
+fn a_held_break_lasts_as_long_for_every_reader() {
+    let (plain, reordered) = (PLAIN.broadcast(), QUICK[0].broadcast());
+    for (first, second) in [(&plain, &reordered), (&reordered, &plain)] {
+        for begins_us in [0, 1_130_000] {
+            // From a key frame on, six seconds after the other one began.
+            let goes_on_us = second.frames.iter().find(|(_, number)| *number == 150).unwrap().0;
+            let (ends_us, to_us) = (3 * SECOND + 200_000, goes_on_us + 3 * SECOND);
+            let parts = [(first, Some((begins_us, ends_us))), (second, Some((goes_on_us, to_us)))];
+            let wanted = [first.numbers(begins_us, ends_us), second.numbers(goes_on_us, to_us)].concat();
+            for format in [Format::Mp4, Format::Fragmented] {
+                let name = format!("held {} {begins_us}", first.name);
+                let (movie, path) = clip(&name, &parts, CutMode::Frame, true, format);
+                let gap_us = i64::try_from(movie.metadata.gaps[0].duration_ms).unwrap() * 1000;
+                for program in [ffmpeg(), ffmpeg9()] {
+                    assert_eq!(frame_numbers(&program, &path), wanted, "{name} {format:?}");
+                    let times = times_us(&program, &path);
+                    let steps = times.windows(2).map(|pair| pair[1] - pair[0]);
+                    let (long, usual): (Vec<i64>, Vec<i64>) = steps.partition(|step| *step > 41_000);
+                    assert!(usual.iter().all(|step| *step > 39_000), "{name} {format:?}: {times:?}");
+                    assert!(
+                        matches!(long[..], [step] if step >= gap_us),
+                        "{name} {format:?}: {long:?}, {gap_us}"
+                    );
+                }
+                mp4box::finds_nothing_wrong(&path);
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+/// When a program shows the pictures of a file, in microseconds.
+fn times_us(program: &Path, path: &Path) -> Vec<i64> {
+    let mut command = Command::new(program);
+    command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"]).arg(path);
+    command.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "1/1000000"]);
+    let output = command.args(["-f", "framecrc", "-"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let frames = text.lines().filter(|line| !line.starts_with('#'));
+    frames.map(|line| line.split(',').nth(2).unwrap().trim().parse().unwrap()).collect()
+}
+
+/// 25 frames per second without reordering.
+const PLAIN: Recording = h264("25-2s", "25", "", h264!("50", "0"));
+
 /// 25 frames per second, but larger pictures than those of [`QUICK`]'s first.
 const LARGE: Recording =
     Recording { size: "384x216", seconds: 4, ..h264("25-large", "25", "", h264!("25", "0")) };
