@@ -44,7 +44,8 @@ pub struct SenderConfig {
     /// How long a claimed delivery is this sender's alone; default 60 s. At least twice the deadline,
     /// so that it outlasts the attempt and its record.
     pub lease: Duration,
-    /// How long requests in flight may take to end at shutdown; default 10 s.
+    /// How long requests in flight may take to end at shutdown; default 2 s. Those that are cut are sent again by the
+    /// next start, so an endpoint that was about to answer gets them twice.
     pub grace: Duration,
     /// In whose name deliveries are leased. The same at every start on one data directory: what the
     /// process before this one had leased is taken over at once.
@@ -69,7 +70,7 @@ impl SenderConfig {
             per_webhook: 16,
             total: 256,
             lease: Duration::from_secs(60),
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
             owner: owner.into(),
             user_agent: concat!("mediahooks/", env!("CARGO_PKG_VERSION")).into(),
         }

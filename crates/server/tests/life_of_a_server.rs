@@ -108,6 +108,26 @@ async fn a_stop_finishes_what_is_live() {
     assert!(outcome.stdout.contains("repaired: slot 0: 0 segments stay"), "{}", outcome.stdout);
 }
 
+/// Whoever stops a server is not kept waiting by an endpoint that is down.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_what_is_to_be_tried_again() {
+    let options = ServerOptions::new(PROGRAM);
+    let mut server = options.environment("MEDIAHOOKS_WEBHOOK_RETRY_SCHEDULE", "0s,8s,1h").start().await;
+    let receiver = mediahooks_testkit::ScriptedReceiver::start().await;
+    receiver.otherwise(mediahooks_testkit::Answer::Status(503));
+    let webhook = server.rest().add_webhook(&receiver.url()).await;
+    server.rest().post("/api/webhooks/test/Media", serde_json::json!({})).await;
+    let deliveries = format!("/api/webhooks/{}/deliveries", webhook["id"]);
+    eventually("its failure is on record", async || {
+        let deliveries = server.rest().get(&deliveries).await;
+        (deliveries["data"][0]["attempts"].as_array().is_some_and(|attempts| attempts.len() == 1))
+            .then_some(())
+    })
+    .await;
+    assert_eq!(server.stop().await.code(), Some(0), "{}", server.log().join("\n"));
+    assert_eq!(receiver.received().len(), 1, "the second attempt is the next start's");
+}
+
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
     let mut server = server().await;

@@ -31,6 +31,10 @@ use crate::output::human;
 /// How long a stop may take until the database is closed.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
+/// How long hooks may take that are due when everything that was live is finished, one after another of an asset.
+/// What is being sent then has the sender's grace on top.
+const TELL_MAX: Duration = Duration::from_secs(3);
+
 /// How long closing the database may take. A disk that hangs must not keep the process: what the database
 /// acknowledged is durable, and the next start repairs the rest.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
@@ -156,14 +160,15 @@ impl Running {
     }
 
     /// Stops in the order of the data's way: nothing new comes in, what came in is finished, what was
-    /// finished is told. What cannot be told in time is told by the next start.
+    /// finished is told. What cannot be told in [`TELL_MAX`] is told by the next start, and so is what is to be
+    /// tried again later.
     pub async fn stop(self) -> anyhow::Result<()> {
         let deadline = Instant::now() + STOP_MAX;
         let Self { database, recorder, ingest, api, sweeper, sender, metrics, .. } = self;
         let broadcasts = async {
             ingest.stop().await;
             recorder.drain().await;
-            nothing_due(&database, deadline).await;
+            nothing_due(&database, Instant::now() + TELL_MAX).await;
             sender.stop().await;
         };
         let settled = async { tokio::join!(broadcasts, api.stop(), sweeper.stop(), metrics.stop()) };
@@ -192,16 +197,12 @@ async fn maintain(recorder: Recorder, shutdown: CancellationToken) {
     recorder.run_sweeper(shutdown).await;
 }
 
-/// Resolves when no delivery is under way or falls due before the deadline: the next one of the same
-/// asset may be waiting behind it.
+/// Resolves when no delivery is under way or due, and at the deadline: the next one of the same asset may be waiting
+/// behind it. What falls due later is not waited for: it is most often a retry, which most often fails like the one
+/// before.
 async fn nothing_due(database: &Database, deadline: Instant) {
-    loop {
-        let now = human::now();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let is_due = database.next_due(now).is_some_and(|due| due.since(now) < left);
-        if left.is_zero() || !(is_due || database.has_leases()) {
-            return;
-        }
+    let is_due = |now| database.next_due(now).is_some_and(|due| due <= now);
+    while Instant::now() < deadline && (is_due(human::now()) || database.has_leases()) {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -278,4 +279,54 @@ fn storage_check(storage: DiskStorage, recorder: Recorder) -> StorageCheck {
             storage.probe().await.map_err(BoxError::from)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use mediahooks_database::{Change, Room};
+    use mediahooks_model::event::FeedEvent;
+    use mediahooks_model::webhook::Subscriptions;
+    use mediahooks_model::{Event, EventId, EventKind, Webhook};
+
+    use super::*;
+
+    /// A database that owes a webhook since now, to be sent `after` that.
+    async fn owing(directory: &Path, after: Duration) -> Database {
+        let options = Options { first_attempt_after: after, ..Options::default() };
+        let database = Database::open(&directory.join(DATABASE_FILE), options).unwrap();
+        account::account(&database).await.unwrap();
+        let subscriptions = Subscriptions { is_feed_hooks: true, ..Subscriptions::default() };
+        let webhook = Webhook::new("https://example.com/", "", subscriptions);
+        database.create_webhook(webhook).await.unwrap();
+        let event = Event {
+            id: EventId(uuid::Uuid::now_v7()),
+            kind: EventKind::Feeds(FeedEvent::Started),
+            subject: "feed".into(),
+            stream_name: None,
+            token: None,
+            timestamp: human::now(),
+            body: "{}".into(),
+        };
+        database.commit(vec![Change::Emit(event)], human::now()).await.unwrap();
+        database
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_what_is_due_or_under_way_and_for_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let database = owing(directory.path(), Duration::ZERO).await;
+        assert!(nothing_due(&database, deadline).now_or_never().is_none(), "it is due");
+        let (now, lease) = (human::now(), Duration::from_secs(60));
+        let claimed =
+            database.claim_deliveries("sender", now, lease, |_, _| Room { more: 1, at: None }, 1).await;
+        assert_eq!(claimed.unwrap().len(), 1);
+        assert!(nothing_due(&database, deadline).now_or_never().is_none(), "it is being sent");
+        assert!(nothing_due(&database, Instant::now()).now_or_never().is_some(), "it takes too long");
+
+        let directory = tempfile::tempdir().unwrap();
+        let database = owing(directory.path(), Duration::from_secs(5)).await;
+        assert!(nothing_due(&database, deadline).now_or_never().is_some(), "it is due later");
+    }
 }
