@@ -19,9 +19,13 @@ struct Receiver {
 
 impl Receiver {
     async fn start(server: &TestServer, listen: &str, webhook_secret: &str, files: &Path) -> Self {
+        Self::of(&server.url(), server.secret(), listen, webhook_secret, files).await
+    }
+
+    async fn of(server: &str, secret: &str, listen: &str, webhook_secret: &str, files: &Path) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["receive", "--listen", listen, "--download"]).arg(files);
-        command.args(["--server", &server.url(), "--secret", server.secret()]);
+        command.args(["--server", server, "--secret", secret]);
         command.env("MEDIAHOOKS_WEBHOOK_SECRET", webhook_secret).env("TZ", "UTC");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
@@ -111,4 +115,34 @@ async fn what_is_not_signed_is_refused() {
     let response = reqwest::Client::new().post(&receiver.url).body(body).send().await.unwrap();
     assert_eq!(response.status(), 400);
     assert!(receiver.until("refused").await.contains("not signed"));
+}
+
+/// Whoever gave no `--server`, or a wrong one, is told where links were asked for, and what to do.
+#[tokio::test]
+async fn a_server_that_gives_no_link_is_named() {
+    let server = server().await;
+    let address = free_address();
+    let webhook = server.rest().add_webhook(&format!("http://{address}/")).await;
+    let secret = webhook["secret"].as_str().unwrap();
+    let token = server.rest().create_token("show").await;
+    let directory = tempfile::tempdir().unwrap();
+
+    let nowhere = free_address();
+    let with_password = format!("http://user:hidden@{nowhere}/path");
+    let mut receiver = Receiver::of(&with_password, "s3cret", &address, secret, directory.path()).await;
+    broadcast(&server, &token).await;
+    let line = receiver.until("no download link").await;
+    let said =
+        format!("no download link from http://{nowhere} (start it there, or say where it is: --server URL)");
+    assert!(line.contains(&said) && line.contains("again in"), "{line}");
+    assert!(!line.contains("hidden"), "{line}");
+    receiver.child.kill().await.unwrap();
+
+    let mut receiver = Receiver::of(&server.url(), "s3cret", &address, secret, directory.path()).await;
+    let line = receiver.until("no download link").await;
+    assert!(line.contains(&server.url()) && line.contains("--secret SECRET"), "{line}");
+    receiver.child.kill().await.unwrap();
+
+    let mut receiver = Receiver::start(&server, &address, secret, directory.path()).await;
+    receiver.until("saved").await;
 }

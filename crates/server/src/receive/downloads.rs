@@ -9,6 +9,7 @@ use indicatif::MultiProgress;
 use mediahooks_receiver::{Asset, ClientError, Download, EventKey, MediaClient, Metadata, safe_file_name};
 use reqwest::{Client, StatusCode};
 use tokio::sync::Semaphore;
+use url::Url;
 
 use super::journal::{Accepted, Journal};
 use crate::cli::print;
@@ -34,6 +35,8 @@ pub struct Downloads {
 struct Shared {
     directory: PathBuf,
     journal: Mutex<Journal>,
+    /// Where links are asked for, as messages name it.
+    server: String,
     media: MediaClient,
     http: Client,
     slots: Semaphore,
@@ -62,6 +65,7 @@ impl Downloads {
             shared: Arc::new(Shared {
                 directory: directory.to_owned(),
                 journal: Mutex::new(journal),
+                server: place(server),
                 media: MediaClient::new(http.clone(), server, secret)?,
                 http,
                 slots: Semaphore::new(TRANSFERS_MAX),
@@ -143,9 +147,13 @@ impl Downloads {
         let asset = match shared.media.asset(id).await {
             Ok(asset) => asset,
             Err(ClientError::Refused { status, message }) if is_missing(status) => {
-                return Ok(Attempt::Gone(table::cell(&message)));
+                return Ok(Attempt::Gone(format!("{} says: {}", shared.server, table::cell(&message))));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let advice = advice(&error);
+                let what = format!("no download link from {} ({advice})", shared.server);
+                return Err(anyhow::Error::new(error).context(what));
+            }
         };
         if matches!(asset.status.as_str(), "deleting" | "deleted" | "error") {
             return Ok(Attempt::Gone(format!("it is {}", table::cell(&asset.status))));
@@ -154,7 +162,9 @@ impl Downloads {
     }
 
     async fn transfer(&self, asset: &Asset) -> anyhow::Result<Attempt> {
-        let link = asset.download.file_url().context("the server gave no download link")?;
+        let link = asset.download.file_url();
+        let link = link.with_context(|| format!("{} gave no download link", self.shared.server))?;
+        let from = place(link);
         let metadata =
             asset.metadata.clone().and_then(|value| serde_json::from_value::<Metadata>(value).ok());
         let extension = metadata.unwrap_or_default().extension();
@@ -168,13 +178,32 @@ impl Downloads {
             .await;
         bar.finish_and_clear();
         self.shared.bars.remove(&bar);
-        let file = outcome?;
+        let file = outcome.with_context(|| {
+            format!("no file from {from} (download links begin with the server's `public_url`)")
+        })?;
         Ok(Attempt::Saved {
             path: file.path,
             size_bytes: file.size_bytes,
             already_there: file.already_there,
             of_playlist: asset.download.media_url.is_some(),
         })
+    }
+}
+
+/// Where an address leads to, without what may be secret in it: a name and a password, or a signature.
+fn place(address: &str) -> String {
+    Url::parse(address)
+        .map_or_else(|_| "an unusable address".to_owned(), |url| url.origin().ascii_serialization())
+}
+
+/// What to do about a server that did not tell of an asset.
+fn advice(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Transfer(_) => "start it there, or say where it is: --server URL",
+        ClientError::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. } => {
+            "give an API secret of it: --secret SECRET, or say where the right one is: --server URL"
+        }
+        _ => "if this is another server, say where the right one is: --server URL",
     }
 }
 
