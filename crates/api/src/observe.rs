@@ -4,7 +4,6 @@
 //! is there) and never its headers, and a client sees nothing of a fault but the id to quote.
 
 use std::any::Any;
-use std::error::Error;
 use std::time::Instant;
 
 use axum::Json;
@@ -12,6 +11,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use mediahooks_model::chain;
 use uuid::Uuid;
 
 use crate::envelope::{Fault, FaultData};
@@ -71,18 +71,6 @@ fn request_id(headers: &HeaderMap) -> String {
         .and_then(|value| value.to_str().ok())
         .filter(|id| (1..=ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(allowed))
         .map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
-}
-
-/// An error with all its causes, on one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// A panic in a handler: our bug, and no reason to drop the connection.

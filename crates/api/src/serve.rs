@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use mediahooks_model::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -156,6 +157,6 @@ async fn connection(
     let builder = builder();
     let served = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
     if let Err(error) = served {
-        tracing::debug!(%peer, error = crate::observe::chain(&*error), "an HTTP connection ended early");
+        tracing::debug!(%peer, error = chain(&*error), "an HTTP connection ended early");
     }
 }

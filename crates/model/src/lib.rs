@@ -5,6 +5,7 @@
 //! other crates depend on this one; it depends on none of them.
 
 pub mod asset;
+mod chain;
 pub mod clip;
 pub mod event;
 pub mod ids;
@@ -17,6 +18,7 @@ pub mod token;
 pub mod webhook;
 
 pub use asset::{AssetInput, AssetState, AssetStatus, AssetType, Refused, Step};
+pub use chain::chain;
 pub use clip::{CutMode, GapMode, TargetFormat};
 pub use event::{Event, EventKind, FeedEvent, MediaEvent, StorageEvent};
 pub use ids::{

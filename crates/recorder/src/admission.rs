@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mediahooks_database::Feed;
 use mediahooks_ingest::gate::{FeedEnded, FeedSink, PublishEnd, PublishGate, PublishRefused, PublishRequest};
 use mediahooks_model::token::PublishDenied;
-use mediahooks_model::{FeedId, PublishParams, PublishToken, StreamName};
+use mediahooks_model::{FeedId, PublishParams, PublishToken, StreamName, chain};
 use uuid::Uuid;
 
 use crate::error::RecorderError;
@@ -129,6 +129,6 @@ fn denied(reason: &PublishDenied) -> PublishRefused {
 
 /// The publisher is told to come again; the log gets the reason.
 pub(crate) fn unavailable(error: &RecorderError) -> PublishRefused {
-    tracing::error!(error = error as &dyn std::error::Error, "a publisher cannot be admitted");
+    tracing::error!(error = chain(error), "a publisher cannot be admitted");
     refused("unavailable", "The server cannot take streams right now; try again")
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mediahooks_database::{Database, RecipePart, Segment};
 use mediahooks_media::cmaf::parse_fragment;
-use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId};
+use mediahooks_model::{AssetState, AssetType, MediaAssetId, TimelineId, chain};
 use mediahooks_storage::{ChunkReader, DiskStorage};
 use mediahooks_timeline::index::SegmentIndex;
 
@@ -215,14 +215,4 @@ fn compare(segment: &Segment, bytes: &[u8]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mediahooks_model::MediaAssetId;
+use mediahooks_model::{MediaAssetId, chain};
 use mediahooks_storage::ExportDirectory;
 use tokio::sync::{Semaphore, watch};
 
@@ -107,8 +107,7 @@ impl Exports {
     /// exports is told.
     pub(crate) async fn tidy(&self) {
         if let Err(error) = self.directory.tidy().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "unfinished exports of the last run could not be removed");
+            tracing::warn!(error = chain(&error), "unfinished exports of the last run could not be removed");
         }
     }
 
@@ -154,7 +153,7 @@ pub(crate) async fn export(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Exp
             };
             drop(listed);
             if let Err(error) = &outcome {
-                tracing::warn!(asset = %id, error = error as &dyn std::error::Error, "an export failed; what was written of it is removed");
+                tracing::warn!(asset = %id, error = chain(error), "an export failed; what was written of it is removed");
             }
             // Nobody may be waiting any more.
             let _ = tell.send(Some(outcome));

@@ -7,7 +7,7 @@ use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_media::webm;
 use mediahooks_model::{
-    AssetInput, AssetState, AssetType, CutMode, GapMode, Metadata, TargetFormat, TimelineId, Timestamp,
+    AssetInput, AssetState, AssetType, CutMode, GapMode, Metadata, TargetFormat, TimelineId, Timestamp, chain,
 };
 use mediahooks_timeline::index::StoredIndex;
 use mediahooks_timeline::movie::{
@@ -206,14 +206,14 @@ pub(crate) async fn try_finish(
             failed(shared, asset, "The media is no longer stored: its timeline expired.").await.map(Some)
         }
         Err(error) if error.is_damage() => {
-            tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be built; run `mediahooks check`");
+            tracing::error!(asset = %asset.id, error = chain(&error), "an asset cannot be built; run `mediahooks check`");
             failed(shared, asset, DAMAGED).await.map(Some)
         }
         Err(RecorderError::Movie(MovieError::Mux(error @ MuxError::NotInWebm { .. }))) => {
             failed(shared, asset, &format!("The clip was asked for as WebM. {error}.")).await.map(Some)
         }
         Err(error @ (RecorderError::Index(_) | RecorderError::Movie(_) | RecorderError::Mux(_))) => {
-            tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be built");
+            tracing::error!(asset = %asset.id, error = chain(&error), "an asset cannot be built");
             failed(shared, asset, "The media cannot be written as a file.").await.map(Some)
         }
         Err(error) => Err(error),

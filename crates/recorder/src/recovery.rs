@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart, SegmentSpan};
-use mediahooks_model::{AssetType, FeedId, Timestamp};
+use mediahooks_model::{AssetType, FeedId, Timestamp, chain};
 use mediahooks_timeline::plan::set_back_us;
 
 use crate::error::RecorderError;
@@ -45,7 +45,7 @@ pub(crate) async fn take_up(shared: &Arc<Shared>) -> Result<(), RecorderError> {
 
 async fn finish_or_tell(shared: Arc<Shared>, asset: Asset) -> (FeedId, Option<Timestamp>) {
     let stop = finish_left(&shared, &asset).await.unwrap_or_else(|error| {
-        tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; trying again later");
+        tracing::error!(asset = %asset.id, error = chain(&error), "an asset cannot be finished; trying again later");
         None
     });
     (asset.feed, stop)
@@ -53,7 +53,7 @@ async fn finish_or_tell(shared: Arc<Shared>, asset: Asset) -> (FeedId, Option<Ti
 
 async fn end_or_tell(shared: Arc<Shared>, feed: Feed, media_end: Option<Timestamp>) {
     if let Err(error) = end(&shared, &feed, media_end).await {
-        tracing::error!(feed = %feed.id, error = &error as &dyn std::error::Error, "a feed cannot be ended; trying again later");
+        tracing::error!(feed = %feed.id, error = chain(&error), "a feed cannot be ended; trying again later");
     }
 }
 
@@ -71,7 +71,7 @@ async fn finish_left(shared: &Shared, asset: &Asset) -> Result<Option<Timestamp>
     let change = match closed(shared, asset).await {
         Ok(recipe) => finish::finish(shared, asset, recipe).await?,
         Err(error) if error.is_damage() => {
-            tracing::error!(asset = %asset.id, error = &error as &dyn std::error::Error, "an asset cannot be finished; run `mediahooks check`");
+            tracing::error!(asset = %asset.id, error = chain(&error), "an asset cannot be finished; run `mediahooks check`");
             finish::failed(shared, asset, finish::DAMAGED).await?
         }
         Err(error) => return Err(error),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_database::{AssetChange, AssetQuery, Change, DatabaseError, FreedRange, Retention};
-use mediahooks_model::{AssetInput, AssetStatus, AssetType, MediaAssetId, TimelineId};
+use mediahooks_model::{AssetInput, AssetStatus, AssetType, MediaAssetId, TimelineId, chain};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk;
@@ -151,7 +151,7 @@ impl Sweeper {
 
 fn tell(what: &'static str, outcome: Result<(), RecorderError>) {
     if let Err(error) = outcome {
-        tracing::error!(error = &error as &dyn std::error::Error, "{what}; it is tried again");
+        tracing::error!(error = chain(&error), "{what}; it is tried again");
     }
 }
 
@@ -187,7 +187,7 @@ fn pass_over(id: MediaAssetId, error: RecorderError) -> Result<(), RecorderError
     if error.is_transient() {
         return Err(error);
     }
-    tracing::error!(asset = %id, error = &error as &dyn std::error::Error, "an asset cannot be removed; the others are");
+    tracing::error!(asset = %id, error = chain(&error), "an asset cannot be removed; the others are");
     Ok(())
 }
 
@@ -205,7 +205,7 @@ async fn free_noted(shared: &Shared, noted: Vec<(i64, FreedRange)>) -> Vec<i64> 
             Ok(true) => settled.append(&mut numbers),
             Ok(false) => {}
             Err(error) => {
-                tracing::error!(%timeline, chunk, error = &error as &dyn std::error::Error, "ranges of a chunk file cannot be freed; they are tried again");
+                tracing::error!(%timeline, chunk, error = chain(&error), "ranges of a chunk file cannot be freed; they are tried again");
             }
         }
     }

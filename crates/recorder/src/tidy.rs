@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mediahooks_model::TimelineId;
+use mediahooks_model::{TimelineId, chain};
 use mediahooks_storage::ChunkFile;
 use uuid::Uuid;
 
@@ -143,7 +143,7 @@ pub(crate) async fn remove_unknown(shared: &Shared) -> Result<(), RecorderError>
                 tracing::info!(%timeline, chunk, bytes = file.len, "removed a chunk file that nothing refers to");
             }
             Err(error) => {
-                tracing::error!(%timeline, chunk, error = &error as &dyn std::error::Error, "a chunk file that nothing refers to cannot be removed");
+                tracing::error!(%timeline, chunk, error = chain(&error), "a chunk file that nothing refers to cannot be removed");
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mediahooks_database::{Database, DatabaseError, Room};
-use mediahooks_model::{Timestamp, Webhook};
+use mediahooks_model::{Timestamp, Webhook, chain};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +87,10 @@ impl<T: Transport> Dispatcher<T> {
     /// Takes up what the process before this one knew, and makes due now what it had leased.
     async fn take_over(&self) {
         while let Err(error) = self.remember().await {
-            tracing::warn!(%error, "what the process before this one left cannot be taken over yet");
+            tracing::warn!(
+                error = chain(&error),
+                "what the process before this one left cannot be taken over yet"
+            );
             if matches!(error, DatabaseError::Closed) {
                 return;
             }
@@ -109,7 +112,7 @@ impl<T: Transport> Dispatcher<T> {
                     return tracing::debug!("the database is closed: no more webhooks are sent");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "due webhooks cannot be read; trying again");
+                    tracing::error!(error = chain(&error), "due webhooks cannot be read; trying again");
                     PAUSE
                 }
             };

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use mediahooks_database::Database;
+use mediahooks_model::chain;
 
 use crate::surroundings::Clock;
 use crate::telemetry;
@@ -26,7 +27,9 @@ pub(crate) async fn run(database: &Database, clock: Clock, hold_for: Duration) {
                 telemetry::expired(expired);
                 tracing::warn!(expired, "webhooks were given up that nobody accepted for too long");
             }
-            Err(error) => tracing::warn!(%error, "webhooks held for too long could not be given up"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "webhooks held for too long could not be given up")
+            }
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -47,6 +47,7 @@ pub mod transport;
 use std::sync::{Arc, Mutex};
 
 use mediahooks_database::Database;
+use mediahooks_model::chain;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -134,7 +135,7 @@ impl<T: Transport> Sender<T> {
         }
         // After a failure here the leases run out by themselves.
         if let Err(error) = database.release_leases(&config.owner).await {
-            tracing::debug!(%error, "leases were not given up at shutdown");
+            tracing::debug!(error = chain(&error), "leases were not given up at shutdown");
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mediahooks_database::{Database, DatabaseError, ReplayStep};
-use mediahooks_model::ReplayId;
+use mediahooks_model::{ReplayId, chain};
 use tokio_util::sync::CancellationToken;
 
 use crate::surroundings::Clock;
@@ -33,7 +33,7 @@ pub(crate) async fn run(database: &Database, clock: Clock, shutdown: &Cancellati
             Ok(None) => Duration::MAX,
             Err(DatabaseError::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "replays cannot go on; trying again");
+                tracing::error!(error = chain(&error), "replays cannot go on; trying again");
                 PAUSE_MAX
             }
         };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mediahooks_database::{Attempt, ClaimedDelivery, Database, DatabaseError, HealthChange, Settlement};
 use mediahooks_delivery::Verdict;
-use mediahooks_model::WebhookId;
+use mediahooks_model::{WebhookId, chain};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::attempt::Finished;
@@ -133,7 +133,7 @@ impl<L: Ledger> Settler<L> {
             }
             if failures == 0 {
                 let attempts = batch.settlements.len();
-                tracing::warn!(%error, attempts, "attempts cannot be recorded yet; trying on");
+                tracing::warn!(error = chain(&error), attempts, "attempts cannot be recorded yet; trying on");
             }
             failures += 1;
             if self.finished.is_closed() && failures > self.last_pauses {
@@ -190,7 +190,7 @@ fn log(delivery: &ClaimedDelivery, attempt: &Attempt, verdict: Verdict) {
 fn abandon(batch: &[Settlement], error: &DatabaseError) {
     for settlement in batch {
         tracing::error!(
-            %error,
+            error = chain(error),
             delivery = %settlement.id,
             attempt = settlement.attempt.number,
             "an attempt could not be recorded; it is made again when its lease has run out"

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use mediahooks_model::MediaAssetId;
+use mediahooks_model::{MediaAssetId, chain};
 use mediahooks_recorder::{Download, DownloadError, DownloadPiece, RecorderError};
 use metrics::counter;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -240,7 +240,7 @@ fn logged(
 ) -> impl Stream<Item = Result<Bytes, RecorderError>> + Send + 'static {
     bytes.inspect(|piece| {
         if let Err(error) = piece {
-            tracing::error!(error = crate::observe::chain(error), "a download was cut short");
+            tracing::error!(error = chain(error), "a download was cut short");
         }
     })
 }

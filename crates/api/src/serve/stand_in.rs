@@ -20,6 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use mediahooks_model::chain;
 use mediahooks_recorder::{Hold, StoredPiece};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -216,7 +217,7 @@ impl RangeStream {
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => {
                     if !is_of_client(&error) {
-                        tracing::error!(error = crate::observe::chain(&error), "a download was cut short");
+                        tracing::error!(error = chain(&error), "a download was cut short");
                     }
                     return Poll::Ready(Err(error));
                 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mediahooks_model::{EventKind, Timestamp};
+use mediahooks_model::{EventKind, Timestamp, chain};
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -82,8 +82,7 @@ impl Worker {
                 let _ = self.connection.execute_batch("ROLLBACK");
                 self.webhooks.take();
                 self.queue().lost();
-                let cause: &dyn std::error::Error = &error;
-                tracing::error!(error = cause, operations = batch.len(), "a database commit failed");
+                tracing::error!(error = chain(&error), operations = batch.len(), "a database commit failed");
                 (Some(error), Vec::new())
             }
         };

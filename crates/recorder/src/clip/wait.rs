@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mediahooks_database::{Asset, AssetQuery, Change, DatabaseError, NewAsset};
-use mediahooks_model::{AssetState, ClipRequestId, FeedId, GapMode, MediaAssetId, TimelineId, Timestamp};
+use mediahooks_model::{
+    AssetState, ClipRequestId, FeedId, GapMode, MediaAssetId, TimelineId, Timestamp, chain,
+};
 use mediahooks_timeline::segmenter::Received;
 use tokio::sync::watch;
 
@@ -47,7 +49,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>) -> Result<(), RecorderError> {
         let request: ClipRequest = match serde_json::from_str(&open.request) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!(request = %open.id, %error, "a request for clips cannot be read; what it made is kept");
+                tracing::error!(request = %open.id, error = chain(&error), "a request for clips cannot be read; what it made is kept");
                 shared.database.commit(vec![Change::CloseClipRequest(open.id)], shared.now()).await?;
                 continue;
             }
@@ -84,11 +86,11 @@ pub(super) fn follow(shared: &Arc<Shared>, watch: Watch) {
                 Ok(over) => is_over &= over,
                 Err(error) if error.is_damage() => {
                     // It would be the same after a restart. The sweeper fails the clips that need what is damaged.
-                    tracing::error!(request = %watch.id, error = &error as &dyn std::error::Error, "a clip cannot be completed; run `mediahooks check`");
+                    tracing::error!(request = %watch.id, error = chain(&error), "a clip cannot be completed; run `mediahooks check`");
                 }
                 Err(error) => {
                     // The sweeper finishes what is unfinished, a restart the request.
-                    tracing::error!(request = %watch.id, error = &error as &dyn std::error::Error, "a clip could not be completed");
+                    tracing::error!(request = %watch.id, error = chain(&error), "a clip could not be completed");
                     is_over = false;
                 }
             }
@@ -97,7 +99,7 @@ pub(super) fn follow(shared: &Arc<Shared>, watch: Watch) {
             shared_by_task.database.commit(vec![Change::CloseClipRequest(watch.id)], shared_by_task.now()).await
         };
         if is_over && let Err(error) = closed.await {
-            tracing::error!(request = %watch.id, error = &error as &dyn std::error::Error, "a request for clips could not be closed");
+            tracing::error!(request = %watch.id, error = chain(&error), "a request for clips could not be closed");
         }
     });
 }

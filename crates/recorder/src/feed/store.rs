@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mediahooks_database::{Change, EarlierTracks, Run, Segment, Timeline};
 use mediahooks_media::cmaf::{InitTrack, encode_init};
 use mediahooks_media::sample::{TrackConfig, TrackKind};
-use mediahooks_model::{TimelineId, Timestamp};
+use mediahooks_model::{TimelineId, Timestamp, chain};
 use mediahooks_storage::{Appended, ChunkWriter, StorageError};
 use mediahooks_timeline::segmenter::{ClosedSegment, Held, Received};
 
@@ -175,7 +175,7 @@ impl SegmentStore {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_transient() => match waits.next() {
                     Some(wait) => {
-                        tracing::warn!(timeline = %self.timeline, error = &error as &dyn std::error::Error, "a segment's row could not be written; trying again");
+                        tracing::warn!(timeline = %self.timeline, error = chain(&error), "a segment's row could not be written; trying again");
                         tokio::time::sleep(*wait).await;
                     }
                     None => return Err(error.into()),
@@ -193,7 +193,7 @@ impl SegmentStore {
             return;
         }
         if let Err(error) = self.shared.database.commit_patiently(changes, self.shared.now()).await {
-            tracing::warn!(timeline = %self.timeline, error = &error as &dyn std::error::Error, "it could not be noted how long a picture stays; trying again");
+            tracing::warn!(timeline = %self.timeline, error = chain(&error), "it could not be noted how long a picture stays; trying again");
         }
     }
 
@@ -213,7 +213,7 @@ impl SegmentStore {
                     counted::write_failed();
                     tracing::error!(
                         timeline = %self.timeline, chunk = writer.chunk(),
-                        error = &error as &dyn std::error::Error, "a chunk file failed; trying another one"
+                        error = chain(&error), "a chunk file failed; trying another one"
                     );
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mediahooks_database::Change;
 use mediahooks_ingest::gate::PublishEnd;
-use mediahooks_model::{FeedId, TimelineId, Timestamp};
+use mediahooks_model::{FeedId, TimelineId, Timestamp, chain};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -134,7 +134,7 @@ impl FeedTask {
     fn report_failure(&self, error: &RecorderError) {
         tracing::error!(
             feed = %self.new.feed.id, stream = %self.new.feed.stream_name,
-            error = error as &dyn std::error::Error, "a feed could not be kept whole"
+            error = chain(error), "a feed could not be kept whole"
         );
         self.shared.live.fail(self.new.feed.id);
     }

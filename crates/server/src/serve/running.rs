@@ -12,7 +12,7 @@ use std::time::Duration;
 use mediahooks_api::{ApiConfig, BoxError, DownloadLinker, StorageCheck};
 use mediahooks_database::{Database, Options};
 use mediahooks_delivery::TargetPolicy;
-use mediahooks_model::AccountId;
+use mediahooks_model::{AccountId, chain};
 use mediahooks_recorder::{DiskLevel, Recorder};
 use mediahooks_sender::{DownloadLink, DownloadLinks, Sender, SenderConfig};
 use mediahooks_storage::DiskStorage;
@@ -190,7 +190,7 @@ impl Running {
 async fn maintain(recorder: Recorder, shutdown: CancellationToken) {
     if let Some(Err(error)) = shutdown.run_until_cancelled(recorder.repair()).await {
         tracing::error!(
-            error = &error as &dyn std::error::Error,
+            error = chain(&error),
             "not everything that a crash left was repaired; the rest is tried again"
         );
     }
@@ -244,7 +244,7 @@ fn download_links(
         Box::pin(async move {
             let asset = database.asset(id).await.unwrap_or_else(|error| {
                 // The hook is worth more than its link, which can be asked for.
-                tracing::warn!(%error, asset = %id, "a webhook goes out without a download link");
+                tracing::warn!(error = chain(&error), asset = %id, "a webhook goes out without a download link");
                 None
             });
             let link = linker.link(&asset?, human::now().plus(ttl))?;
