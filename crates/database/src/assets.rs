@@ -233,6 +233,11 @@ fn list(query: &AssetQuery) -> (String, Vec<Value>) {
     any_of("a.token", query.token.iter().map(|token| Value::from(token.0)).collect());
     any_of("a.priority", query.priority.iter().map(|rank| Value::from(i64::from(*rank))).collect());
     any_of("a.request", query.request.iter().map(|id| Value::from(id.0.as_bytes().to_vec())).collect());
+    if let Some((start, id)) = query.after {
+        let behind = if query.desc { "<" } else { ">" };
+        conditions.push(format!("(a.start_us, a.id) {behind} (?, ?)"));
+        values.extend([Value::from(start.as_micros()), Value::from(id.0.as_bytes().to_vec())]);
+    }
     let column = match query.sort {
         AssetSort::StartTime => "a.start_us",
         AssetSort::StopTime => "a.stop_us",

@@ -31,6 +31,7 @@ pub(crate) fn read(mut query: Query) -> Result<AssetQuery> {
         request,
         sort: query.word(&["sort", "sortBy"], sort_named).unwrap_or_default(),
         desc: query.one(&["desc", "isDescending"]).unwrap_or(false),
+        after: None,
         offset: u64::try_from(page.saturating_sub(1).saturating_mul(limit)).unwrap_or(0),
         limit: u32::try_from(limit).unwrap_or(1),
     };

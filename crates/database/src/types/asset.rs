@@ -148,6 +148,8 @@ pub struct AssetQuery {
     pub sort: AssetSort,
     /// Descending.
     pub desc: bool,
+    /// Only those behind the one of this start and id, by [`AssetSort::StartTime`] whatever the order is.
+    pub after: Option<(Timestamp, MediaAssetId)>,
     /// Rows to skip.
     pub offset: u64,
     /// Rows to return at most.

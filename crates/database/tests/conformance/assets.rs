@@ -92,6 +92,21 @@ async fn every_order_has_both_directions_and_pages() {
 }
 
 #[tokio::test]
+async fn a_page_may_begin_behind_an_asset() {
+    let fresh = four().await;
+    let same_start = Asset { start_time: at(10), ..asset(6, AssetType::Clip, None) };
+    fresh.db.commit(vec![create(same_start)], at(3)).await.unwrap();
+    for (desc, order) in [(false, [4, 6, 3, 2, 1]), (true, [1, 2, 3, 6, 4])] {
+        let (mut seen, mut query) = (Vec::new(), AssetQuery { desc, limit: 1, ..AssetQuery::default() });
+        while let [asset] = fresh.db.assets(query.clone()).await.unwrap().as_slice() {
+            seen.push(asset.id);
+            query.after = Some((asset.start_time, asset.id));
+        }
+        assert_eq!(seen, order.map(asset_id));
+    }
+}
+
+#[tokio::test]
 async fn publication_changes_what_is_given() {
     let fresh = four().await;
     let some = |text: &str| Some(text.to_owned());

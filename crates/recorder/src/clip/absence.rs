@@ -134,15 +134,15 @@ struct Nearest {
 }
 
 async fn nearest(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> Result<Nearest, DatabaseError> {
-    let mut nearest = Nearest::default();
-    for page in 0.. {
+    let (mut nearest, mut after) = (Nearest::default(), None);
+    loop {
         let query = AssetQuery {
             types: vec![AssetType::Timeline],
             statuses: vec![AssetStatus::Processing, AssetStatus::Complete],
             stream_name: Some(request.stream_name.to_string()),
             sort: AssetSort::StartTime,
             desc: true,
-            offset: page * u64::from(PAGE),
+            after,
             limit: PAGE,
             ..AssetQuery::default()
         };
@@ -155,11 +155,11 @@ async fn nearest(shared: &Shared, request: &ClipRequest, stop: Timestamp) -> Res
             }
         }
         // Those on the pages behind it began earlier, and most of them ended earlier.
+        after = found.last().map(|timeline| (timeline.start_time, timeline.id));
         if nearest.end.is_some() || found.len() < PAGE as usize {
-            break;
+            return Ok(nearest);
         }
     }
-    Ok(nearest)
 }
 
 impl Nearest {
