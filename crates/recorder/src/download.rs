@@ -19,7 +19,7 @@ use self::cache::Told;
 use crate::error::{DownloadError, RecorderError};
 use crate::finish::{self, PreparedFile};
 use crate::hls;
-use crate::state::{Reading, Shared};
+use crate::state::{Read, Reading, Shared};
 
 /// The file of a complete recording or clip. While it exists, its bytes are not freed.
 pub struct Download {
@@ -44,7 +44,7 @@ pub struct Download {
 /// See [`crate::Recorder::open_download`].
 pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Download, DownloadError> {
     // Before the look at its state: what is not removed by then is not freed from then on.
-    let reading = shared.readers.enter(id);
+    let reading = shared.readers.enter(Read::Asset(id));
     if let Some((file, told)) = shared.files.complete(id) {
         return Ok(Download::new(shared, id, file, reading, told.file_name.clone(), told.last_modified));
     }

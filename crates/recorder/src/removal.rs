@@ -172,7 +172,7 @@ async fn remove_marked(shared: &Shared) -> Result<(), RecorderError> {
         // have hung up before.
         shared.files.forget(id);
         // A download that is under way finishes first.
-        if shared.readers.is_read(id) {
+        if shared.readers.read_asset(id) {
             continue;
         }
         if let Err(error) = shared.database.remove_asset(id, shared.now()).await {
@@ -213,13 +213,17 @@ async fn free_noted(shared: &Shared, noted: Vec<(i64, FreedRange)>) -> Vec<i64> 
 }
 
 /// Frees ranges of one chunk file, or removes it when that was all. False: only a feed keeps the
-/// file, and has to be asked again.
+/// file, or somebody reads it, and that has to be looked at again.
 async fn free_in(
     shared: &Shared,
     timeline: TimelineId,
     chunk: u32,
     ranges: Vec<FreedRange>,
 ) -> Result<bool, RecorderError> {
+    // The rows are gone: who begins to read after this look does not find the bytes.
+    if shared.readers.read_chunk(timeline, chunk) {
+        return Ok(false);
+    }
     let needed = tidy::chunk_use(shared, timeline, chunk).await?;
     if needed == ChunkUse::Unused {
         shared.storage.remove_chunk(timeline, chunk).await?;
@@ -247,6 +251,7 @@ fn merge(mut ranges: Vec<FreedRange>) -> Vec<FreedRange> {
 #[cfg(test)]
 pub(crate) mod tests {
     use bytes::Bytes;
+    use futures::TryStreamExt as _;
     use mediahooks_database::{
         Asset, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
     };
@@ -395,6 +400,59 @@ pub(crate) mod tests {
         sweeper.sweep_once(HOUSEKEEPING_EVERY).await;
         assert!(!bench.has_file(1));
         assert_eq!(bench.notes().await, 0);
+    }
+
+    /// A preview link shows what came later, too, which belongs to an asset of its own.
+    #[tokio::test]
+    async fn what_is_read_by_the_link_of_another_asset_is_freed_afterwards() {
+        let bench = Bench::new().await;
+        bench.unfinished(1).await;
+        let shared = &bench.shared;
+        let mut writer = shared.storage.create_chunk(timeline(1), 1, b"init".to_vec()).await.unwrap();
+        writer.append(vec!["later".into()]).await.unwrap();
+        let mut changes = Vec::new();
+        for change in rows(1) {
+            match change {
+                Change::AddSegment(segment) => {
+                    let segment =
+                        Segment { sequence: 1, chunk: 1, media_start_us: 1, media_end_us: 2, ..segment };
+                    changes.push(Change::AddSegment(segment));
+                }
+                Change::CreateAsset(new) => {
+                    let linked = Asset {
+                        id: MediaAssetId(Uuid::from_u128(2)),
+                        asset_type: AssetType::Timeline,
+                        ..new.asset.clone()
+                    };
+                    let part = RecipePart { first: 1, last: Some(1), ..new.asset.recipe[0].clone() };
+                    let id = MediaAssetId(Uuid::from_u128(3));
+                    let later = Asset { id, recipe: vec![part], ..new.asset };
+                    changes.extend(
+                        [linked, later].map(|asset| Change::CreateAsset(Box::new(NewAsset { asset }))),
+                    );
+                    for input in [AssetInput::Fail { reason: "no media".into() }, AssetInput::Delete] {
+                        let step = AssetChange { id, input, recipe: None, stop_time: None, expiration: None };
+                        changes.push(Change::StepAsset(Box::new(step)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        shared.database.commit(changes, Timestamp::EPOCH).await.unwrap();
+
+        let link = MediaAssetId(Uuid::from_u128(2));
+        let read =
+            crate::preview::open(shared, link, "1-1.m4s").await.unwrap_or_else(|error| panic!("{error}"));
+        let mut sweeper = Sweeper { shared: Arc::clone(shared), freed_until: 0 };
+        sweeper.sweep_once(1).await;
+        assert!(crate::preview::open(shared, link, "1-1.m4s").await.is_err(), "its rows are gone");
+        let bytes: Vec<Bytes> = read.read(0..read.len).try_collect().await.unwrap();
+        assert_eq!(bytes.concat(), b"later");
+        drop(read);
+        let file = shared.storage.chunk_path(timeline(1), 1);
+        assert!(file.exists());
+        sweeper.sweep_once(HOUSEKEEPING_EVERY).await;
+        assert!(!file.exists() && bench.has_file(1));
     }
 
     #[tokio::test]

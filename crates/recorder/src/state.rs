@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mediahooks_database::Database;
-use mediahooks_model::{Limits, MediaAssetId, Timestamp};
+use mediahooks_model::{Limits, MediaAssetId, TimelineId, Timestamp};
 use mediahooks_storage::DiskStorage;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -186,30 +186,57 @@ impl Turn {
     }
 }
 
-/// How many downloads read each asset. Bytes that are being read are not freed.
+/// How many downloads read what. Bytes that are being read are not freed.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Readers {
-    counts: Arc<Mutex<HashMap<MediaAssetId, usize>>>,
+    counts: Arc<Mutex<HashMap<Read, usize>>>,
 }
 
-/// Counts as a reader of one asset until dropped.
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Read {
+    /// An asset, which is not removed meanwhile.
+    Asset(MediaAssetId),
+    /// A chunk file, of which nothing is freed meanwhile, whichever assets go.
+    Chunk(TimelineId, u32),
+    /// Any chunk file of a timeline.
+    Timeline(TimelineId),
+}
+
+/// Counts as a reader until dropped.
 #[derive(Debug)]
 pub(crate) struct Reading {
     readers: Readers,
-    asset: MediaAssetId,
+    what: Read,
+    /// What is read with it.
+    others: Vec<Reading>,
+}
+
+impl Reading {
+    /// Reads something else as well, for as long.
+    pub(crate) fn extend(&mut self, others: impl IntoIterator<Item = Reading>) {
+        self.others.extend(others);
+    }
 }
 
 impl Readers {
-    pub(crate) fn enter(&self, asset: MediaAssetId) -> Reading {
-        *self.lock().entry(asset).or_insert(0) += 1;
-        Reading { readers: self.clone(), asset }
+    pub(crate) fn enter(&self, what: Read) -> Reading {
+        *self.lock().entry(what).or_insert(0) += 1;
+        Reading { readers: self.clone(), what, others: Vec::new() }
     }
 
-    pub(crate) fn is_read(&self, asset: MediaAssetId) -> bool {
-        self.lock().contains_key(&asset)
+    /// Whether an asset is read.
+    pub(crate) fn read_asset(&self, asset: MediaAssetId) -> bool {
+        self.lock().contains_key(&Read::Asset(asset))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MediaAssetId, usize>> {
+    /// Whether a chunk file is read, whichever assets go.
+    pub(crate) fn read_chunk(&self, timeline: TimelineId, chunk: u32) -> bool {
+        let counts = self.lock();
+        counts.contains_key(&Read::Chunk(timeline, chunk)) || counts.contains_key(&Read::Timeline(timeline))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Read, usize>> {
         // The map is whole after every statement that touches it.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -218,10 +245,10 @@ impl Readers {
 impl Drop for Reading {
     fn drop(&mut self) {
         let mut counts = self.readers.lock();
-        if let Some(count) = counts.get_mut(&self.asset) {
+        if let Some(count) = counts.get_mut(&self.what) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.asset);
+                counts.remove(&self.what);
             }
         }
     }

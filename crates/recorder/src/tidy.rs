@@ -138,6 +138,9 @@ pub(crate) async fn remove_unknown(shared: &Shared) -> Result<(), RecorderError>
     }
     for file in unknown {
         let (timeline, chunk) = (file.timeline, file.chunk);
+        if shared.readers.read_chunk(timeline, chunk) {
+            continue;
+        }
         match shared.storage.remove_chunk(timeline, chunk).await {
             Ok(()) => {
                 tracing::info!(%timeline, chunk, bytes = file.len, "removed a chunk file that nothing refers to");

@@ -1,5 +1,6 @@
 //! What playlists of timelines name: stored segments, and what has to be read before them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::{Patience, readable};
 use crate::download::Download;
 use crate::error::{PreviewError, RecorderError};
 use crate::finish::{PreparedFile, SegmentPlace};
-use crate::state::Shared;
+use crate::state::{Read, Reading, Shared};
 
 /// Stored segments in one piece of media, at most.
 const SEGMENTS_AT_ONCE_MAX: u64 = 1024;
@@ -58,13 +59,14 @@ pub(crate) async fn open(
     name: &str,
 ) -> Result<Download, PreviewError> {
     // Before the look at its state: what is not removed by then is not freed from then on.
-    let reading = shared.readers.enter(id);
+    let mut reading = shared.readers.enter(Read::Asset(id));
     let part = readable(shared, id).await?;
     let resource = Resource::parse(name).ok_or(PreviewError::NotFound)?;
     let (file, places, modified): (Pieces, _, _) = match resource {
         Resource::Init { run, tracks } => (init(shared, part.timeline, run, tracks).await?, Vec::new(), None),
         Resource::Media { first, last } => {
-            let segments = media(shared, &part, first.max(part.first), last).await?;
+            let (segments, readings) = media(shared, &part, first.max(part.first), last).await?;
+            reading.extend(readings);
             let modified = segments.last().map(Segment::wall_end);
             let extents = segments
                 .iter()
@@ -90,21 +92,27 @@ pub(crate) async fn open(
     Ok(Download::new(shared, id, Arc::new(prepared), reading, name.to_owned(), modified))
 }
 
-/// All stored segments from `first` to `last`. Waits for the one that comes next, which playlists hint at.
+/// All stored segments from `first` to `last`, and what keeps their bytes: some may belong to later assets than the
+/// one that is shown. Waits for the one that comes next, which playlists hint at.
 async fn media(
     shared: &Shared,
     part: &RecipePart,
     first: u64,
     last: u64,
-) -> Result<Vec<Segment>, PreviewError> {
+) -> Result<(Vec<Segment>, Vec<Reading>), PreviewError> {
     let mut patience = Patience::new(shared);
     loop {
         // Before the look, so that what is stored during it wakes.
         let mut stored = shared.live.follow(part.timeline);
+        // Likewise: whatever is found then is not freed before it is known which files it lies in.
+        let any = shared.readers.enter(Read::Timeline(part.timeline));
         let segments = shared.database.segments(part.timeline, first, Some(last)).await?;
         if first <= last && (first..=last).eq(segments.iter().map(|segment| segment.sequence)) {
-            return Ok(segments);
+            let chunks: BTreeSet<u32> = segments.iter().map(|segment| segment.chunk).collect();
+            let enter = |chunk| shared.readers.enter(Read::Chunk(part.timeline, chunk));
+            return Ok((segments, chunks.into_iter().map(enter).collect()));
         }
+        drop(any);
         let newest = shared.database.last_segment(part.timeline).await?;
         let is_next = first == last && newest.is_some_and(|newest| newest.sequence + 1 >= first);
         if !is_next || !patience.wait(stored.as_mut()).await {
