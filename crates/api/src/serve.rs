@@ -44,6 +44,10 @@ const CONNECTIONS_PER_PEER_MAX: usize = 512;
 /// How long a connection may go without a whole head of a request, and a request without a byte in either direction.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long a client may take nothing of what waits for it. TCP shows what it takes a window at a time, so the slowest
+/// pace is a kilobyte a second on the same machine, whose segments have 64 KiB, and some 25 bytes a second elsewhere.
+const TAKE_NOTHING_MAX: Duration = Duration::from_secs(60);
+
 /// How long running requests may take after a shutdown began.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -61,6 +65,16 @@ const STREAMS_MAX: u32 = 100;
 
 /// Serves until `shutdown`, then takes no new connections and lets running requests finish for 10 s.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    serve_while_taken(listener, router, shutdown, TAKE_NOTHING_MAX).await;
+}
+
+/// `patience`: with clients that take nothing.
+async fn serve_while_taken(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+    patience: Duration,
+) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let peers = Peers::new(CONNECTIONS_PER_PEER_MAX);
     let graceful = GracefulShutdown::new();
@@ -77,8 +91,13 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
                     tracing::debug!(%peer, max = CONNECTIONS_PER_PEER_MAX, "refused one more connection of a client");
                     continue;
                 };
-                let connection =
-                    connection(stream, peer, router.clone(), shutdown.clone(), graceful.watcher());
+                if let Err(error) = stream.set_nodelay(true) {
+                    // Replies are written whole; waiting for more to send only delays them.
+                    tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+                }
+                let stand_ins = StandIns::default();
+                let stream = RangeStream::new(stream, stand_ins.clone(), shutdown.clone(), patience);
+                let connection = connection(stream, stand_ins, peer, router.clone(), graceful.watcher());
                 connections.spawn(async move {
                     connection.await;
                     drop((place, permit));
@@ -126,19 +145,13 @@ fn builder() -> auto::Builder<TokioExecutor> {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: RangeStream,
+    stand_ins: StandIns,
     peer: SocketAddr,
     router: Router,
-    stopping: CancellationToken,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    // Replies are written whole; waiting for more to send only delays them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-    }
     let requests = Arc::new(Requests::default());
-    let stand_ins = StandIns::default();
-    let stream = RangeStream::new(stream, stand_ins.clone(), stopping);
     let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX, Arc::clone(&requests)));
     let router = MapRequest::new(router, move |mut request: Request<Incoming>| {
         if request.version() < Version::HTTP_2 {
@@ -158,5 +171,39 @@ async fn connection(
     let served = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
     if let Err(error) = served {
         tracing::debug!(%peer, error = chain(&*error), "an HTTP connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// The kernel cuts it off, by its own clock.
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_let_go() {
+        let gone = CancellationToken::new();
+        let guard = std::sync::Mutex::new(Some(gone.clone().drop_guard()));
+        let endless = Arc::new(move || {
+            let guard = guard.lock().unwrap().take();
+            let parts = std::iter::repeat_with(move || {
+                let _ = &guard;
+                Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 64 << 10]))
+            });
+            Body::from_stream(futures::stream::iter(parts))
+        });
+        let router = Router::new().route("/", get(move || std::future::ready(endless())));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let patience = Duration::from_millis(300);
+        let serving = tokio::spawn(serve_while_taken(listener, router, shutdown.clone(), patience));
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        tokio::time::timeout(IDLE_TIME_MAX / 2, gone.cancelled()).await.expect("it is held");
+        shutdown.cancel();
+        serving.await.unwrap();
     }
 }

@@ -2,7 +2,8 @@
 //! taking what it asked for.
 //!
 //! Without an open request bytes prove nothing: the PINGs of HTTP/2 cost a client a few bytes a
-//! minute and would hold a connection for ever.
+//! minute and would hold a connection for ever. While bytes wait for a client, the kernel judges ([`RangeStream`]): only
+//! it sees whether any are taken, as it hands us room a third of its buffer at a time, more than a megabyte.
 
 use std::io;
 use std::pin::Pin;
@@ -96,20 +97,23 @@ impl hyper::body::Body for OpenBody {
 }
 
 /// A stream that fails once no request began or ended for a while and, if one is in flight, nothing
-/// was read or written either.
+/// was read or written either, nor waits to be.
 pub(crate) struct IdleTimeout {
     stream: RangeStream,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
     requests: Arc<Requests>,
     counts_seen: (usize, usize),
+    /// What was written last waits for the client, and the kernel for it.
+    is_waited_for: bool,
 }
 
 impl IdleTimeout {
     /// Watches `stream`, which carries `requests`.
     pub(crate) fn new(stream: RangeStream, patience: Duration, requests: Arc<Requests>) -> Self {
         let deadline = Box::pin(tokio::time::sleep(patience));
-        Self { stream, patience, deadline, counts_seen: requests.counts(), requests }
+        let counts_seen = requests.counts();
+        Self { stream, patience, deadline, requests, counts_seen, is_waited_for: false }
     }
 
     /// Passes a result on, or fails at the deadline, which progress moves.
@@ -121,10 +125,24 @@ impl IdleTimeout {
             let deadline = Instant::now() + self.patience;
             self.deadline.as_mut().reset(deadline);
         }
-        if self.deadline.as_mut().poll(cx).is_pending() {
+        if self.is_waited_for || self.deadline.as_mut().poll(cx).is_pending() {
             return polled;
         }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request or no byte for too long")))
+    }
+
+    /// The same of a write.
+    fn watch_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let was_waited_for = self.is_waited_for;
+        self.is_waited_for = polled.is_pending() && self.stream.is_watched();
+        if was_waited_for && !self.is_waited_for {
+            self.deadline.as_mut().reset(Instant::now() + self.patience);
+        }
+        self.watch(cx, polled)
     }
 }
 
@@ -142,7 +160,7 @@ impl AsyncRead for IdleTimeout {
 impl AsyncWrite for IdleTimeout {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, polled)
+        self.watch_write(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -151,7 +169,7 @@ impl AsyncWrite for IdleTimeout {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.watch(cx, polled)
+        self.watch_write(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

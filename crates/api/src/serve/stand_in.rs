@@ -22,6 +22,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mediahooks_model::chain;
 use mediahooks_recorder::{Hold, StoredPiece};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -36,8 +38,8 @@ const SPACE_LEN: usize = 64 << 20;
 /// its own ranges up.
 static SPACE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; SPACE_LEN]);
 
-/// How long a client whose connection ends may take to fetch what is on its way: 4 MiB, the most that the kernel
-/// takes for a socket, at 35 kB/s.
+/// How long a client whose connection ends may take to read what has arrived at its machine, and to close its side.
+/// What has not left ours yet it may take at any pace before that.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// The same while the server stops.
@@ -189,14 +191,53 @@ pub(crate) struct RangeStream {
     stream: TcpStream,
     stand_ins: StandIns,
     stopping: CancellationToken,
-    /// Since its end was announced to the client.
-    fetching: Option<Pin<Box<Sleep>>>,
+    /// Whether the kernel ends it when its client takes nothing.
+    is_watched: bool,
+    /// Since it is to be ended.
+    fetching: Option<Fetching>,
+}
+
+/// The end of a connection whose client may not have all that was sent.
+struct Fetching {
+    /// The server stops, and has waited long enough since.
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Since everything has left, and the end was announced to the client.
+    last: Option<Pin<Box<Sleep>>>,
+}
+
+impl Fetching {
+    fn new(stopping: CancellationToken) -> Self {
+        let stopped = Box::pin(async move {
+            stopping.cancelled().await;
+            tokio::time::sleep(FETCH_TIME_STOPPING).await;
+        });
+        Self { stopped, last: None }
+    }
 }
 
 impl RangeStream {
-    /// Sends what is made with `stand_ins`. `stopping`: of the server.
-    pub(crate) fn new(stream: TcpStream, stand_ins: StandIns, stopping: CancellationToken) -> Self {
-        Self { stream, stand_ins, stopping, fetching: None }
+    /// Sends what is made with `stand_ins`. `stopping`: of the server. While bytes wait for the client, the kernel ends
+    /// the connection once the client has taken none of them for `patience` (RFC 5482), and does not before, however slow
+    /// it is.
+    pub(crate) fn new(
+        stream: TcpStream,
+        stand_ins: StandIns,
+        stopping: CancellationToken,
+        patience: Duration,
+    ) -> Self {
+        let is_watched = match SockRef::from(&stream).set_tcp_user_timeout(Some(patience)) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT: slow clients may be taken for dead ones");
+                false
+            }
+        };
+        Self { stream, stand_ins, stopping, is_watched, fetching: None }
+    }
+
+    /// Whether the kernel ends it when its client takes nothing.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_watched
     }
 
     /// Has the kernel send what `slice` stands for.
@@ -275,22 +316,29 @@ impl AsyncWrite for RangeStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.fetching.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if self.stand_ins.holds() {
+            return self.poll_fetched(cx);
         }
-        if !self.stand_ins.holds() {
-            return Poll::Ready(Ok(()));
-        }
-        self.poll_fetched(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl RangeStream {
-    /// Waits until the client has closed its side, which it does when it has everything.
+    /// Ends our side once everything has left it, and waits until the client has closed its own, which it does when it
+    /// has everything.
     fn poll_fetched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let patience = if self.stopping.is_cancelled() { FETCH_TIME_STOPPING } else { FETCH_TIME_MAX };
-        let fetching = self.fetching.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        if fetching.as_mut().poll(cx).is_ready() {
+        let mut fetching = match self.fetching.take() {
+            Some(fetching) => fetching,
+            None => Fetching::new(self.stopping.clone()),
+        };
+        if fetching.last.is_none() && self.poll_left(cx)?.is_ready() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            fetching.last = Some(Box::pin(tokio::time::sleep(FETCH_TIME_MAX)));
+        }
+        let is_over = fetching.stopped.as_mut().poll(cx).is_ready()
+            || fetching.last.as_mut().is_some_and(|last| last.as_mut().poll(cx).is_ready());
+        self.fetching = Some(fetching);
+        if is_over {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let mut ignored = [0; 1024];
@@ -300,6 +348,30 @@ impl RangeStream {
             if buffer.filled().is_empty() {
                 self.stand_ins.let_go();
                 return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Waits until everything has been sent to the client's machine, if there is somebody who ends that.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Writable from then on is only what has nothing left to send.
+        if !self.is_watched || SockRef::from(&self.stream).set_tcp_notsent_lowat(1).is_err() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            let left = self.stream.try_io(Interest::WRITABLE, || {
+                let mut now = [PollFd::new(&self.stream, PollFlags::OUT)];
+                match poll(&mut now, Some(&Timespec::default()))? {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                }
+            });
+            match left {
+                // What the last one was told is out of date; the next look registers.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                left => return Poll::Ready(left),
             }
         }
     }
