@@ -25,6 +25,7 @@ mod unavailable;
 mod webhooks;
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,17 +97,28 @@ impl fmt::Debug for ApiConfig {
     }
 }
 
-/// What handlers share.
+/// What handlers share. Every layer of a request has a clone.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Parts>);
+
+/// What an [`App`] consists of.
+pub(crate) struct Parts {
     database: Database,
     recorder: Recorder,
-    config: Arc<ApiConfig>,
+    config: ApiConfig,
     links: LinkSigner,
-    figures: Arc<telemetry::KeptFigures>,
+    figures: telemetry::KeptFigures,
     followers: events::Followers,
     /// Held by whoever reads something, changes it and writes it back: changes are not lost.
-    edits: Arc<Mutex<()>>,
+    edits: Mutex<()>,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl App {
@@ -121,15 +133,15 @@ impl App {
 pub fn router(database: Database, recorder: Recorder, config: ApiConfig) -> Router {
     let links = LinkSigner::new(config.download_key);
     let metrics_open = config.metrics_open;
-    let app = App {
+    let app = App(Arc::new(Parts {
         database,
         recorder,
-        config: Arc::new(config),
+        config,
         links,
-        figures: Arc::default(),
+        figures: telemetry::KeptFigures::default(),
         followers: events::Followers::default(),
-        edits: Arc::default(),
-    };
+        edits: Mutex::default(),
+    }));
     let (mut secured, mut open) = (openapi::secured(), openapi::open());
     let metrics = if metrics_open { &mut open } else { &mut secured };
     *metrics = std::mem::take(metrics).merge(openapi::metrics());

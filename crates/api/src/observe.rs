@@ -12,7 +12,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use mediahooks_model::chain;
-use uuid::Uuid;
 
 use crate::envelope::{Fault, FaultData};
 use crate::errors::{ApiError, FaultCause};
@@ -70,7 +69,7 @@ fn request_id(headers: &HeaderMap) -> String {
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| (1..=ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(allowed))
-        .map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+        .map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned)
 }
 
 /// A panic in a handler: our bug, and no reason to drop the connection.

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, header};
 use mediahooks_database::{Figures, Owed};
 use mediahooks_model::{Timestamp, WebhookId};
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use tokio::sync::Mutex;
 
 use crate::App;
@@ -99,8 +99,11 @@ pub(crate) fn requested(method: &Method, route: Option<&MatchedPath>, status: St
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     };
-    let labels = [("method", method.into()), ("route", route.clone()), ("status", status.as_str().into())];
-    let labels = labels.map(|(name, value): (_, Arc<str>)| metrics::Label::new(name, value));
+    let labels = [
+        Label::from_static_parts("method", method),
+        Label::new("route", route.clone()),
+        Label::new("status", Arc::<str>::from(status.as_str())),
+    ];
     counter!("mediahooks_http_requests_total", labels.iter()).increment(1);
     histogram!("mediahooks_http_request_duration_seconds", "route" => route).record(took);
 }

@@ -21,6 +21,8 @@ pub(super) const CLUSTER_HEAD: u64 = 4 + 8 + (1 + 1 + 6);
 const BLOCK_HEAD: u64 = 1 + 5 + BLOCK_FIELDS;
 const BLOCK_FIELDS: u64 = 1 + 2 + 1;
 const FLAG_KEYFRAME: u8 = 0x80;
+/// Blocks of clusters that are kept in memory, some sixty bytes each: of 25 seconds or so.
+const BLOCKS_KEPT: usize = 4096;
 
 /// One sample of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +66,9 @@ pub struct VirtualWebm {
     /// Bytes of all clusters.
     media_len: u64,
     source: Arc<dyn Clusters>,
-    /// The cluster that was read last: the next piece is mostly of the same one.
-    open: Mutex<Option<Arc<OpenCluster>>>,
+    /// The clusters that were read last, the last one at the end: the next piece is mostly of that one, and who looks
+    /// around comes back.
+    open: Mutex<Vec<Arc<OpenCluster>>>,
 }
 
 /// A cluster that is being read.
@@ -81,13 +84,18 @@ struct OpenCluster {
 
 impl VirtualWebm {
     pub(super) fn new(head: Bytes, places: Vec<Place>, media_len: u64, source: Arc<dyn Clusters>) -> Self {
-        Self { head, places, media_len, source, open: Mutex::new(None) }
+        Self { head, places, media_len, source, open: Mutex::default() }
     }
 
     fn cluster(&self, number: usize) -> Result<Arc<OpenCluster>, PieceError> {
         let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = lock().as_ref().filter(|open| open.number == number) {
-            return Ok(Arc::clone(open));
+        {
+            let mut open = lock();
+            if let Some(at) = open.iter().rposition(|open| open.number == number) {
+                let found = Arc::clone(&open[at]);
+                open[at..].rotate_left(1);
+                return Ok(found);
+            }
         }
         let (place, end) = match self.places.get(number..) {
             Some([place, next, ..]) => (*place, next.start),
@@ -96,7 +104,14 @@ impl VirtualWebm {
         };
         let blocks = self.source.blocks(number)?;
         let open = Arc::new(OpenCluster::new(number, place, end - place.start, blocks)?);
-        *lock() = Some(Arc::clone(&open));
+        let mut kept = lock();
+        kept.push(Arc::clone(&open));
+        let over = |kept: &[Arc<OpenCluster>]| {
+            kept.iter().map(|open| open.blocks.len()).sum::<usize>() > BLOCKS_KEPT
+        };
+        while kept.len() > 1 && over(&kept) {
+            kept.remove(0);
+        }
         Ok(open)
     }
 }
@@ -158,19 +173,21 @@ impl OpenCluster {
             let len = (block.sample.len - skipped).min(to - from);
             return Ok(Piece::Extent(Extent { offset: block.sample.offset + skipped, len, ..block.sample }));
         }
-        let mut head = if position == 0 { self.head() } else { Vec::new() };
+        let mut head = Vec::with_capacity((CLUSTER_HEAD + BLOCK_HEAD) as usize);
+        if position == 0 {
+            self.append_head(&mut head);
+        }
         self.append_block_head(&mut head, block)?;
         let end = to.min(media_start);
         // A head has some thirty bytes.
-        Ok(Piece::Bytes(Bytes::from(head).slice((from - head_start) as usize..(end - head_start) as usize)))
+        let part = head.get((from - head_start) as usize..(end - head_start) as usize).unwrap_or_default();
+        Ok(Piece::Bytes(Bytes::copy_from_slice(part)))
     }
 
-    fn head(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        ebml::put_id(&mut out, id::CLUSTER);
-        ebml::put_wide_size(&mut out, self.len - 12);
-        ebml::wide_number(&mut out, id::TIMESTAMP, self.time_ms);
-        out
+    fn append_head(&self, out: &mut Vec<u8>) {
+        ebml::put_id(out, id::CLUSTER);
+        ebml::put_wide_size(out, self.len - 12);
+        ebml::wide_number(out, id::TIMESTAMP, self.time_ms);
     }
 
     fn append_block_head(&self, out: &mut Vec<u8>, block: &Block) -> Result<(), PieceError> {
