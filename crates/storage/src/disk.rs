@@ -10,6 +10,7 @@ use mediahooks_model::TimelineId;
 use quick_cache::sync::Cache;
 use rustix::fs::{FallocateFlags, fallocate};
 
+use crate::direct::Direct;
 use crate::files::{Files, Space, SystemFiles};
 use crate::padding::may_be_padding;
 use crate::reader::ChunkReader;
@@ -51,6 +52,7 @@ pub struct DiskStorage {
     files: Arc<dyn Files>,
     /// In which they are appended to.
     turns: Arc<Turns>,
+    direct: Arc<Direct>,
     /// Chunk files that were read lately; never one that was removed.
     open: Arc<Cache<(TimelineId, u32), ChunkReader>>,
 }
@@ -72,7 +74,13 @@ impl DiskStorage {
         if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_directory(parent)?;
         }
-        Ok(Self { root, files, turns: Arc::default(), open: Arc::new(Cache::new(OPEN_MAX)) })
+        Ok(Self {
+            root,
+            files,
+            turns: Arc::default(),
+            direct: Arc::default(),
+            open: Arc::new(Cache::new(OPEN_MAX)),
+        })
     }
 
     /// How much room there is.
@@ -151,8 +159,9 @@ impl DiskStorage {
                 sync_directory(&storage.root)?;
             }
             let path = storage.chunk_path(timeline, chunk);
-            let (files, turns) = (&storage.files, &storage.turns);
-            let writer = match ChunkWriter::create(files, turns, path.clone(), timeline, chunk, init) {
+            let (files, turns, direct) = (&storage.files, &storage.turns, &storage.direct);
+            let writer = match ChunkWriter::create(files, turns, direct, path.clone(), timeline, chunk, init)
+            {
                 Ok(writer) => writer,
                 Err(error) => {
                     // Of a new timeline; it stays when it holds other files.

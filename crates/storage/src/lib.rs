@@ -8,6 +8,7 @@
 //! [`DiskStorage::cut_back`] and [`DiskStorage::remove_chunk`] take away at start. So a directory
 //! with the wrong database loses everything: [`DiskStorage::identity`] tells whom it belongs to.
 
+mod direct;
 mod disk;
 mod export;
 mod files;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 /// What file systems write at once, in bytes; all that are common use this.
-const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 
 /// Appends of at least this many bytes are padded: of shorter ones the padding would take too much of the disk.
 const PADDED_FROM: u64 = 32 * BLOCK;

@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use mediahooks_model::TimelineId;
 
 use crate::StorageError;
+use crate::direct::{self, Direct};
 use crate::files::Files;
 use crate::padding::padding;
 use crate::turns::Turns;
@@ -28,6 +30,7 @@ pub struct Appended {
 pub struct ChunkWriter {
     files: Arc<dyn Files>,
     turns: Arc<Turns>,
+    direct: Arc<Direct>,
     file: Arc<File>,
     path: PathBuf,
     timeline: TimelineId,
@@ -41,6 +44,7 @@ impl ChunkWriter {
     pub(crate) fn create(
         files: &Arc<dyn Files>,
         turns: &Arc<Turns>,
+        direct: &Arc<Direct>,
         path: PathBuf,
         timeline: TimelineId,
         chunk: u32,
@@ -56,8 +60,19 @@ impl ChunkWriter {
             discard(&path);
             return Err(StorageError::io("write", &path)(error));
         }
-        let (turns, file) = (Arc::clone(turns), Arc::new(file));
-        Ok(Self { files, turns, file, path, timeline, chunk, init_len, end: init_len, poisoned: false })
+        let (turns, direct, file) = (Arc::clone(turns), Arc::clone(direct), Arc::new(file));
+        Ok(Self {
+            files,
+            turns,
+            direct,
+            file,
+            path,
+            timeline,
+            chunk,
+            init_len,
+            end: init_len,
+            poisoned: false,
+        })
     }
 
     /// The chunk file's number.
@@ -90,12 +105,17 @@ impl ChunkWriter {
         parts.extend(padding.into_iter().flatten());
         let written: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let (files, file) = (Arc::clone(&self.files), Arc::clone(&self.file));
+        let direct = self.direct.takes(self.end, written, Instant::now()).then(|| Arc::clone(&self.direct));
         let (path, end) = (self.path.clone(), self.end);
         let is_first = end == self.init_len;
         // Until the write is known to have succeeded, also when this future is dropped half-way.
         self.poisoned = true;
         let append = move || {
-            let appended = write_all(files.as_ref(), &path, &file, &parts)
+            let appended = match direct {
+                Some(direct) => direct.append(files.as_ref(), &path, &file, &parts),
+                None => write_all(files.as_ref(), &path, &file, &parts),
+            };
+            let appended = appended
                 .map_err(StorageError::io("write", &path))
                 .and_then(|()| files.sync(&path, &file).map_err(StorageError::io("sync", &path)));
             if appended.is_err() {
@@ -126,21 +146,8 @@ pub(crate) fn discard(path: &Path) {
     }
 }
 
-/// One system call takes at most this many pieces (`UIO_MAXIOV` of Linux).
-const PIECES_MAX: usize = 1024;
-
 fn write_all(files: &dyn Files, path: &Path, file: &File, parts: &[Bytes]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> =
-        parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
-    let mut rest = &mut slices[..];
-    while !rest.is_empty() {
-        let pieces = rest.len().min(PIECES_MAX);
-        match files.write(path, file, &rest[..pieces]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut rest, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    let parts = parts.iter().filter(|part| !part.is_empty());
+    let mut pieces: Vec<IoSlice<'_>> = parts.map(|part| IoSlice::new(part)).collect();
+    direct::write_all(|pieces| files.write(path, file, pieces), &mut pieces)
 }
