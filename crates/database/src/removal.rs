@@ -184,6 +184,30 @@ fn release(tx: &Writing<'_>, removed: &RecipePart) -> Result<()> {
     Ok(())
 }
 
+/// Removes what no recipe covers after one that was `before` has become `after`, unless its feed is live: then a removal
+/// sweeps it later. Where the assets that a timeline began with are gone, none might come.
+pub(crate) fn let_go(tx: &Writing<'_>, before: &[RecipePart], after: &[RecipePart]) -> Result<()> {
+    let is_kept = |part: &&RecipePart| {
+        let covers = |other: &RecipePart| {
+            (other.timeline, other.first) == (part.timeline, part.first) && other.last >= part.last
+        };
+        part.last.is_some() && after.iter().any(covers)
+    };
+    for part in before.iter().filter(|part| !is_kept(part)) {
+        if !is_over(tx, part.timeline)? {
+            continue;
+        }
+        let last = match part.last {
+            Some(last) => last,
+            None => segments::of(tx, part.timeline).newest_sequence()?.unwrap_or(part.first),
+        };
+        if !uncovered(tx, part.timeline, (part.first, last), None)?.is_empty() {
+            release(tx, part)?;
+        }
+    }
+    Ok(())
+}
+
 fn free_uncovered(tx: &Writing<'_>, timeline: TimelineId, within: (u64, u64)) -> Result<()> {
     let mut freed = Vec::new();
     for (first, last) in uncovered(tx, timeline, within, None)? {
@@ -234,6 +258,9 @@ fn uncovered(
         // An open recipe covers everything from its first segment on.
         let Some(Sql(last)) = last else { return Ok(gaps) };
         from = from.max(last.saturating_add(1));
+        if from > to {
+            return Ok(gaps);
+        }
     }
     if from <= to {
         gaps.push((from, to));

@@ -10,7 +10,9 @@ use rusqlite::params;
 use crate::account::account;
 use crate::sql::Sql;
 use crate::writer::Writing;
-use crate::{Asset, AssetChange, Conflict, DatabaseError, RecipePart, Result, assets, outbox, segments};
+use crate::{
+    Asset, AssetChange, Conflict, DatabaseError, RecipePart, Result, assets, outbox, removal, segments,
+};
 
 /// Stores a new asset with its first event, if its type has any.
 pub(crate) fn create(tx: &Writing<'_>, mut asset: Asset, now: Timestamp) -> Result<Asset> {
@@ -70,6 +72,7 @@ pub(crate) fn step(tx: &Writing<'_>, change: AssetChange, now: Timestamp) -> Res
     if let Some(recipe) = change.recipe {
         tx.prepare_cached("DELETE FROM recipe WHERE asset = ?1")?.execute([Sql(asset.id)])?;
         put_recipe(tx, &asset, &recipe)?;
+        removal::let_go(tx, &asset.recipe, &recipe)?;
         asset.recipe = recipe;
     }
     if let AssetState::Error { .. } = asset.state {

@@ -140,6 +140,31 @@ async fn what_a_narrowed_recipe_let_go_is_swept_after_the_feed() {
     assert_eq!(sequences(&fresh).await, [0, 1, 2]);
 }
 
+/// A clip that waits for its range may be made of less in the end than it was promised, after its timeline has gone.
+#[tokio::test]
+async fn what_the_last_asset_of_a_timeline_lets_go_is_freed_at_once() {
+    let fresh = Fresh::open().await;
+    let mut changes = timeline_with(1, 6);
+    changes.push(create(asset(1, AssetType::Timeline, Some(recipe(1, 0, Some(5))))));
+    changes.push(create(asset(2, AssetType::Clip, Some(recipe(1, 1, Some(4))))));
+    changes.push(end_feed());
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    assert_eq!(remove(&fresh, 1).await, [freed(0, 0, 100), freed(0, 500, 100)]);
+    let finished = |recipe| {
+        let change = AssetChange {
+            id: asset_id(2),
+            input: finish(),
+            recipe: Some(recipe),
+            stop_time: None,
+            expiration: None,
+        };
+        Change::StepAsset(Box::new(change))
+    };
+    fresh.db.commit(vec![finished(vec![recipe(1, 2, Some(3))])], at(1)).await.unwrap();
+    assert_eq!(take_freed(&fresh).await, [freed(0, 100, 100), freed(0, 400, 100)]);
+    assert_eq!(sequences(&fresh).await, [2, 3]);
+}
+
 #[tokio::test]
 async fn a_long_asset_goes_in_several_transactions_and_can_be_taken_up_again() {
     let fresh = Fresh::open_with(Options { removal_batch: 4, ..Options::default() }).await;
@@ -222,6 +247,16 @@ impl Naive {
     /// Drops an asset; returns what nothing covers any more.
     fn remove(&mut self, n: u64) -> BTreeSet<u64> {
         self.covers.remove(&n);
+        self.sweep()
+    }
+
+    /// Lets an asset cover less; returns what nothing covers any more.
+    fn narrow(&mut self, n: u64, covers: (u64, u64)) -> BTreeSet<u64> {
+        self.covers.insert(n, covers);
+        self.sweep()
+    }
+
+    fn sweep(&mut self) -> BTreeSet<u64> {
         let gone = self.stored.iter().copied().filter(|sequence| !self.covered(*sequence)).collect();
         self.stored = self.stored.difference(&gone).copied().collect();
         gone
@@ -281,7 +316,7 @@ async fn agree(acts: Vec<Act>, removal_batch: u32) -> Result<(), TestCaseError> 
                     continue;
                 }
                 narrowed.last = Some(last - by);
-                naive.covers.insert(picked, (narrowed.first, last - by));
+                let first = narrowed.first;
                 let change = AssetChange {
                     id: asset_id(picked),
                     input: finish(),
@@ -290,6 +325,8 @@ async fn agree(acts: Vec<Act>, removal_batch: u32) -> Result<(), TestCaseError> 
                     expiration: None,
                 };
                 fresh.db.commit(vec![Change::StepAsset(Box::new(change))], at(2)).await.unwrap();
+                let gone = naive.narrow(picked, (first, last - by));
+                prop_assert_eq!(freed_sequences(&take_freed(&fresh).await), gone);
             }
             Act::Remove { which } => {
                 let Some(picked) = naive.pick(which) else { continue };
