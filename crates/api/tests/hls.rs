@@ -198,7 +198,7 @@ async fn preview(bench: &Bench, name: &str) -> String {
 
 #[tokio::test]
 async fn a_live_timeline_is_followed_part_by_part() {
-    let bench = Bench::at_a_moment().await;
+    let bench = Bench::in_its_publishers_time().await;
     let mut publisher = bench.publish("stage/left", &[]).await;
     publisher.send(80).await;
     // The hint at what comes after all that is whole.

@@ -110,7 +110,7 @@ async fn a_waiting_clip_over_a_change_of_configuration_becomes_two_or_one() {
         let clips = bench.recorder.create_clips(ClipRequest { gaps, ..request }).await.unwrap();
         assert_eq!(clips[0].state, AssetState::Processing);
         publisher.reconfigure().await;
-        publisher.send(150).await;
+        publisher.send_in_time(70).await;
         let clips = finished(&bench, if gaps == GapMode::Split { 2 } else { 1 }).await;
         let mut pictures = Vec::new();
         for clip in &clips {
@@ -191,7 +191,7 @@ async fn a_waiting_clip_goes_on_with_who_comes_back() {
     assert_eq!((done[0].id, metadata(&done[0]).duration_ms.unwrap() / 100), (first.id, 20));
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
-    publisher.send(150).await;
+    publisher.send_in_time(70).await;
     let clips = finished(&bench, 2).await;
     assert_eq!(clips[1].request, first.request);
     assert_eq!(pictures_in(&bench.file(clips[1].id).await)[..3], [0, 1, 2]);
@@ -213,7 +213,7 @@ async fn a_restart_goes_on_with_a_clip_over_the_break_it_makes() {
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
     // Further than the range in any case.
-    publisher.send(100).await;
+    publisher.send_in_time(90).await;
     let done = finished(&bench, 1).await.remove(0);
     assert_eq!((done.id, metadata(&done).gaps.len()), (clip.id, 1));
     nothing_is_waited_for(&bench).await;

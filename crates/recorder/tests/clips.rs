@@ -58,7 +58,7 @@ async fn a_range_that_is_still_coming_is_waited_for() {
     let request = bench.clip_request("stage", 500, 4500).await;
     let clips = bench.recorder.create_clips(request).await.unwrap();
     assert_eq!(clips[0].state, AssetState::Processing);
-    publisher.send(100).await;
+    publisher.send_in_time(70).await;
     let clip = eventually(async || {
         let clip = bench.asset(clips[0].id).await;
         (clip.state != AssetState::Processing).then_some(clip)

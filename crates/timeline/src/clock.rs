@@ -2,14 +2,25 @@
 //!
 //! A sample cannot arrive before it was captured, so the smallest difference seen between arrival
 //! and timestamp is the best estimate of where the encoder's clock stands; every larger one is
-//! delay on the way. The estimate follows the encoder's drift slowly, so that a clip cut by wall
-//! clock never sees time jump by a frame.
+//! delay on the way. The map follows larger ones slowly, as a drift of the encoder's clock, so that a clip cut by
+//! wall clock never sees time jump by a frame. Smaller ones it follows soon: they show that it was wrong.
 
 use mediahooks_model::Timestamp;
 
 /// How fast the map may follow the encoder's clock, in microseconds per second of media: ten times
 /// the drift of a poor quartz, and a thirtieth of a frame per second.
 const SLEW_US_PER_S: i64 = 1000;
+
+/// How fast it may follow samples that arrive before what it takes for their capture, likewise: what was captured later
+/// stays later.
+const CORRECTION_US_PER_S: i64 = 500_000;
+
+/// By how much it is corrected from one segment to the next at most, in microseconds: by more, it would look like a clock
+/// that was set ([`crate::plan::set_back_us`]).
+const CORRECTION_MOST_US: i64 = 400_000;
+
+/// How many segments in a row have to show a smaller difference: a single stray timestamp does not.
+const WITNESSES: usize = 2;
 
 /// How many segments an estimate looks back over: a delay shorter than these does not move the map.
 const WINDOW: usize = 16;
@@ -34,6 +45,11 @@ impl WallClock {
         self.offset_us.or(self.smallest_in_segment)
     }
 
+    /// Whether no difference was told yet.
+    pub fn is_unset(&self) -> bool {
+        self.offset_us.is_none()
+    }
+
     /// Takes note that the wall clock was set by `by_us`, between two segments.
     pub fn set(&mut self, by_us: i64) {
         let set = |offset: &mut i64| *offset = offset.saturating_add(by_us);
@@ -41,7 +57,7 @@ impl WallClock {
         self.recent.iter_mut().for_each(set);
     }
 
-    /// Ends a segment that holds `media_us` of media and tells the difference, wall clock minus
+    /// Ends a segment that holds `media_us` of media, or several at once, and tells the difference, wall clock minus
     /// media clock, that holds for all of it.
     pub fn close_segment(&mut self, media_us: i64) -> i64 {
         if let Some(seen) = self.smallest_in_segment.take() {
@@ -55,12 +71,21 @@ impl WallClock {
             (None, estimate) => estimate.unwrap_or_default(),
             (Some(offset), None) => offset,
             (Some(offset), Some(estimate)) => {
-                let reach = media_us.max(0).saturating_mul(SLEW_US_PER_S) / 1_000_000;
-                offset + (estimate - offset).clamp(-reach, reach)
+                let reach = |us_per_s: i64| media_us.max(0).saturating_mul(us_per_s) / 1_000_000;
+                let correction = reach(CORRECTION_US_PER_S).min(CORRECTION_MOST_US);
+                let offset =
+                    self.proven_us().map_or(offset, |proven| offset.min(proven.max(offset - correction)));
+                offset + (estimate - offset).clamp(-reach(SLEW_US_PER_S), reach(SLEW_US_PER_S))
             }
         };
         self.offset_us = Some(offset);
         offset
+    }
+
+    /// A difference that is certainly not too small: each of the latest segments has seen one like it, or a smaller one.
+    fn proven_us(&self) -> Option<i64> {
+        let latest = self.recent.iter().rev().take(WITNESSES);
+        latest.copied().max().filter(|_| self.recent.len() >= WITNESSES)
     }
 }
 
@@ -123,14 +148,37 @@ mod tests {
     }
 
     #[test]
-    fn the_map_never_moves_by_more_than_its_slew() {
+    fn delay_that_comes_and_stays_moves_the_map_slowly() {
         let mut clock = WallClock::default();
-        let mut last = segment(&mut clock, 0, 0, 0, 50_000);
+        let mut last = segment(&mut clock, 0, 0, 0, 0);
         for number in 1..200 {
-            let offset = segment(&mut clock, number, 0, 0, if number % 3 == 0 { 0 } else { 80_000 });
-            assert!((offset - last).abs() <= 1000);
+            let offset = segment(&mut clock, number, 0, 0, 80_000);
+            assert!((0..=1000).contains(&(offset - last)), "{offset} after {last}");
+            last = offset;
+        }
+        assert_eq!(last, 80_000);
+    }
+
+    #[test]
+    fn samples_that_arrive_before_their_capture_correct_the_map_soon_and_never_by_more_than_half() {
+        let mut clock = WallClock::default();
+        let mut last = segment(&mut clock, 0, 0, 0, 4 * SECOND);
+        for number in 1..14 {
+            let offset = segment(&mut clock, number, 0, 0, 0);
+            assert!((0..=SECOND / 2).contains(&(last - offset)), "{offset} after {last}");
             last = offset;
         }
         assert_eq!(last, 0);
+    }
+
+    #[test]
+    fn a_single_stray_timestamp_does_not_move_the_map() {
+        let mut clock = WallClock::default();
+        segment(&mut clock, 0, 0, 0, 0);
+        clock.observe(9 * SECOND, at(SECOND));
+        for number in 1..10 {
+            let offset = segment(&mut clock, number, 0, 0, 0);
+            assert!(offset.abs() <= 1000 * number, "{offset} at {number}");
+        }
     }
 }

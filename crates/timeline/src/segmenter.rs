@@ -3,6 +3,9 @@
 //! Fed by the recorder with everything a publisher sends, stamped with its arrival; drained of
 //! [`Output`]s. What always holds: a closed segment has at least one sample; decode times of a
 //! track strictly rise within a run; the first video sample of a run can be decoded alone.
+//!
+//! What a publisher sends at once when it begins may be seconds that an encoder or a relay has kept back. Only the
+//! live frames behind it tell when it was captured: the first segments of a run wait for these, for half a second.
 
 mod open;
 
@@ -142,6 +145,8 @@ pub struct Segmenter {
     settings: SegmenterSettings,
     configs: Vec<TrackConfig>,
     run: Option<OpenRun>,
+    /// Closed segments of the run that wait for their wall clock.
+    untimed: Vec<Box<ClosedSegment>>,
     next_run: u32,
     next_fragment: u32,
     set_us: i64,
@@ -156,6 +161,7 @@ impl Segmenter {
             settings,
             configs: Vec::new(),
             run: None,
+            untimed: Vec::new(),
             next_run: 0,
             next_fragment: 1,
             set_us: 0,
@@ -246,8 +252,9 @@ impl Segmenter {
             out.push(Output::Gap { kind, len_us });
         }
         if run.closes_before(kind, &sample, arrival, &self.settings) {
-            self.close(out, Some((kind, sample.dts)))?;
+            self.close(Some((kind, sample.dts)))?;
         }
+        self.time_closed(arrival, out);
         if let Some(run) = &mut self.run {
             run.append(kind, sample, arrival, &self.settings);
         }
@@ -258,7 +265,9 @@ impl Segmenter {
     ///
     /// Errors: [`MuxError`] when it cannot be written.
     pub fn flush(&mut self, out: &mut Vec<Output>) -> Result<(), MuxError> {
-        self.close(out, None)
+        let closed = self.close(None);
+        self.release(out);
+        closed
     }
 
     /// Closes the open segment when its first sample arrived longer ago than a segment may stay
@@ -271,13 +280,15 @@ impl Segmenter {
             let stale_us = if run.is_sparse() { 0 } else { 2 * self.settings.piece_us };
             run.opened().is_some_and(|opened| now.micros_since(opened) > stale_us)
         });
-        if stale { self.close(out, None) } else { Ok(()) }
+        let closed = if stale { self.close(None) } else { Ok(()) };
+        self.time_closed(now, out);
+        closed
     }
 
     /// Until when the latest picture was on screen of a feed that was live at `now`, if that is longer than its kind
-    /// lasts, and no picture is in the open segment.
+    /// lasts, and all pictures have come out in segments.
     pub fn held(&self, now: Timestamp) -> Option<Held> {
-        let run = self.run.as_ref()?;
+        let run = self.run.as_ref().filter(|_| self.untimed.is_empty())?;
         Some(Held { run: run.number(), until_us: run.held_until_us(now)? })
     }
 
@@ -286,7 +297,7 @@ impl Segmenter {
     ///
     /// Errors: [`MuxError`] when the segment that this closes cannot be written.
     pub fn set_clock(&mut self, by_us: i64, out: &mut Vec<Output>) -> Result<(), MuxError> {
-        self.close(out, None)?;
+        self.flush(out)?;
         self.set_us = self.set_us.saturating_add(by_us);
         self.last_arrival = self.last_arrival.map(|arrival| arrival.plus_micros(by_us));
         if let Some(run) = &mut self.run {
@@ -310,7 +321,7 @@ impl Segmenter {
     }
 
     fn end_run(&mut self, reason: &'static str, out: &mut Vec<Output>) -> Result<(), MuxError> {
-        self.close(out, None)?;
+        self.flush(out)?;
         self.run = None;
         out.push(Output::RunEnded { reason });
         Ok(())
@@ -318,7 +329,7 @@ impl Segmenter {
 
     /// `next` is the sample that opens the next segment, when it is known: it tells how long the
     /// last sample of its track lasts.
-    fn close(&mut self, out: &mut Vec<Output>, next: Option<(TrackKind, Ticks)>) -> Result<(), MuxError> {
+    fn close(&mut self, next: Option<(TrackKind, Ticks)>) -> Result<(), MuxError> {
         let Some(run) = &mut self.run else { return Ok(()) };
         let Some(segment) = run.take_segment(next) else { return Ok(()) };
         let mut index = segment.index;
@@ -340,7 +351,7 @@ impl Segmenter {
                 max: u64::from(u32::MAX),
             })?;
         }
-        out.push(Output::Segment(Box::new(ClosedSegment {
+        self.untimed.push(Box::new(ClosedSegment {
             run: segment.run,
             tracks: segment.tracks,
             head: head.bytes,
@@ -349,10 +360,30 @@ impl Segmenter {
             index,
             media_start_us: segment.media_start_us,
             media_end_us: segment.media_end_us,
-            wall_offset_us: segment.wall_offset_us,
+            wall_offset_us: 0,
             starts_with_sync: segment.starts_with_sync,
-        })));
+        }));
         Ok(())
+    }
+
+    /// Hands out closed segments as soon as their wall clock can be told by what has arrived until `now`.
+    fn time_closed(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let Some(run) = self.run.as_ref().filter(|_| !self.untimed.is_empty()) else { return };
+        let bytes_max = 2 * self.settings.bytes_max as u64;
+        if !run.may_be_backlog(now) || self.untimed.iter().map(|segment| segment.len).sum::<u64>() > bytes_max
+        {
+            self.release(out);
+        }
+    }
+
+    /// Hands out closed segments, on the wall clock as far as it is known.
+    fn release(&mut self, out: &mut Vec<Output>) {
+        let Some(run) = self.run.as_mut().filter(|_| !self.untimed.is_empty()) else { return };
+        let wall_offset_us = run.wall_offset_us();
+        out.extend(self.untimed.drain(..).map(|mut segment| {
+            segment.wall_offset_us = wall_offset_us;
+            Output::Segment(segment)
+        }));
     }
 }
 

@@ -4,6 +4,7 @@
 mod document;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -32,6 +33,7 @@ pub struct Bench {
     pub database: Database,
     pub recorder: Recorder,
     pub router: Router,
+    time: Option<Arc<PublishersTime>>,
 }
 
 pub struct Reply {
@@ -74,10 +76,12 @@ impl Bench {
         Self::on(Arc::new(SystemClock::default()), change).await
     }
 
-    /// With a recorder whose time stands still: media is stored as it comes, and not because its publisher was silent
-    /// for a while.
-    pub async fn at_a_moment() -> Self {
-        Self::on(Arc::new(Moment(SystemClock::default().wall())), |_| {}).await
+    /// With a recorder whose time passes as its publisher sends, a picture every 40 ms: media is stored as it comes, and
+    /// not because its publisher was silent for a while.
+    pub async fn in_its_publishers_time() -> Self {
+        let time =
+            Arc::new(PublishersTime { begun: SystemClock::default().wall(), passed_us: AtomicI64::new(0) });
+        Self { time: Some(Arc::clone(&time)), ..Self::on(time, |_| {}).await }
     }
 
     async fn on(clock: Arc<dyn Clock>, change: impl FnOnce(&mut ApiConfig)) -> Self {
@@ -102,7 +106,7 @@ impl Bench {
         let settings = RecorderSettings { clock, ..config.limits.into() };
         let recorder = Recorder::open(database.clone(), storage, settings).await.unwrap();
         let router = router(database.clone(), recorder.clone(), config);
-        Self { directory, database, recorder, router }
+        Self { directory, database, recorder, router, time: None }
     }
 
     /// The answer; what is JSON of it is as the OpenAPI document says.
@@ -148,7 +152,8 @@ impl Bench {
             encoder: None,
         };
         let sink = self.recorder.gate().open(request).await.unwrap();
-        Publisher { sink, token: token["id"].as_i64().unwrap(), pictures: 0, group: 25 }
+        let time = self.time.clone();
+        Publisher { sink, token: token["id"].as_i64().unwrap(), pictures: 0, group: 25, time }
     }
 
     /// A complete recording, as REST shows it.
@@ -160,17 +165,20 @@ impl Bench {
     }
 }
 
-/// A clock that always shows the same.
+/// A clock that a publisher moves.
 #[derive(Debug)]
-struct Moment(Timestamp);
+struct PublishersTime {
+    begun: Timestamp,
+    passed_us: AtomicI64,
+}
 
-impl Clock for Moment {
+impl Clock for PublishersTime {
     fn wall(&self) -> Timestamp {
-        self.0
+        self.begun.plus(self.steady())
     }
 
     fn steady(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_micros(self.passed_us.load(Ordering::Relaxed).unsigned_abs())
     }
 }
 
@@ -184,6 +192,7 @@ pub struct Publisher {
     pictures: i64,
     /// Pictures from one sync sample to the next.
     pub group: i64,
+    time: Option<Arc<PublishersTime>>,
 }
 
 impl Publisher {
@@ -211,6 +220,9 @@ impl Publisher {
                 is_sync: self.pictures % self.group == 0,
                 data: data.into(),
             };
+            if let Some(time) = &self.time {
+                time.passed_us.store(self.pictures * 40_000, Ordering::Relaxed);
+            }
             self.sink.push(&mut vec![FeedInput::Sample { kind: TrackKind::Video, sample }]).unwrap();
             self.sink.ready().await;
             self.pictures += 1;

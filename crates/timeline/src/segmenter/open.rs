@@ -28,6 +28,10 @@ const SPARSE_US: i64 = 1_000_000;
 const SPARSE_LAG_US: i64 = 500_000;
 const STEADY_LAG_US: i64 = 2_000_000;
 
+/// For how long after a run's first sample others may come at once that were captured before it began, in microseconds:
+/// what an encoder or a relay has kept back.
+const BACKLOG_ARRIVES_US: i64 = 500_000;
+
 /// For how long after a jump samples on the clock it left are taken for stragglers, in microseconds.
 const STRAGGLERS_US: i64 = 1_000_000;
 
@@ -43,6 +47,8 @@ pub(super) struct OpenRun {
     /// Number of tracks that stored segments already know of; none when one of them is to be told anew.
     announced: usize,
     clock: WallClock,
+    /// Length of the segments that were taken since the clock told a difference, in microseconds.
+    untimed_us: i64,
     /// Time on the run's clock, in microseconds, and arrival of the latest sample of any track.
     latest: (i64, Timestamp),
     /// Longest span of the open segment before it is cut at a frame that is no sync sample.
@@ -89,7 +95,6 @@ pub(super) struct TakenSegment {
     pub payload: Vec<Bytes>,
     pub media_start_us: i64,
     pub media_end_us: i64,
-    pub wall_offset_us: i64,
     pub starts_with_sync: bool,
 }
 
@@ -109,6 +114,7 @@ impl OpenRun {
             tracks: Vec::new(),
             announced: 0,
             clock: WallClock::default(),
+            untimed_us: 0,
             latest: (RUN_ORIGIN_US, started),
             piece_us: settings.piece_us,
             group_fits: false,
@@ -146,6 +152,17 @@ impl OpenRun {
             *arrival = arrival.plus_micros(by_us);
         }
         self.clock.set(by_us);
+    }
+
+    /// Whether samples that arrive by `now` may be what a publisher has kept back: they tell nothing of when they were
+    /// captured, before what is live has come.
+    pub(super) fn may_be_backlog(&self, now: Timestamp) -> bool {
+        self.clock.is_unset() && (0..BACKLOG_ARRIVES_US).contains(&now.micros_since(self.started))
+    }
+
+    /// The difference, wall clock minus media clock, of the segments that were taken since the last call.
+    pub(super) fn wall_offset_us(&mut self) -> i64 {
+        self.clock.close_segment(std::mem::take(&mut self.untimed_us))
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -403,6 +420,7 @@ impl OpenRun {
     /// Takes the open segment out, if it holds anything.
     pub(super) fn take_segment(&mut self, next: Option<(TrackKind, Ticks)>) -> Option<TakenSegment> {
         let (first_us, last_us) = self.span_us.take()?;
+        self.untimed_us = self.untimed_us.saturating_add(last_us - first_us);
         let starts_with_sync = self.starts_with_sync();
         let tracks = (self.announced < self.tracks.len())
             .then(|| self.tracks.iter().map(|track| track.config.clone()).collect());
@@ -432,7 +450,6 @@ impl OpenRun {
             payload,
             media_start_us: start_us,
             media_end_us: end_us,
-            wall_offset_us: self.clock.close_segment(last_us - first_us),
             starts_with_sync,
         })
     }
