@@ -91,7 +91,8 @@ async fn a_broadcast_is_recorded_clipped_to_the_frame_and_told_about() {
     assert_eq!(frames(&path), (0..240).collect::<Vec<_>>());
     let shown = frames(&save(&rest, &live_clip, directory.path()).await);
     assert!(shown.windows(2).all(|pair| pair[1] == pair[0] + 1), "{shown:?}");
-    assert!((20..=36).contains(&shown.len()), "{shown:?}");
+    // Not all of a second where the encoder has only begun.
+    assert!((1..=36).contains(&shown.len()), "{shown:?}");
 
     check_clips(&rest, &recording, &path, directory.path()).await;
 
