@@ -146,7 +146,7 @@ pub struct Segmenter {
     configs: Vec<TrackConfig>,
     run: Option<OpenRun>,
     /// Closed segments of the run that wait for their wall clock.
-    untimed: Vec<Box<ClosedSegment>>,
+    untimed: Vec<ClosedSegment>,
     next_run: u32,
     next_fragment: u32,
     set_us: i64,
@@ -351,7 +351,7 @@ impl Segmenter {
                 max: u64::from(u32::MAX),
             })?;
         }
-        self.untimed.push(Box::new(ClosedSegment {
+        self.untimed.push(ClosedSegment {
             run: segment.run,
             tracks: segment.tracks,
             head: head.bytes,
@@ -362,7 +362,7 @@ impl Segmenter {
             media_end_us: segment.media_end_us,
             wall_offset_us: 0,
             starts_with_sync: segment.starts_with_sync,
-        }));
+        });
         Ok(())
     }
 
@@ -382,7 +382,7 @@ impl Segmenter {
         let wall_offset_us = run.wall_offset_us();
         out.extend(self.untimed.drain(..).map(|mut segment| {
             segment.wall_offset_us = wall_offset_us;
-            Output::Segment(segment)
+            Output::Segment(Box::new(segment))
         }));
     }
 }
