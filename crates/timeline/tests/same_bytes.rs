@@ -19,11 +19,11 @@ const EXPECTED: (u32, &[(&str, &str)]) = (
     &[
         ("mp4", "410f46ccfb7bd873"),
         ("mp4, cut", "4b01d14b441bc0b6"),
-        ("mp4, cut at key frames", "ba05a62fa6f2fe37"),
+        ("mp4, cut at key frames", "095daf38db1abf12"),
         ("mp4, joined", "f625636d85a48b62"),
         ("fmp4", "47acd0f46da00cac"),
         ("fmp4, cut", "c291d94fcbeac81e"),
-        ("fmp4, cut at key frames", "41b2d9f34b352695"),
+        ("fmp4, cut at key frames", "b76b8cf1a6c14567"),
         ("fmp4, joined", "f5d05992bc5200b5"),
         ("hls, joined", "65e8e4815fb31a6c"),
         ("webm", "41eb94f778ee6c5f"),

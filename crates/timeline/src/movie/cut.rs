@@ -18,6 +18,10 @@ use crate::segmenter::RUN_ORIGIN_US;
 /// picture where that ends no further from the end of the range.
 pub(super) const BRIEF_US: i64 = 50_000;
 
+/// Where nothing hides a part of a frame of sound, a file does not begin with one that begins longer before its first
+/// picture than this, in microseconds, but with the next one.
+const EARLY_US: i64 = 10_000;
+
 /// Place of a sample: position of its segment, position in its track there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -396,7 +400,11 @@ fn cut_audio(table: TrackTable<'_>, shown: Shown, place: InFile, mode: CutMode) 
     let end = if shown.end == i64::MAX { i64::MAX } else { from_movie(shown.end, timescale) };
     let heard = move |row: &Row| row.end() > start && row.pts < end;
     let may = move |span: &Span| span.end() > start && span.pts_min() < end;
-    let first = table.rows_where(0, may).find(heard)?;
+    let earliest = start.saturating_sub(table.ticks(EARLY_US));
+    // A frame of which too much would be heard too early is left out, but not the only one.
+    let is_near = move |row: &Row| mode == CutMode::Frame || row.pts >= earliest;
+    let first = table.rows_where(0, may).find(move |row| heard(row) && is_near(row));
+    let first = first.or_else(|| table.rows_where(0, may).find(heard))?;
     let last_from = |segment: usize| table.rows_where(segment, may).filter(heard).last();
     let last = last_from(table.segment_before(end.min(table.end_dts()))).or_else(|| last_from(0))?;
     if mode == CutMode::Keyframe {

@@ -13,6 +13,9 @@ use super::cut::{self, TrackCut};
 use super::{MovieSource, Piece, Shown, StoredSegment};
 use crate::plan;
 
+/// No frame of AAC, MP3 or Opus that begins in time lasts longer than this, in microseconds: 1,152 samples at 32 kHz do.
+const FRAME_OF_SOUND_US: i64 = 36_000;
+
 /// Every piece and every track of a file.
 #[derive(Debug)]
 pub(super) struct Joined {
@@ -51,7 +54,9 @@ pub(super) struct TrackPart {
     pub config: usize,
     /// Added to all composition offsets, in ticks of the track.
     pub shift: i64,
-    /// How long its last sample lasts, in ticks of the track.
+    /// By how much its first sample lasts longer than it was sent, in ticks of the track.
+    pub first_longer: u32,
+    /// How long its last sample lasts, likewise; that of an only one without what it is longer by.
     pub last_duration: u32,
     /// When the player shows its first frame, in ticks of the movie.
     pub at: i64,
@@ -63,7 +68,8 @@ pub(super) struct TrackPart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Times {
     /// Edit lists. With [`CutMode::Keyframe`] there are none for pictures, whose composition offsets are changed
-    /// instead.
+    /// instead, and none for sound that begins less than a frame after the pictures: its first frame begins with them
+    /// and lasts longer, so that all others are in time.
     Edited,
     /// Decode times alone: nothing is hidden, and no sample is changed.
     Plain,
@@ -170,6 +176,7 @@ fn join_track(
             cut,
             config: number,
             shift: 0,
+            first_longer: 0,
             last_duration: cut.lasts,
             at: on_movie(start),
             end: on_movie(end),
@@ -177,8 +184,10 @@ fn join_track(
     }
     let (first, last) = (*parts.first()?, *parts.last()?);
     let timescale = configs.get(first.config)?.timescale;
-    let without_edit =
-        source.cut() == CutMode::Keyframe && kind == TrackKind::Video && times == Times::Edited;
+    let is_whole = source.cut() == CutMode::Keyframe && times == Times::Edited;
+    let without_edit = is_whole && kind == TrackKind::Video;
+    let near = cut::to_movie(FRAME_OF_SOUND_US, 1_000_000);
+    let is_early = is_whole && kind == TrackKind::Audio && (1..=near).contains(&first.at);
     settle_shifts(&mut parts, timescale, without_edit);
     bridge(&mut parts, timescale);
     let shift = parts.first()?.shift;
@@ -192,16 +201,19 @@ fn join_track(
     };
     let media_time = media_start.saturating_sub(first.cut.first_dts).saturating_add(shift);
     // Without an edit list the first frame is delayed by its composition offset.
-    let empty = if without_edit { 0 } else { first.at };
+    let empty = if without_edit || is_early { 0 } else { first.at };
     let duration = last.end.saturating_sub(empty);
-    if times == Times::Edited && !without_edit {
+    let early = cut::from_movie(first.at - empty, timescale);
+    if is_early && let Some(first) = parts.first_mut() {
+        first.first_longer = u32::try_from(early).unwrap_or(0);
+    } else if times == Times::Edited && !without_edit {
         cover(&mut parts, duration, timescale);
     }
     Some(JoinedTrack {
         configs,
         edit: Edit {
             empty: u64::try_from(empty).unwrap_or(0),
-            media_time: media_time.saturating_sub(cut::from_movie(first.at - empty, timescale)),
+            media_time: if is_early { media_time } else { media_time.saturating_sub(early) },
             duration: u64::try_from(duration).unwrap_or(0),
         },
         parts,

@@ -131,7 +131,9 @@ pub(super) fn push_all(
                 let Some(kept) = part.cut.kept(position, span.samples as usize) else { continue };
                 let is_last = (position, kept.end) == (part.cut.last.segment, part.cut.last.sample + 1);
                 let last_duration = is_last.then_some(part.last_duration);
-                let held = Held { shift: part.shift, last_duration };
+                let is_first = (position, kept.start) == (part.cut.first.segment, part.cut.first.sample);
+                let first_longer = if is_first { part.first_longer } else { 0 };
+                let held = Held { shift: part.shift, first_longer, last_duration };
                 let chunk = Chunk {
                     track: *file_track,
                     config: part.config,
@@ -140,7 +142,7 @@ pub(super) fn push_all(
                     samples: ChunkSummary::default(),
                 };
                 let of_track = |summary: &&TrackSummary| summary.track == table::run_track(part.cut.track);
-                let is_whole = kept.len() == span.samples as usize && !span.is_changed();
+                let is_whole = kept.len() == span.samples as usize && !span.is_changed() && first_longer == 0;
                 if let Some(summary) = summaries.iter().find(of_track).filter(|_| is_whole) {
                     let last_duration = held.last_duration.unwrap_or(span.last_duration);
                     push_whole(builder, summary, last_duration, &held, chunk)?;
@@ -163,6 +165,8 @@ pub(super) fn push_all(
 struct Held {
     /// Added to composition offsets, in ticks.
     shift: i64,
+    /// By how much the first sample lasts longer, in ticks.
+    first_longer: u32,
     /// How long the last sample lasts, where that is not what its segment tells.
     last_duration: Option<u32>,
 }
@@ -193,6 +197,9 @@ fn push_own(
     }
     if let (Some(last), Some(lasts)) = (samples.last_mut(), held.last_duration) {
         last.duration = lasts;
+    }
+    if let Some(first) = samples.first_mut() {
+        first.duration = first.duration.saturating_add(held.first_longer);
     }
     let summary = ChunkSummary::of(&samples);
     if summary.samples == 0 {

@@ -79,9 +79,18 @@ pub fn part(file: &dyn VirtualFile, range: Range<u64>, stored: &[Vec<u8>]) -> Ve
 /// Presentation times in ms of the frames that a player shows of the picture track, worked out from
 /// the boxes, and their bytes.
 pub fn shown(movie: &BuiltMovie, stored: &[Vec<u8>]) -> Vec<(i64, String)> {
+    of_track(movie, stored, 0)
+}
+
+/// As [`shown`], of the sound beside it.
+pub fn heard(movie: &BuiltMovie, stored: &[Vec<u8>]) -> Vec<(i64, String)> {
+    of_track(movie, stored, 1)
+}
+
+fn of_track(movie: &BuiltMovie, stored: &[Vec<u8>], track: usize) -> Vec<(i64, String)> {
     let (moov, _, file) = materialise(movie, stored);
     let text = |shown: player::Shown| String::from_utf8_lossy(&file[shown.place]).into_owned();
-    player::shown(&moov, &moov.trak[0]).into_iter().map(|shown| (shown.at_ms, text(shown))).collect()
+    player::shown(&moov, &moov.trak[track]).into_iter().map(|shown| (shown.at_ms, text(shown))).collect()
 }
 
 /// Offset and length of the boxes of a type at the top of a file.
