@@ -96,6 +96,7 @@ fn apply(tx: &Writing<'_>, change: Change, now: Timestamp) -> Result<Option<Asse
         Change::HoldAsset { id, until_us } => steps::hold(tx, id, until_us)?,
         Change::KeepReply(reply) => keep_reply(tx, &reply)?,
         Change::OpenClipRequest(open) => clip_requests::open(tx, &open)?,
+        Change::ChangeClipRequest(open) => clip_requests::change(tx, &open)?,
         Change::CloseClipRequest(id) => clip_requests::close(tx, id)?,
         Change::TellStorage(event, room) => tell_storage(tx, event, room, now)?,
         Change::Emit(event) => outbox::record(tx, &event, now)?,

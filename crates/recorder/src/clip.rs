@@ -3,9 +3,11 @@
 
 mod absence;
 mod choose;
+mod deleted;
 mod plan;
 mod wait;
 
+pub(crate) use deleted::note as note_deleted;
 pub(crate) use wait::resume;
 
 use std::collections::BTreeMap;

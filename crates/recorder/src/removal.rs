@@ -12,6 +12,7 @@ use mediahooks_database::{AssetChange, AssetQuery, Change, DatabaseError, FreedR
 use mediahooks_model::{AssetInput, AssetStatus, AssetType, MediaAssetId, TimelineId, chain};
 use tokio_util::sync::CancellationToken;
 
+use crate::clip;
 use crate::disk;
 use crate::error::{DeleteRefused, RecorderError};
 use crate::recovery;
@@ -50,7 +51,16 @@ pub(crate) async fn mark(
 ) -> Result<Result<(), DeleteRefused>, RecorderError> {
     let change =
         AssetChange { id, input: AssetInput::Delete, recipe: None, stop_time: None, expiration: None };
-    match shared.database.commit(vec![Change::StepAsset(Box::new(change))], shared.now()).await {
+    let mut changes = vec![Change::StepAsset(Box::new(change))];
+    let asset = shared.database.asset(id).await?.filter(|asset| asset.request.is_some());
+    // One at a time: each adds to what is noted of the others.
+    let noting = if asset.is_some() { Some(shared.noting_deleted.lock().await) } else { None };
+    if let Some(asset) = &asset {
+        changes.extend(clip::note_deleted(shared, asset).await?);
+    }
+    let marked = shared.database.commit(changes, shared.now()).await;
+    drop(noting);
+    match marked {
         Ok(_) => {
             shared.files.forget(id);
             Ok(Ok(()))

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub previews: Previews,
     /// Told when an asset was marked for removal.
     pub sweep: Notify,
+    /// Held while it is noted with an open request that a clip of it was deleted.
+    pub noting_deleted: tokio::sync::Mutex<()>,
     /// Clips that are being stored or waited for.
     pub clips: TaskTracker,
     /// Unfinished clips that somebody waits for.
@@ -82,6 +84,7 @@ impl Shared {
             previews: Previews::default(),
             sweep: Notify::new(),
             clips: TaskTracker::new(),
+            noting_deleted: tokio::sync::Mutex::default(),
             attended: Attended::default(),
             draining: CancellationToken::new(),
         }

@@ -44,6 +44,8 @@ pub enum Change {
     KeepReply(KeptReply),
     /// A request for clips whose range is still being received: it may have to make more of them.
     OpenClipRequest(OpenClipRequest),
+    /// What is to be known of one by who goes on with it. Nothing happens if it is over.
+    ChangeClipRequest(OpenClipRequest),
     /// It will make no more. Nothing happens if it was not open.
     CloseClipRequest(ClipRequestId),
     /// The room for media has changed: stores its event. Nothing happens if the last one said the same.

@@ -242,8 +242,14 @@ async fn an_open_request_is_kept_until_it_is_closed() {
     let open = OpenClipRequest { id: ClipRequestId(uuid::Uuid::from_u128(9)), request: "{}".into() };
     fresh.db.commit(vec![Change::OpenClipRequest(open.clone())], at(0)).await.unwrap();
     assert_eq!(fresh.db.open_clip_requests().await.unwrap(), std::slice::from_ref(&open));
+    let changed = OpenClipRequest { request: "{\"more\":1}".into(), ..open };
+    fresh.db.commit(vec![Change::ChangeClipRequest(changed.clone())], at(0)).await.unwrap();
+    assert_eq!(fresh.db.open_clip_request(changed.id).await.unwrap().as_ref(), Some(&changed));
     for _ in 0..2 {
-        fresh.db.commit(vec![Change::CloseClipRequest(open.id)], at(0)).await.unwrap();
+        fresh.db.commit(vec![Change::CloseClipRequest(changed.id)], at(0)).await.unwrap();
+        // Who comes too late opens it no more.
+        fresh.db.commit(vec![Change::ChangeClipRequest(changed.clone())], at(0)).await.unwrap();
+        assert_eq!(fresh.db.open_clip_request(changed.id).await.unwrap(), None);
         assert_eq!(fresh.db.open_clip_requests().await.unwrap(), []);
     }
 }

@@ -2,7 +2,8 @@
 //! once their media is there, and makes those that a break adds.
 //!
 //! What always holds: of one request no run is cut twice; a request that is over has no row, and one that
-//! is not is taken up again by a restart; none makes more clips than it may, whatever breaks there are.
+//! is not is taken up again by a restart; none makes more clips than it may, whatever breaks there are, and none that
+//! was deleted again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 
 use super::choose::{self, Group, group, group_of};
 use super::plan::{self, PlannedClip, Stretch};
-use super::{ClipRequest, planned_asset};
+use super::{ClipRequest, deleted, planned_asset};
 use crate::error::{RecorderError, gap_words};
 use crate::finish;
 use crate::recovery;
@@ -308,6 +309,9 @@ async fn settle(
     let mut made = made(shared, watch.id).await?;
     let mut room = shared.clips_max.saturating_sub(made.len());
     made.retain(|asset| group_of_asset(asset) == *group);
+    // After those that are there: who deletes one meanwhile is heard the one way or the other.
+    let deleted = deleted::of_group(shared, watch.id, group).await?;
+    let mut unseen = deleted.iter().filter(|clip| clip.is_empty()).count();
     let mut changes = Vec::new();
     let mut open: Vec<&Asset> = made.iter().filter(|asset| asset.state == AssetState::Processing).collect();
     if watch.request.gaps == GapMode::Refuse && stretches.len() > 1 {
@@ -315,7 +319,14 @@ async fn settle(
     }
     for clip in plan::into_clips(stretches, watch.request.gaps.joins()) {
         let runs: Vec<_> = clip.stretches.iter().map(run_of).collect();
-        let is_cut = made.iter().any(|asset| is_of(asset, &clip)) || runs.iter().any(|run| cut.contains(run));
+        let is_made = made.iter().any(|asset| is_of(asset, &clip));
+        let is_deleted = deleted.iter().any(|clip| clip.has_any(&runs));
+        let was_cut = runs.iter().any(|run| cut.contains(run));
+        if was_cut && !is_made && !is_deleted {
+            // It was in place of a deleted one.
+            unseen = unseen.saturating_sub(1);
+        }
+        let is_cut = is_made || is_deleted || was_cut;
         if let Some(position) = open.iter().position(|asset| is_of(asset, &clip)) {
             let asset = open.remove(position);
             let is_whole = clip.stretches.iter().all(|stretch| has_run(asset, run_of(stretch)));
@@ -327,6 +338,9 @@ async fn settle(
                 changes.push(step);
                 open.remove(position);
             }
+        } else if !is_cut && unseen > 0 {
+            // The clip that waited for it was deleted.
+            unseen -= 1;
         } else if !is_cut && room == 0 {
             tracing::warn!(request = %watch.id, max = shared.clips_max, "a request makes no more clips: what came after this break is in none");
         } else if !is_cut {
