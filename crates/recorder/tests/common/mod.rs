@@ -229,13 +229,8 @@ impl Publisher {
     }
 
     async fn config_telling(&mut self, told: ColourInfo) {
-        let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
-        let record: Vec<u8> =
-            (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
-        let video = CodecConfig::h264(record.into()).unwrap();
-        self.track(TrackConfig { told, ..TrackConfig::new(90_000, video) }).await;
-        let audio = CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).unwrap();
-        self.track(TrackConfig::new(48_000, audio)).await;
+        self.track(TrackConfig { told, ..TrackConfig::new(90_000, h264()) }).await;
+        self.track(TrackConfig::new(48_000, aac())).await;
     }
 
     /// As [`Publisher::config`], VP9 and Opus.
@@ -301,6 +296,19 @@ impl Publisher {
     pub async fn finish(self) {
         self.sink.finish(PublishEnd::Unpublished).await;
     }
+}
+
+/// 320x180, Main profile.
+pub fn h264() -> CodecConfig {
+    let avcc = "014d400dffe10019674d400deca0a0cfcf8088000003000800000301e078a14cb001000568ebe3cb20";
+    let record: Vec<u8> =
+        (0..avcc.len()).step_by(2).map(|at| u8::from_str_radix(&avcc[at..at + 2], 16).unwrap()).collect();
+    CodecConfig::h264(record.into()).unwrap()
+}
+
+/// AAC-LC, 48 kHz, stereo.
+pub fn aac() -> CodecConfig {
+    CodecConfig::aac(Bytes::from_static(&[0x11, 0x90])).unwrap()
 }
 
 /// The numbers of the pictures whose bytes are in a file, in order.

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod stage;
+mod ticks;
 
 #[path = "01_a_timestamp_jumps_by_hours.rs"]
 mod case_01;
@@ -16,6 +17,10 @@ mod case_03;
 mod case_04;
 #[path = "05_stamps_begin_to_need_the_extended_field.rs"]
 mod case_05;
+#[path = "06_ticks_need_more_than_33_bits.rs"]
+mod case_06;
+#[path = "07_ticks_need_more_than_32_bits.rs"]
+mod case_07;
 #[path = "08_the_first_picture_has_its_moment.rs"]
 mod case_08;
 #[path = "09_the_encoders_clock_runs_fast.rs"]
@@ -80,6 +85,8 @@ mod case_38;
 mod case_39;
 #[path = "40_a_file_is_larger_than_4_gib.rs"]
 mod case_40;
+#[path = "41_an_export_fails_half_way.rs"]
+mod case_41;
 #[path = "42_something_is_deleted_while_it_is_written_or_read.rs"]
 mod case_42;
 #[path = "43_a_parent_expires_under_a_clip.rs"]
