@@ -1,10 +1,11 @@
-//! Large appends past the page cache, while there are many.
+//! Appends through the page cache or, large ones while there are many, past it.
 //!
 //! As every append is synced, what the page cache takes in is written back from there at once: pages are found for it,
 //! filled, and told to the file system one by one. Without them an append with its sync takes a third less computing
 //! time, but who wants the bytes has the disk read them first. So they go past the page cache while so much is recorded
 //! that it would keep them for moments only. What always holds: only whole blocks behind whole blocks do, so that no page
-//! of the cache has a part of them; a file system that does not take them gets them the other way.
+//! of the cache has a part of them; [`BUFFERS_MAX`] appends do at once, whatever the disk is like; a file system that does
+//! not take them gets them the other way.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -26,7 +27,7 @@ const BUSY: f64 = 32e6;
 /// What is written at once, in bytes.
 const PIECE: usize = 1 << 20;
 
-/// Buffers that are kept for the next appends.
+/// Buffers of that size that there are. Appends that find none go through the page cache.
 const BUFFERS_MAX: usize = 8;
 
 /// See the module.
@@ -34,8 +35,14 @@ const BUFFERS_MAX: usize = 8;
 pub(crate) struct Direct {
     /// The file system has no such writes, or not of our blocks.
     refused: AtomicBool,
-    buffers: Mutex<Vec<Vec<u8>>>,
+    buffers: Mutex<Buffers>,
     rate: Mutex<Rate>,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    idle: Vec<Vec<u8>>,
+    in_use: usize,
 }
 
 /// How much is appended.
@@ -47,18 +54,52 @@ struct Rate {
 }
 
 impl Direct {
-    /// Whether `len` bytes that begin at `offset` of a file are to go past the page cache; counts them.
-    pub(crate) fn takes(&self, offset: u64, len: u64, now: Instant) -> bool {
-        let is_busy = lock(&self.rate).note(len, now) >= BUSY;
-        is_busy && len > 0 && (offset | len).is_multiple_of(BLOCK) && !self.refused.load(Ordering::Relaxed)
-    }
-
-    /// Appends `parts` to `file`, which is open for appending. What cannot go past the page cache goes through it: its
-    /// error, if that fails too, is the one that counts.
+    /// Appends `parts` to `file`, which is open for appending and ends at `end`.
     ///
     /// Errors: what the operating system says.
     pub(crate) fn append(
         &self,
+        files: &dyn Files,
+        path: &Path,
+        file: &File,
+        end: u64,
+        parts: &[Bytes],
+    ) -> io::Result<()> {
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        if self.takes(end, len, Instant::now())
+            && let Some(mut buffer) = self.take_buffer()
+        {
+            let written = self.append_past(&mut buffer, files, path, file, parts);
+            self.put_back(buffer);
+            return written;
+        }
+        let mut pieces: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        write_all(|pieces| files.write(path, file, pieces), &mut pieces)
+    }
+
+    /// Whether `len` bytes that begin at `offset` of a file are to go past the page cache; counts them.
+    fn takes(&self, offset: u64, len: u64, now: Instant) -> bool {
+        let is_busy = lock(&self.rate).note(len, now) >= BUSY;
+        is_busy && len > 0 && (offset | len).is_multiple_of(BLOCK) && !self.refused.load(Ordering::Relaxed)
+    }
+
+    fn take_buffer(&self) -> Option<Vec<u8>> {
+        let mut buffers = lock(&self.buffers);
+        let may_take = buffers.in_use < BUFFERS_MAX;
+        buffers.in_use += usize::from(may_take);
+        may_take.then(|| buffers.idle.pop().unwrap_or_else(|| vec![0; PIECE + BLOCK as usize]))
+    }
+
+    fn put_back(&self, buffer: Vec<u8>) {
+        let mut buffers = lock(&self.buffers);
+        buffers.in_use -= 1;
+        buffers.idle.push(buffer);
+    }
+
+    /// Past the page cache. What cannot go there goes through it: its error, if that fails too, is the one that counts.
+    fn append_past(
+        &self,
+        buffer: &mut [u8],
         files: &dyn Files,
         path: &Path,
         file: &File,
@@ -68,7 +109,7 @@ impl Direct {
         if !is_direct {
             self.refused.store(true, Ordering::Relaxed);
         }
-        let written = self.write_pieces(parts, |pieces| match files.write(path, file, pieces) {
+        let written = write_pieces(buffer, parts, |pieces| match files.write(path, file, pieces) {
             Err(error) if is_direct => {
                 if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
                     self.refused.store(true, Ordering::Relaxed);
@@ -84,36 +125,30 @@ impl Direct {
         }
         written
     }
+}
 
-    fn write_pieces(
-        &self,
-        parts: &[Bytes],
-        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        let block = BLOCK as usize;
-        let mut buffer = lock(&self.buffers).pop().unwrap_or_else(|| vec![0; PIECE + block]);
-        // The disk takes its bytes from whole pages.
-        let begin = buffer.as_ptr().align_offset(block).min(block);
-        let piece = &mut buffer[begin..begin + PIECE];
-        let mut filled = 0;
-        for mut part in parts.iter().map(|part| &part[..]) {
-            while !part.is_empty() {
-                let (now, later) = part.split_at(part.len().min(PIECE - filled));
-                piece[filled..filled + now.len()].copy_from_slice(now);
-                (filled, part) = (filled + now.len(), later);
-                if filled == PIECE {
-                    write_all(&mut write, &mut [IoSlice::new(piece)])?;
-                    filled = 0;
-                }
+/// Writes `parts` out of the part of `buffer` that begins on a page: the disk takes its bytes from whole ones.
+fn write_pieces(
+    buffer: &mut [u8],
+    parts: &[Bytes],
+    mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+) -> io::Result<()> {
+    let block = BLOCK as usize;
+    let begin = buffer.as_ptr().align_offset(block).min(block);
+    let piece = &mut buffer[begin..begin + PIECE];
+    let mut filled = 0;
+    for mut part in parts.iter().map(|part| &part[..]) {
+        while !part.is_empty() {
+            let (now, later) = part.split_at(part.len().min(PIECE - filled));
+            piece[filled..filled + now.len()].copy_from_slice(now);
+            (filled, part) = (filled + now.len(), later);
+            if filled == PIECE {
+                write_all(&mut write, &mut [IoSlice::new(piece)])?;
+                filled = 0;
             }
         }
-        write_all(&mut write, &mut [IoSlice::new(&piece[..filled])])?;
-        let mut buffers = lock(&self.buffers);
-        if buffers.len() < BUFFERS_MAX {
-            buffers.push(buffer);
-        }
-        Ok(())
     }
+    write_all(&mut write, &mut [IoSlice::new(&piece[..filled])])
 }
 
 impl Rate {
@@ -143,7 +178,7 @@ fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
 const PIECES_MAX: usize = 1024;
 
 /// Writes all of `pieces` with as many calls of `write` as it takes.
-pub(crate) fn write_all(
+fn write_all(
     mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     mut pieces: &mut [IoSlice<'_>],
 ) -> io::Result<()> {
@@ -201,7 +236,9 @@ mod tests {
         for len in [40 * 4096, (2 << 20) + 4096, 2 << 20] {
             let bytes: Vec<u8> = (0..len).map(|at| (at / 7 + len) as u8).collect();
             let parts: Vec<Bytes> = bytes.chunks(30_011).map(Bytes::copy_from_slice).collect();
-            direct.append(files, &path, &file, &parts).unwrap();
+            let mut buffer = direct.take_buffer().unwrap();
+            direct.append_past(&mut buffer, files, &path, &file, &parts).unwrap();
+            direct.put_back(buffer);
             expected.extend(bytes);
         }
         assert!(std::fs::read(&path).unwrap() == expected);
@@ -218,6 +255,16 @@ mod tests {
     #[test]
     fn where_it_is_refused_it_goes_through_the_page_cache() {
         assert!(!appends_are_whole(&OnlyCached));
+    }
+
+    #[test]
+    fn there_are_only_so_many_buffers() {
+        let direct = Direct::default();
+        let taken: Vec<_> = std::iter::from_fn(|| direct.take_buffer()).collect();
+        assert_eq!(taken.len(), BUFFERS_MAX);
+        taken.into_iter().for_each(|buffer| direct.put_back(buffer));
+        assert!(direct.take_buffer().is_some());
+        assert_eq!(lock(&direct.buffers).idle.len(), BUFFERS_MAX - 1);
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! Appends whole segments to one chunk file, durably.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use mediahooks_model::TimelineId;
 
 use crate::StorageError;
-use crate::direct::{self, Direct};
+use crate::direct::Direct;
 use crate::files::Files;
 use crate::padding::padding;
 use crate::turns::Turns;
@@ -56,7 +54,7 @@ impl ChunkWriter {
             .open(&path)
             .map_err(StorageError::io("create", &path))?;
         let (files, init_len) = (Arc::clone(files), init.len() as u64);
-        if let Err(error) = write_all(files.as_ref(), &path, &file, &[init.into()]) {
+        if let Err(error) = direct.append(files.as_ref(), &path, &file, 0, &[init.into()]) {
             discard(&path);
             return Err(StorageError::io("write", &path)(error));
         }
@@ -105,17 +103,14 @@ impl ChunkWriter {
         parts.extend(padding.into_iter().flatten());
         let written: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let (files, file) = (Arc::clone(&self.files), Arc::clone(&self.file));
-        let direct = self.direct.takes(self.end, written, Instant::now()).then(|| Arc::clone(&self.direct));
+        let direct = Arc::clone(&self.direct);
         let (path, end) = (self.path.clone(), self.end);
         let is_first = end == self.init_len;
         // Until the write is known to have succeeded, also when this future is dropped half-way.
         self.poisoned = true;
         let append = move || {
-            let appended = match direct {
-                Some(direct) => direct.append(files.as_ref(), &path, &file, &parts),
-                None => write_all(files.as_ref(), &path, &file, &parts),
-            };
-            let appended = appended
+            let appended = direct
+                .append(files.as_ref(), &path, &file, end, &parts)
                 .map_err(StorageError::io("write", &path))
                 .and_then(|()| files.sync(&path, &file).map_err(StorageError::io("sync", &path)));
             if appended.is_err() {
@@ -144,10 +139,4 @@ pub(crate) fn discard(path: &Path) {
         // Fails when there are other files, as it should.
         let _ = fs::remove_dir(directory);
     }
-}
-
-fn write_all(files: &dyn Files, path: &Path, file: &File, parts: &[Bytes]) -> io::Result<()> {
-    let parts = parts.iter().filter(|part| !part.is_empty());
-    let mut pieces: Vec<IoSlice<'_>> = parts.map(|part| IoSlice::new(part)).collect();
-    direct::write_all(|pieces| files.write(path, file, pieces), &mut pieces)
 }
