@@ -275,10 +275,14 @@ fn cut_video_at_sync(table: TrackTable<'_>) -> Option<TrackCut> {
 /// one that is there lasts until the stretch ends.
 fn end_at_stop(table: TrackTable<'_>, cut: TrackCut) -> Option<TrackCut> {
     let (_, stop) = asked_ticks(table);
+    if stop == i64::MAX {
+        return Some(cut);
+    }
     let held = move |row: &Row| (cut.first..=cut.last).contains(&row.place);
     let mut late = table.rows_where(cut.first.segment, move |span| span.pts_max() >= stop);
     let Some(late) = late.find(|row| held(row) && row.pts >= stop) else {
-        return Some(TrackCut { shown_end_pts: cut.shown_end_pts.min(stop), ..cut });
+        // The same whether or not what is left out is among the segments.
+        return Some(TrackCut { shown_end_pts: stop, ..cut });
     };
     let left = |from: usize| {
         let rows = table.rows_where(from, move |span| span.segment <= late.place.segment);
