@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::player::{boxes, heard, materialise, range, shown};
+use common::player::{boxes, heard, materialise, range, shown, whole as bytes};
 use common::{Publisher, audio_config, video_config};
 use mediahooks_media::cmaf::{ParsedTrack, parse_fragment};
 use mediahooks_model::CutMode;
-use mediahooks_timeline::movie::{BuiltFragments, Edits, MovieSource, build, build_fragments};
+use mediahooks_timeline::movie::{BuiltFragments, Edits, MovieSource, build, build_fragments, narrow};
 use proptest::prelude::*;
 
 fn broadcast(group: i64, reorder: bool) -> Publisher {
@@ -108,6 +108,12 @@ proptest! {
             let late_us = starts[1] - starts[0] - (sent_ms(first_sound) * 64_000 / 3 - shown_ms * 1000);
             prop_assert!(late_us.abs() <= 100, "{:?}: sound begins {} µs late", edits, late_us);
         }
+        // It is the same file when nothing is left but what it needs.
+        let mut narrowed = at_sync(&publisher, from_ms, from_ms + length_ms);
+        let needed = narrow(&mut narrowed).unwrap().needed[0];
+        let left = &stored[needed.first_segment..=needed.last_segment];
+        let again = build(&narrowed).unwrap();
+        prop_assert!(bytes(again.file.as_ref(), left) == bytes(movie.file.as_ref(), &stored));
         let whole = shown(&build(&publisher.source(0)).unwrap(), &stored);
         let first = whole.iter().position(|(_, name)| *name == frames[0].1).unwrap() as i64;
         // The first picture is shown after 40 ms where pictures are reordered.
