@@ -193,8 +193,10 @@ pub(crate) fn let_go(tx: &Writing<'_>, before: &[RecipePart], after: &[RecipePar
         };
         part.last.is_some() && after.iter().any(covers)
     };
+    let mut released = Vec::new();
     for part in before.iter().filter(|part| !is_kept(part)) {
-        if !is_over(tx, part.timeline)? {
+        // One that was released is swept, and may be gone.
+        if released.contains(&part.timeline) || !is_over(tx, part.timeline)? {
             continue;
         }
         let last = match part.last {
@@ -203,6 +205,7 @@ pub(crate) fn let_go(tx: &Writing<'_>, before: &[RecipePart], after: &[RecipePar
         };
         if !uncovered(tx, part.timeline, (part.first, last), None)?.is_empty() {
             release(tx, part)?;
+            released.push(part.timeline);
         }
     }
     Ok(())

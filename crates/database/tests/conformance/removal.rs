@@ -165,6 +165,29 @@ async fn what_the_last_asset_of_a_timeline_lets_go_is_freed_at_once() {
     assert_eq!(sequences(&fresh).await, [2, 3]);
 }
 
+/// A clip of two runs that waits is made of another timeline, as nothing else is left of its own.
+#[tokio::test]
+async fn a_timeline_of_which_all_parts_are_let_go_is_gone() {
+    let fresh = Fresh::open().await;
+    let mut changes = timeline_with(1, 6);
+    changes.push(create(asset(1, AssetType::Timeline, Some(recipe(1, 0, Some(5))))));
+    let mut clip = asset(2, AssetType::Clip, Some(recipe(1, 1, Some(2))));
+    clip.recipe.push(recipe(1, 4, None));
+    changes.extend([create(clip), end_feed()]);
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    remove(&fresh, 1).await;
+    let change = AssetChange {
+        id: asset_id(2),
+        input: finish(),
+        recipe: Some(Vec::new()),
+        stop_time: None,
+        expiration: None,
+    };
+    fresh.db.commit(vec![Change::StepAsset(Box::new(change))], at(1)).await.unwrap();
+    assert_eq!(take_freed(&fresh).await, [freed(0, 100, 200), freed(0, 400, 200)]);
+    assert_eq!(fresh.db.timeline(timeline_id(1)).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn a_long_asset_goes_in_several_transactions_and_can_be_taken_up_again() {
     let fresh = Fresh::open_with(Options { removal_batch: 4, ..Options::default() }).await;
