@@ -104,10 +104,10 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
         }
         let planned_us = part.stop_us;
         part.last = Some(part.first);
-        let mut offset_us = None;
+        let mut clock: Option<MeantClock> = None;
         for (position, span) in spans.iter().enumerate().take_while(|(_, span)| span.run == part.run) {
-            let first_us = *offset_us.get_or_insert(span.wall_offset_us);
-            let stop_us = match stop.filter(|_| set_back_us(first_us, span.wall_offset_us).is_none()) {
+            let clock = clock.get_or_insert_with(|| MeantClock::new(span.wall_offset_us));
+            let stop_us = match stop.filter(|_| !clock.is_set_back(span.wall_offset_us)) {
                 Some(stop) => Some(stop.as_micros().saturating_sub(span.wall_offset_us)),
                 None => planned_us,
             };
@@ -130,6 +130,29 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
     Ok(recipe)
 }
 
+/// The wall clock by which a range was asked for, as differences to the media clock in microseconds. It follows what is
+/// corrected little by little, which may be seconds in all, but not a clock that is set.
+struct MeantClock {
+    latest_us: i64,
+    meant_us: i64,
+}
+
+impl MeantClock {
+    fn new(offset_us: i64) -> Self {
+        Self { latest_us: offset_us, meant_us: offset_us }
+    }
+
+    /// Whether the clock of the next segment is one that was set back.
+    fn is_set_back(&mut self, offset_us: i64) -> bool {
+        let before_us = std::mem::replace(&mut self.latest_us, offset_us);
+        let is_set = set_back_us(before_us, offset_us).or(set_back_us(offset_us, before_us)).is_some();
+        if !is_set {
+            self.meant_us = self.meant_us.saturating_add(offset_us.saturating_sub(before_us));
+        }
+        set_back_us(self.meant_us, offset_us).is_some()
+    }
+}
+
 /// Ends what grew with its feed with the last of `spans`, or when its last picture was known to be on screen last.
 fn end_growing(part: &mut RecipePart, spans: &[SegmentSpan]) {
     let last = spans.iter().take_while(|span| span.run == part.run).last();
@@ -150,12 +173,13 @@ async fn end(shared: &Shared, feed: &Feed, media_end: Option<Timestamp>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use mediahooks_database::Segment;
     use mediahooks_model::{AssetState, MediaAssetId};
     use uuid::Uuid;
 
     use super::*;
     use crate::check::check;
-    use crate::removal::tests::Bench;
+    use crate::removal::tests::{Bench, timeline};
 
     async fn reason(bench: &Bench, number: u128) -> String {
         let id = MediaAssetId(Uuid::from_u128(number));
@@ -190,6 +214,51 @@ mod tests {
         // It was media of five letters.
         assert_ne!(reason(&bench, 2).await, finish::DAMAGED);
         bench
+    }
+
+    /// A second of media each.
+    async fn segments(bench: &Bench, offsets_ms: &[i64]) {
+        let newest = bench.shared.database.segments(timeline(1), 0, None).await.unwrap().remove(0);
+        let segment = |(number, offset_ms): (u64, i64)| Segment {
+            sequence: number,
+            media_start_us: number.cast_signed() * 1_000_000,
+            media_end_us: (number.cast_signed() + 1) * 1_000_000,
+            wall_offset_us: offset_ms * 1000,
+            ..newest.clone()
+        };
+        let added = (1..).zip(offsets_ms.iter().copied()).map(segment).map(Change::AddSegment);
+        bench.shared.database.commit(added.collect(), Timestamp::EPOCH).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_clip_ends_by_the_clock_that_was_corrected_little_by_little_and_not_by_one_that_was_set() {
+        // What the clock shows of the segments from the second one on, and where 4.5 s of it are on the media clock.
+        let cases = [
+            ([1200, 800, 400, 0, 0, 0], Some(4_500_000)),
+            ([1200, -3000, -3000, -3000, -3000, -3000], Some(3_300_000)),
+            ([1200, -3000, 900, 450, 100, 100], Some(4_050_000)),
+        ];
+        for (offsets_ms, stop_us) in cases {
+            let bench = Bench::new().await;
+            bench.unfinished(1).await;
+            segments(&bench, &offsets_ms).await;
+            let part = RecipePart {
+                timeline: timeline(1),
+                run: 0,
+                first: 1,
+                last: None,
+                start_us: Some(1_000_000),
+                stop_us: Some(3_300_000),
+            };
+            let clip = Asset {
+                asset_type: AssetType::Clip,
+                stop_time: Some(Timestamp::from_micros(4_500_000)),
+                recipe: vec![part],
+                ..bench.shared.database.unfinished_assets().await.unwrap().remove(0)
+            };
+            let recipe = closed(&bench.shared, &clip).await.unwrap();
+            assert_eq!(recipe[0].stop_us, stop_us, "{offsets_ms:?}");
+        }
     }
 
     #[tokio::test]
