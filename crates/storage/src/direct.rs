@@ -69,7 +69,7 @@ impl Direct {
         if self.takes(end, len, Instant::now())
             && let Some(mut buffer) = self.take_buffer()
         {
-            let written = self.append_past(&mut buffer, files, path, file, parts);
+            let written = self.append_past(&mut buffer, files, path, file, end, parts);
             self.put_back(buffer);
             return written;
         }
@@ -96,29 +96,41 @@ impl Direct {
         buffers.idle.push(buffer);
     }
 
-    /// Past the page cache. What cannot go there goes through it: its error, if that fails too, is the one that counts.
+    /// Past the page cache, to a file that ends at `end`. What cannot go there goes through it: its error, if that fails
+    /// too, is the one that counts.
     fn append_past(
         &self,
         buffer: &mut [u8],
         files: &dyn Files,
         path: &Path,
         file: &File,
+        mut end: u64,
         parts: &[Bytes],
     ) -> io::Result<()> {
         let mut is_direct = set_direct(file, true).is_ok();
         if !is_direct {
             self.refused.store(true, Ordering::Relaxed);
         }
-        let written = write_pieces(buffer, parts, |pieces| match files.write(path, file, pieces) {
-            Err(error) if is_direct => {
-                if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
-                    self.refused.store(true, Ordering::Relaxed);
+        let written = write_pieces(buffer, parts, |pieces| {
+            let asked: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let written = match files.write(path, file, pieces) {
+                Ok(written) if is_direct && written < asked => {
+                    is_direct = false;
+                    leave_direct(file, end + written as u64)?;
+                    written
                 }
-                set_direct(file, false)?;
-                is_direct = false;
-                files.write(path, file, pieces)
-            }
-            written => written,
+                Err(error) if is_direct => {
+                    if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
+                        self.refused.store(true, Ordering::Relaxed);
+                    }
+                    is_direct = false;
+                    leave_direct(file, end)?;
+                    files.write(path, file, pieces)?
+                }
+                written => written?,
+            };
+            end += written as u64;
+            Ok(written)
         });
         if is_direct {
             set_direct(file, false)?;
@@ -167,6 +179,13 @@ impl Rate {
 fn set_direct(file: &File, is_direct: bool) -> io::Result<()> {
     let flags = if is_direct { OFlags::APPEND | OFlags::DIRECT } else { OFlags::APPEND };
     Ok(fcntl_setfl(file, flags)?)
+}
+
+/// Goes on through the page cache behind the first `len` bytes. There are file systems whose file is longer then by all
+/// that was to be written, and the next append would leave a hole.
+fn leave_direct(file: &File, len: u64) -> io::Result<()> {
+    set_direct(file, false)?;
+    file.set_len(len)
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -225,6 +244,32 @@ mod tests {
         }
     }
 
+    /// A file system that lengthens a file by all that is to go past its page cache, takes a block, and fails or is content.
+    #[derive(Debug)]
+    struct LongerThanWritten {
+        fails: bool,
+    }
+
+    impl Files for LongerThanWritten {
+        fn write(&self, path: &Path, file: &File, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+            if !fcntl_getfl(file)?.contains(OFlags::DIRECT) {
+                return SystemFiles.write(path, file, pieces);
+            }
+            let before = file.metadata()?.len();
+            let written = SystemFiles.write(path, file, &[IoSlice::new(&pieces[0][..BLOCK as usize])])?;
+            file.set_len(before + pieces[0].len() as u64)?;
+            if self.fails { Err(Errno::IO.into()) } else { Ok(written) }
+        }
+
+        fn sync(&self, path: &Path, file: &File) -> io::Result<()> {
+            SystemFiles.sync(path, file)
+        }
+
+        fn space(&self, directory: &Path) -> io::Result<Space> {
+            SystemFiles.space(directory)
+        }
+    }
+
     /// Appends on `files` and answers whether more is taken then.
     fn appends_are_whole(files: &dyn Files) -> bool {
         let directory = tempfile::tempdir().unwrap();
@@ -237,7 +282,8 @@ mod tests {
             let bytes: Vec<u8> = (0..len).map(|at| (at / 7 + len) as u8).collect();
             let parts: Vec<Bytes> = bytes.chunks(30_011).map(Bytes::copy_from_slice).collect();
             let mut buffer = direct.take_buffer().unwrap();
-            direct.append_past(&mut buffer, files, &path, &file, &parts).unwrap();
+            let end = expected.len() as u64;
+            direct.append_past(&mut buffer, files, &path, &file, end, &parts).unwrap();
             direct.put_back(buffer);
             expected.extend(bytes);
         }
@@ -255,6 +301,13 @@ mod tests {
     #[test]
     fn where_it_is_refused_it_goes_through_the_page_cache() {
         assert!(!appends_are_whole(&OnlyCached));
+    }
+
+    #[test]
+    fn what_was_not_written_leaves_no_room_in_the_file() {
+        for fails in [false, true] {
+            appends_are_whole(&LongerThanWritten { fails });
+        }
     }
 
     #[test]
