@@ -87,14 +87,15 @@ impl SegmentStore {
         self.bytes
     }
 
-    /// Wall clock up to which everything captured is stored.
+    /// Wall clock up to which everything captured is stored. It goes back with the clock: the latest segment's is the one
+    /// that clips are asked for by.
     pub(super) fn stored_until(&self) -> Option<Timestamp> {
         self.stored_until
     }
 
     /// Takes note that everything that was `received` up to a moment is stored.
     pub(super) fn holds_all(&mut self, received: Option<Received>) {
-        self.stored_until = received.map(|received| received.until).max(self.stored_until);
+        self.stored_until = received.map(|received| received.until).or(self.stored_until);
     }
 
     /// Stores a segment and moves the feed's assets along. After a failure nothing is stored any more.
@@ -147,7 +148,7 @@ impl SegmentStore {
         self.next_sequence += 1;
         self.bytes += appended.len;
         counted::stored(appended.len);
-        self.stored_until = stored_until.max(self.stored_until);
+        self.stored_until = stored_until.or(self.stored_until);
         Ok(())
     }
 

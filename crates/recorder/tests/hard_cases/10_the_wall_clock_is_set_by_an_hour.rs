@@ -96,3 +96,19 @@ async fn back_while_a_clip_waits_for_its_end() {
     assert_eq!(numbers(&stage.finished(asset).await.shown()), (200..300).collect::<Vec<_>>());
     stage.end(publisher).await;
 }
+
+#[tokio::test]
+async fn back_and_clips_up_to_now_have_all_that_was_received() {
+    let stage = Stage::new().await;
+    let mut source = Source::default();
+    let mut publisher = stage.publish("stage", &[]).await;
+    let mut tags = source.headers();
+    tags.extend(source.seconds(10));
+    stage.push(&mut publisher, &tags).await;
+    // A clip that has it stored, by the clock that is set then.
+    check(&stage, 5_000, 9_500, &[(125, 238)]).await;
+    stage.clock.0.set_wall(-HOUR_MS * 1000);
+    stage.push(&mut publisher, &source.millis(5_400)).await;
+    check(&stage, -HOUR_MS + 12_000, -HOUR_MS + 15_300, &[(300, 383)]).await;
+    stage.end(publisher).await;
+}
