@@ -32,6 +32,9 @@ const BURSTS_MAX: Duration = Duration::from_secs(60);
 /// How often a source that is away is looked for, and the clock is looked at, which may be set.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
+/// How often a group is settled anew that somebody else has changed meanwhile.
+const SETTLES_MAX: usize = 8;
+
 /// A request of which some groups are not over.
 pub(super) struct Watch {
     pub id: ClipRequestId,
@@ -288,7 +291,7 @@ async fn fail_for_gaps<'a>(
     for asset in open {
         changes.push(finish::failed(shared, asset, &reason).await?);
     }
-    commit(shared, changes).await
+    commit(shared, changes).await.map(drop)
 }
 
 /// Cuts what has been received of a group: all of it when the range `is_over`, else what belongs to feeds
@@ -300,6 +303,23 @@ async fn settle(
     cut: &mut HashSet<(TimelineId, u32)>,
     is_over: bool,
 ) -> Result<(), RecorderError> {
+    // Who deletes one of its clips meanwhile has all of it looked at again: the others are in the same transaction.
+    for _ in 0..SETTLES_MAX {
+        if try_settle(shared, watch, group, cut, is_over).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Settles unless that was refused, and returns whether it was not.
+async fn try_settle(
+    shared: &Shared,
+    watch: &Watch,
+    group: &Group,
+    cut: &mut HashSet<(TimelineId, u32)>,
+    is_over: bool,
+) -> Result<bool, RecorderError> {
     let mut stretches =
         plan::stretches(shared, &watch.request, watch.stop).await?.remove(group).unwrap_or_default();
     let held: HashSet<(TimelineId, u32)> = stretches.iter().map(run_of).collect();
@@ -315,13 +335,15 @@ async fn settle(
     let mut changes = Vec::new();
     let mut open: Vec<&Asset> = made.iter().filter(|asset| asset.state == AssetState::Processing).collect();
     if watch.request.gaps == GapMode::Refuse && stretches.len() > 1 {
-        return fail_for_gaps(shared, open.into_iter(), &stretches).await;
+        fail_for_gaps(shared, open.into_iter(), &stretches).await?;
+        return Ok(true);
     }
+    let mut cut_now = cut.clone();
     for clip in plan::into_clips(stretches, watch.request.gaps.joins()) {
         let runs: Vec<_> = clip.stretches.iter().map(run_of).collect();
         let is_made = made.iter().any(|asset| is_of(asset, &clip));
         let is_deleted = deleted.iter().any(|clip| clip.has_any(&runs));
-        let was_cut = runs.iter().any(|run| cut.contains(run));
+        let was_cut = runs.iter().any(|run| cut_now.contains(run));
         if was_cut && !is_made && !is_deleted {
             // It was in place of a deleted one.
             unseen = unseen.saturating_sub(1);
@@ -347,7 +369,7 @@ async fn settle(
             changes.extend(create(shared, watch, &clip).await?);
             room -= 1;
         }
-        cut.extend(runs);
+        cut_now.extend(runs);
     }
     if is_over {
         for asset in open {
@@ -356,7 +378,11 @@ async fn settle(
             changes.push(finish::finish(shared, asset, recipe).await?);
         }
     }
-    commit(shared, changes).await
+    let is_settled = commit(shared, changes).await?;
+    if is_settled {
+        *cut = cut_now;
+    }
+    Ok(is_settled)
 }
 
 /// The creation and completion of a clip that a break has added, unless it shows nothing.
@@ -370,16 +396,17 @@ async fn create(shared: &Shared, watch: &Watch, clip: &PlannedClip) -> Result<Ve
     Ok(vec![Change::CreateAsset(Box::new(NewAsset { asset })), step])
 }
 
-async fn commit(shared: &Shared, changes: Vec<Change>) -> Result<(), RecorderError> {
+/// Returns false when it was refused.
+async fn commit(shared: &Shared, changes: Vec<Change>) -> Result<bool, RecorderError> {
     if changes.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     match shared.database.commit(changes, shared.now()).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         // Finished by somebody else, or deleted.
         Err(DatabaseError::Refused(refused)) => {
             tracing::warn!(%refused, "a clip was not completed by who waited for it");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }
@@ -420,7 +447,86 @@ fn group_of_asset(asset: &Asset) -> Group {
 
 #[cfg(test)]
 mod tests {
+    use mediahooks_database::{OpenClipRequest, RecipePart, Run, Segment};
+    use mediahooks_model::AssetType;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::removal::{
+        self,
+        tests::{Bench, feed, timeline},
+    };
+
+    /// The second run of [`Bench::unfinished`], a timeline of both, and a clip that waits for the first one.
+    async fn two_runs(shared: &Shared, request: ClipRequestId) -> MediaAssetId {
+        let database = &shared.database;
+        let run = database.run(timeline(1), 0).await.unwrap().unwrap();
+        let segment = database.segments(timeline(1), 0, None).await.unwrap().remove(0);
+        let recording = database.unfinished_assets().await.unwrap().remove(0);
+        let asset = |number, asset_type, last| {
+            let part = RecipePart { last: Some(last), ..recording.recipe[0].clone() };
+            let id = MediaAssetId(Uuid::from_u128(number));
+            Asset { id, asset_type, recipe: vec![part], ..recording.clone() }
+        };
+        let clip = Asset { request: Some(request), ..asset(3, AssetType::Clip, 0) };
+        let waiting = clip.id;
+        let created = [asset(2, AssetType::Timeline, 1), clip]
+            .map(|asset| Change::CreateAsset(Box::new(NewAsset { asset })));
+        let mut changes = vec![
+            Change::PutRun(Run { number: 1, ..run }),
+            Change::AddSegment(Segment {
+                sequence: 1,
+                run: 1,
+                media_start_us: 1,
+                media_end_us: 9,
+                ..segment
+            }),
+            Change::OpenClipRequest(OpenClipRequest { id: request, request: "{}".into() }),
+            Change::EndFeed { feed: feed(1).id, at: Timestamp::EPOCH },
+        ];
+        changes.extend(created);
+        database.commit(changes, Timestamp::EPOCH).await.unwrap();
+        waiting
+    }
+
+    #[tokio::test]
+    async fn a_clip_that_is_deleted_while_its_request_is_settled_takes_no_other_one_along() {
+        let bench = Bench::new().await;
+        bench.unfinished(1).await;
+        let (shared, id) = (&*bench.shared, ClipRequestId(Uuid::from_u128(1)));
+        let waiting = two_runs(shared, id).await;
+        let (start, stop) = (Timestamp::EPOCH, Timestamp::from_micros(9));
+        let watch = Watch {
+            id,
+            request: Arc::new(ClipRequest {
+                stop: Some(stop),
+                ..ClipRequest::new("stage".parse().unwrap(), start, stop)
+            }),
+            stop,
+            groups: Vec::new(),
+            is_resumed: false,
+            _attending: shared.attended.enter(Vec::new()),
+        };
+        let mut turns = Vec::new();
+        while shared.finishing.left() > 0 {
+            turns.push(shared.finishing.take_short().await);
+        }
+        let mut cut = HashSet::new();
+        let group = group(None, None);
+        let deleting = async {
+            // Until it is at where it waits for its turn: it reads less than this before.
+            for _ in 0..100 {
+                shared.database.asset(waiting).await.unwrap();
+            }
+            removal::mark(shared, waiting).await.unwrap().unwrap();
+            drop(turns);
+        };
+        let (settled, ()) = tokio::join!(settle(shared, &watch, &group, &mut cut, true), deleting);
+        settled.unwrap();
+        let made = made(shared, id).await.unwrap();
+        let runs: Vec<u32> = made.iter().map(|asset| asset.recipe[0].run).collect();
+        assert_eq!((runs, cut.len()), (vec![0, 1], 2));
+    }
 
     #[test]
     fn who_was_silent_for_longer_before_may_be_so_again() {
