@@ -307,7 +307,7 @@ impl Segmenter {
     }
 
     /// How far the feed has come by `now`; `None` before the first sample of a run. Within a run it goes back only
-    /// when the wall clock is set.
+    /// when the wall clock is set, or corrected ([`crate::clock`]).
     pub fn received(&mut self, now: Timestamp) -> Option<Received> {
         let run = self.run.as_mut()?;
         let (until, reordered_us) = (run.received(now)?, run.reordered_us());
