@@ -30,6 +30,8 @@ const WINDOW: usize = 16;
 pub struct WallClock {
     offset_us: Option<i64>,
     smallest_in_segment: Option<i64>,
+    /// Length of the segment before, in microseconds of media.
+    before_us: i64,
     recent: std::collections::VecDeque<i64>,
 }
 
@@ -57,8 +59,8 @@ impl WallClock {
         self.recent.iter_mut().for_each(set);
     }
 
-    /// Ends a segment that holds `media_us` of media, or several at once, and tells the difference, wall clock minus
-    /// media clock, that holds for all of it.
+    /// Ends a segment that holds `media_us` of media, or several at once of which that is the last one, and tells the
+    /// difference, wall clock minus media clock, that holds for all of it.
     pub fn close_segment(&mut self, media_us: i64) -> i64 {
         if let Some(seen) = self.smallest_in_segment.take() {
             self.recent.push_back(seen);
@@ -67,15 +69,19 @@ impl WallClock {
             }
         }
         let estimate = self.recent.iter().copied().min();
+        let before_us = std::mem::replace(&mut self.before_us, media_us);
         let offset = match (self.offset_us, estimate) {
             (None, estimate) => estimate.unwrap_or_default(),
             (Some(offset), None) => offset,
             (Some(offset), Some(estimate)) => {
-                let reach = |us_per_s: i64| media_us.max(0).saturating_mul(us_per_s) / 1_000_000;
-                let correction = reach(CORRECTION_US_PER_S).min(CORRECTION_MOST_US);
+                let reach =
+                    |media_us: i64, us_per_s: i64| media_us.max(0).saturating_mul(us_per_s) / 1_000_000;
+                let slew = reach(media_us, SLEW_US_PER_S);
+                // Of the shorter one: the segment begins after the one before, and ends after it.
+                let correction = reach(media_us.min(before_us), CORRECTION_US_PER_S).min(CORRECTION_MOST_US);
                 let offset =
                     self.proven_us().map_or(offset, |proven| offset.min(proven.max(offset - correction)));
-                offset + (estimate - offset).clamp(-reach(SLEW_US_PER_S), reach(SLEW_US_PER_S))
+                offset + (estimate - offset).clamp(-slew, slew)
             }
         };
         self.offset_us = Some(offset);
@@ -169,6 +175,21 @@ mod tests {
             last = offset;
         }
         assert_eq!(last, 0);
+    }
+
+    #[test]
+    fn a_correction_puts_no_segment_before_the_one_before_it() {
+        let mut clock = WallClock::default();
+        let (mut media_us, mut last) = (0, (i64::MIN, i64::MIN));
+        for length_us in [700_000, 700_000, 100_000, SECOND, 40_000, 2 * SECOND, 700_000] {
+            let delay_us = if media_us == 0 { 4 * SECOND } else { 0 };
+            clock.observe(media_us, at(media_us + delay_us));
+            let start = media_us + clock.close_segment(length_us);
+            media_us += length_us;
+            let end = start + length_us;
+            assert!(start > last.0 && end > last.1, "{start} to {end} after {last:?}");
+            last = (start, end);
+        }
     }
 
     #[test]

@@ -47,8 +47,8 @@ pub(super) struct OpenRun {
     /// Number of tracks that stored segments already know of; none when one of them is to be told anew.
     announced: usize,
     clock: WallClock,
-    /// Length of the segments that were taken since the clock told a difference, in microseconds.
-    untimed_us: i64,
+    /// Length of the segment that was taken last, in microseconds.
+    taken_us: i64,
     /// Time on the run's clock, in microseconds, and arrival of the latest sample of any track.
     latest: (i64, Timestamp),
     /// Longest span of the open segment before it is cut at a frame that is no sync sample.
@@ -114,7 +114,7 @@ impl OpenRun {
             tracks: Vec::new(),
             announced: 0,
             clock: WallClock::default(),
-            untimed_us: 0,
+            taken_us: 0,
             latest: (RUN_ORIGIN_US, started),
             piece_us: settings.piece_us,
             group_fits: false,
@@ -162,7 +162,7 @@ impl OpenRun {
 
     /// The difference, wall clock minus media clock, of the segments that were taken since the last call.
     pub(super) fn wall_offset_us(&mut self) -> i64 {
-        self.clock.close_segment(std::mem::take(&mut self.untimed_us))
+        self.clock.close_segment(self.taken_us)
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -420,7 +420,7 @@ impl OpenRun {
     /// Takes the open segment out, if it holds anything.
     pub(super) fn take_segment(&mut self, next: Option<(TrackKind, Ticks)>) -> Option<TakenSegment> {
         let (first_us, last_us) = self.span_us.take()?;
-        self.untimed_us = self.untimed_us.saturating_add(last_us - first_us);
+        self.taken_us = last_us - first_us;
         let starts_with_sync = self.starts_with_sync();
         let tracks = (self.announced < self.tracks.len())
             .then(|| self.tracks.iter().map(|track| track.config.clone()).collect());
