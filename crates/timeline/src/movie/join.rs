@@ -68,8 +68,9 @@ pub(super) struct TrackPart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Times {
     /// Edit lists. With [`CutMode::Keyframe`] there are none for pictures, whose composition offsets are changed
-    /// instead, and none for sound that begins less than a frame after the pictures: its first frame begins with them
-    /// and lasts longer, so that all others are in time.
+    /// instead (but for one that hides nothing, where a later part has to be decoded early and the first one with it), and
+    /// none for sound that begins less than a frame after the pictures: its first frame begins with them and lasts longer,
+    /// so that all others are in time.
     Edited,
     /// Decode times alone: nothing is hidden, and no sample is changed.
     Plain,
@@ -204,16 +205,17 @@ fn join_track(
     let empty = if without_edit || is_early { 0 } else { first.at };
     let duration = last.end.saturating_sub(empty);
     let early = cut::from_movie(first.at - empty, timescale);
+    let media_time = if is_early { media_time } else { media_time.saturating_sub(early) };
     if is_early && let Some(first) = parts.first_mut() {
         first.first_longer = u32::try_from(early).unwrap_or(0);
-    } else if times == Times::Edited && !without_edit {
+    } else if times == Times::Edited && (!without_edit || media_time != 0) {
         cover(&mut parts, duration, timescale);
     }
     Some(JoinedTrack {
         configs,
         edit: Edit {
             empty: u64::try_from(empty).unwrap_or(0),
-            media_time: if is_early { media_time } else { media_time.saturating_sub(early) },
+            media_time,
             duration: u64::try_from(duration).unwrap_or(0),
         },
         parts,
