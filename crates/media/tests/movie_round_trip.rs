@@ -227,21 +227,21 @@ fn audio_asks_for_its_pre_roll() {
 
 #[test]
 fn long_movies_use_wide_fields() {
-    // Twenty hours in three samples: past 2^32 ticks at 90 kHz.
-    let samples = [frame(20 * 1200 * 90_000, 10, 0, true); 3];
+    // Forty hours in six samples: past 2^32 ticks at 90 kHz, and so is each part of them.
+    let samples = [frame(20 * 1200 * 90_000, 10, 0, true); 6];
     let whole = moov(&single(&video(), WHOLE, &samples));
-    let duration = 20 * 3600 * 90_000;
+    let duration = 40 * 3600 * 90_000;
     assert_eq!((whole.mvhd.duration, whole.trak[0].mdia.mdhd.duration), (duration, duration));
-    let cut = moov(&single(
-        &video(),
-        Edit { empty: 0, media_time: 5_000_000_000, duration: duration - 1 },
-        &samples,
-    ));
+    let part = duration - 5_000_000_000;
+    let edit = |duration| Edit { empty: 0, media_time: 5_000_000_000, duration };
+    let cut = moov(&single(&video(), edit(part - 1), &samples));
     let edits = cut.trak[0].edts.as_ref().and_then(|edts| edts.elst.as_ref()).expect("an edit list");
     let entries: Vec<_> =
         edits.entries.iter().map(|entry| (entry.segment_duration, entry.media_time)).collect();
-    assert_eq!(entries, [(duration - 1, Some(5_000_000_000))]);
-    assert_eq!(cut.trak[0].tkhd.duration, duration - 1);
+    assert_eq!(entries, [(part - 1, Some(5_000_000_000))]);
+    assert_eq!(cut.trak[0].tkhd.duration, part - 1);
+    // It shows no more than there is.
+    assert_eq!(moov(&single(&video(), edit(part + 90), &samples)).trak[0].tkhd.duration, part);
 }
 
 #[test]

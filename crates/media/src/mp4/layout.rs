@@ -296,7 +296,7 @@ fn append_movie(
                 created,
                 movie_duration: shown_duration(track)?,
                 media_duration: track.totals.media_duration,
-                edits: if shows_all(track)? { Vec::new() } else { edit_list(&track.movie.edit)? },
+                edits: if shows_all(track)? { Vec::new() } else { edit_list(&edit(track)?)? },
             };
             append_track(out, header, |out| {
                 append_tables(out, number, track, wide_offsets)?;
@@ -360,6 +360,15 @@ fn shows_all(track: &Track<'_>) -> Result<bool, MuxError> {
     Ok(empty == 0 && media_time == 0 && (is_longer || duration >= media_end(track)?))
 }
 
+/// The edit of a track, which shows no more than there is: where pictures are left out that are shown before the last ones,
+/// it may be asked for a tick or a millisecond too long.
+fn edit(track: &Track<'_>) -> Result<Edit, MuxError> {
+    let edit = track.movie.edit;
+    let begin = Ticks(edit.media_time).rescale(track.movie.config()?.timescale, MOVIE_TIMESCALE).0;
+    let most = media_end(track)?.saturating_sub(u64::try_from(begin).unwrap_or(0));
+    Ok(Edit { duration: edit.duration.min(most), ..edit })
+}
+
 /// When the media ends without an edit, in ticks of the movie.
 fn media_end(track: &Track<'_>) -> Result<u64, MuxError> {
     let timescale = track.movie.config()?.timescale;
@@ -371,7 +380,8 @@ fn shown_duration(track: &Track<'_>) -> Result<u64, MuxError> {
     if shows_all(track)? {
         media_end(track)
     } else {
-        Ok(track.movie.edit.empty.saturating_add(track.movie.edit.duration))
+        let Edit { empty, duration, .. } = edit(track)?;
+        Ok(empty.saturating_add(duration))
     }
 }
 
