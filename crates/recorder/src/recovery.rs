@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart, SegmentSpan};
 use mediahooks_model::{AssetType, FeedId, Timestamp, chain};
-use mediahooks_timeline::plan::set_back_us;
+use mediahooks_timeline::plan::{corrected_us, set_back_us};
 
 use crate::error::RecorderError;
 use crate::finish;
@@ -107,6 +107,7 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
         let mut clock: Option<MeantClock> = None;
         for (position, span) in spans.iter().enumerate().take_while(|(_, span)| span.run == part.run) {
             let clock = clock.get_or_insert_with(|| MeantClock::new(span.wall_offset_us));
+            let first_us = clock.first_us;
             let stop_us = match stop.filter(|_| !clock.is_set_back(span.wall_offset_us)) {
                 Some(stop) => Some(stop.as_micros().saturating_sub(span.wall_offset_us)),
                 None => planned_us,
@@ -120,6 +121,10 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
                 continue;
             }
             (part.last, part.stop_us) = (Some(span.sequence), stop_us);
+            // As a range that is all there is planned.
+            let wanted_us =
+                asset.start_time.as_micros().saturating_sub(first_us).saturating_add(clock.late_us);
+            part.start_us = part.start_us.map(|start_us| start_us.max(wanted_us));
             let after = spans.get(position + 1);
             if let (Some(stop_us), true) = (stop_us, after.is_none_or(|after| after.run != part.run)) {
                 let end_us = screen::run_end_us(shared, (asset.feed, part.timeline), span, after).await?;
@@ -133,13 +138,16 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
 /// The wall clock by which a range was asked for, as differences to the media clock in microseconds. It follows what is
 /// corrected little by little, which may be seconds in all, but not a clock that is set.
 struct MeantClock {
+    first_us: i64,
     latest_us: i64,
     meant_us: i64,
+    /// By how much too late its first times were, as far as is known.
+    late_us: i64,
 }
 
 impl MeantClock {
     fn new(offset_us: i64) -> Self {
-        Self { latest_us: offset_us, meant_us: offset_us }
+        Self { first_us: offset_us, latest_us: offset_us, meant_us: offset_us, late_us: 0 }
     }
 
     /// Whether the clock of the next segment is one that was set back.
@@ -147,6 +155,7 @@ impl MeantClock {
         let before_us = std::mem::replace(&mut self.latest_us, offset_us);
         let is_set = set_back_us(before_us, offset_us).or(set_back_us(offset_us, before_us)).is_some();
         if !is_set {
+            self.late_us += corrected_us(before_us, offset_us).unwrap_or(0);
             self.meant_us = self.meant_us.saturating_add(offset_us.saturating_sub(before_us));
         }
         set_back_us(self.meant_us, offset_us).is_some()
