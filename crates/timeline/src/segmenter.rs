@@ -5,7 +5,7 @@
 //! track strictly rise within a run; the first video sample of a run can be decoded alone.
 //!
 //! What a publisher sends at once when it begins may be seconds that an encoder or a relay has kept back. Only the
-//! live frames behind it tell when it was captured: the first segments of a run wait for these, for half a second.
+//! live frames behind it tell when it was captured: the first segments of a run wait for these, for less than a second.
 
 mod open;
 

@@ -469,10 +469,10 @@ fn a_backlog_that_nothing_follows_is_stored_soon() {
     for picture in 0..100 {
         publisher.picture(picture * 40, 0, picture % 25 == 0, 0);
     }
-    publisher.segmenter.poll(at(400_000), &mut publisher.outputs).unwrap();
+    publisher.segmenter.poll(at(600_000), &mut publisher.outputs).unwrap();
     assert!(publisher.segments().is_empty());
-    assert_eq!(held_ms(&publisher, 400), None);
-    publisher.segmenter.poll(at(500_000), &mut publisher.outputs).unwrap();
+    assert_eq!(held_ms(&publisher, 600), None);
+    publisher.segmenter.poll(at(650_000), &mut publisher.outputs).unwrap();
     assert!(publisher.segments().len() > 4);
 }
 

@@ -30,7 +30,7 @@ const STEADY_LAG_US: i64 = 2_000_000;
 
 /// For how long after a run's first sample others may come at once that were captured before it began, in microseconds:
 /// what an encoder or a relay has kept back.
-const BACKLOG_ARRIVES_US: i64 = 500_000;
+const BACKLOG_ARRIVES_US: i64 = 650_000;
 
 /// For how long after a jump samples on the clock it left are taken for stragglers, in microseconds.
 const STRAGGLERS_US: i64 = 1_000_000;
@@ -203,7 +203,8 @@ impl OpenRun {
         let offset_us = self.clock.current()?;
         let now_us = now.as_micros().saturating_sub(offset_us);
         self.received_us = self.received_us.max(self.received_until_us(now_us)?);
-        Some(Timestamp::from_micros(self.received_us.saturating_add(offset_us)))
+        // Nothing is captured later than it arrives, whatever a clock says that has not been corrected yet.
+        Some(Timestamp::from_micros(self.received_us.saturating_add(offset_us)).min(now))
     }
 
     /// Up to when everything has been received, in microseconds of the run's clock, which shows `now_us`. Pictures
