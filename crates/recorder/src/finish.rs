@@ -414,10 +414,13 @@ pub(crate) async fn failed(shared: &Shared, asset: &Asset, reason: &str) -> Resu
     // A failed recording is kept as long as one that succeeded.
     let rules = shared.database.expiration_rules().await?;
     let rule = rules.expiration(AssetType::Recording, shared.now());
+    // A clip that failed is never read, and in no list that people look at: it holds no media. What is damaged is left to
+    // who repairs it.
+    let holds_none = asset.asset_type == AssetType::Clip && reason != DAMAGED;
     Ok(Change::StepAsset(Box::new(AssetChange {
         id: asset.id,
         input: AssetInput::Fail { reason: reason.to_owned() },
-        recipe: None,
+        recipe: holds_none.then(Vec::new),
         stop_time: None,
         expiration: rule.filter(|_| asset.asset_type == AssetType::Recording),
     })))

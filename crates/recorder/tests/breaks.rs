@@ -176,6 +176,7 @@ async fn a_waiting_clip_that_must_have_no_gap_fails_with_the_gap() {
         panic!("{clips:?}")
     };
     assert!(reason.contains("configuration"), "{reason}");
+    assert_eq!(clips[0].recipe, [], "it holds no media");
     publisher.finish().await;
 }
 
@@ -232,6 +233,26 @@ async fn a_deleted_clip_is_not_made_again() {
     let clips = finished(&bench, 2).await;
     assert_eq!(clips.len(), 2);
     assert!(clips.iter().any(|clip| clip.id == made[1].id));
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_with_a_request_of_which_all_clips_were_deleted() {
+    let bench = Bench::new().await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send_in_time(30).await;
+    let request = bench.clip_request("stage", -1000, 0).await;
+    let request = ClipRequest { stop: Some(common::now().plus_micros(600_000_000)), ..request };
+    let waiting = bench.recorder.create_clips(request).await.unwrap().remove(0);
+    assert_eq!(bench.recorder.delete_assets(&[waiting.id]).await.unwrap()[0].1, Ok(()));
+    bench.database.remove_asset(waiting.id, common::now()).await.unwrap();
+    publisher.finish().await;
+    let bench = bench.crash_and_restart().await;
+    let mut publisher = bench.publish("stage", &[]).await.unwrap();
+    publisher.config().await;
+    publisher.send_in_time(30).await;
+    publisher.finish().await;
+    assert_eq!(finished(&bench, 1).await.len(), 1);
 }
 
 #[tokio::test]

@@ -189,6 +189,28 @@ async fn a_timeline_of_which_all_parts_are_let_go_is_gone() {
 }
 
 #[tokio::test]
+async fn what_a_failed_clip_lets_go_is_freed_at_once() {
+    let fresh = Fresh::open().await;
+    let mut changes = timeline_with(1, 6);
+    changes.push(create(asset(1, AssetType::Timeline, Some(recipe(1, 0, Some(5))))));
+    changes.push(create(asset(2, AssetType::Clip, Some(recipe(1, 1, None)))));
+    changes.push(end_feed());
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    assert_eq!(remove(&fresh, 1).await, [freed(0, 0, 100)]);
+    let failed = AssetChange {
+        id: asset_id(2),
+        input: fail(),
+        recipe: Some(Vec::new()),
+        stop_time: None,
+        expiration: None,
+    };
+    fresh.db.commit(vec![Change::StepAsset(Box::new(failed))], at(1)).await.unwrap();
+    assert_eq!(take_freed(&fresh).await, [freed(0, 100, 500)]);
+    assert_eq!(sequences(&fresh).await, [0; 0]);
+    assert_eq!(remove(&fresh, 2).await, []);
+}
+
+#[tokio::test]
 async fn a_long_asset_goes_in_several_transactions_and_can_be_taken_up_again() {
     let fresh = Fresh::open_with(Options { removal_batch: 4, ..Options::default() }).await;
     let mut changes = timeline_with(1, 30);

@@ -32,8 +32,8 @@ impl DeletedClip {
         }
     }
 
-    fn is_of(&self, of: &Group) -> bool {
-        group(self.source_id.as_deref(), self.simulcast_id.as_deref()) == *of
+    fn group(&self) -> Group {
+        group(self.source_id.as_deref(), self.simulcast_id.as_deref())
     }
 
     /// Whether any of these runs was in it.
@@ -69,8 +69,14 @@ pub(super) async fn of_group(
     let open = shared.database.open_clip_request(id).await?;
     let json = open.and_then(|open| serde_json::from_str::<serde_json::Value>(&open.request).ok());
     let mut clips = json.as_ref().map(read).unwrap_or_default();
-    clips.retain(|clip| clip.is_of(group));
+    clips.retain(|clip| clip.group() == *group);
     Ok(clips)
+}
+
+/// The groups of a request that clips were deleted of.
+pub(super) fn groups(open: &OpenClipRequest) -> Vec<Group> {
+    let json = serde_json::from_str::<serde_json::Value>(&open.request).ok();
+    json.as_ref().map(read).unwrap_or_default().iter().map(DeletedClip::group).collect()
 }
 
 fn read(request: &serde_json::Value) -> Vec<DeletedClip> {

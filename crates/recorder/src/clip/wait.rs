@@ -60,6 +60,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>) -> Result<(), RecorderError> {
         };
         let made = made(shared, open.id).await?;
         let mut groups: Vec<Group> = made.iter().map(group_of_asset).collect();
+        groups.extend(deleted::groups(&open));
         groups.sort();
         groups.dedup();
         let attending = shared.attended.enter(unfinished(&made));
