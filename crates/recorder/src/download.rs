@@ -54,7 +54,11 @@ pub(crate) async fn open(shared: &Arc<Shared>, id: MediaAssetId) -> Result<Downl
         finish::prepare(&shared.database, &asset, turn).await
     };
     let file = shared.files.get(id, prepare).await?;
-    let last_modified = file.movie.metadata.stop_time.unwrap_or(asset.created).max(asset.created);
+    let stopped = match &asset.state {
+        AssetState::Complete { metadata } => metadata.stop_time,
+        _ => None,
+    };
+    let last_modified = stopped.map_or(asset.created, |stopped| stopped.max(asset.created));
     let told = Arc::new(Told { file_name: file_name(&asset, file.format), last_modified });
     shared.files.tell(id, Arc::clone(&told));
     // If it was marked for removal since the first look, it may have been forgotten before it was kept.

@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
-use mediahooks_database::{Asset, AssetChange, Change, Database, RecipePart, Run, Segment, SegmentReader};
+use mediahooks_database::{
+    Asset, AssetChange, Change, Database, RecipePart, Run, Segment, SegmentReader, SegmentSpan,
+};
 use mediahooks_media::error::MuxError;
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_media::webm;
 use mediahooks_model::{
     AssetInput, AssetState, AssetType, CutMode, GapMode, Metadata, TargetFormat, TimelineId, Timestamp, chain,
 };
+use mediahooks_timeline::hindsight::{self, Hindsight};
 use mediahooks_timeline::index::StoredIndex;
 use mediahooks_timeline::movie::{
     self, BuiltFragments, BuiltMovie, Edits, Guide, MovieError, MovieSource, Narrowed, Needed, StoredSegment,
     Stretch,
 };
+use mediahooks_timeline::plan::Span;
 use sha2::{Digest, Sha256};
 
 use crate::error::RecorderError;
+use crate::screen;
 use crate::state::{Shared, Turn};
 
 /// A file that is ready to be read.
@@ -297,7 +302,10 @@ fn load(reader: &SegmentReader, parts: Vec<(RecipePart, Run)>) -> Result<Vec<Loa
         let (first, last) = (part.first, part.last.ok_or(RecorderError::SegmentsMissing)?);
         let mut found = Loading { next: first, ..Loading::default() };
         reader.each(part.timeline, (first, last), |segment| found.add(part.run, segment))?;
-        let Loading { begin, next, has_hole, segments, places } = found;
+        let behind = reader
+            .readable_spans(part.timeline, (last.saturating_add(1), last.saturating_add(BEHIND_MAX)))?;
+        found.look_back(&behind);
+        let Loading { begin, next, has_hole, segments, places, .. } = found;
         let reaches = begin == Some(first) && next == last.saturating_add(1);
         match (reaches, has_hole) {
             (true, false) => loaded.push(LoadedPart { part, run, segments, places }),
@@ -308,6 +316,9 @@ fn load(reader: &SegmentReader, parts: Vec<(RecipePart, Run)>) -> Result<Vec<Loa
     }
     if loaded.is_empty() { Err(RecorderError::SegmentsMissing) } else { Ok(loaded) }
 }
+
+/// How many segments behind those of a part are looked at for what they tell of its times.
+const BEHIND_MAX: u64 = 128;
 
 /// What was read of the segments of a part.
 #[derive(Default)]
@@ -320,16 +331,33 @@ struct Loading {
     has_hole: bool,
     segments: Vec<StoredSegment>,
     places: Vec<SegmentPlace>,
+    spans: Vec<Span>,
 }
 
 impl Loading {
     fn add(&mut self, run: u32, segment: Segment) {
         let Segment { timeline, sequence, chunk, offset, wall_offset_us, index, .. } = segment;
+        let Segment { media_start_us, media_end_us, .. } = segment;
         self.has_hole |= sequence != self.next || segment.run != run;
         self.begin.get_or_insert(sequence);
         self.next = sequence.saturating_add(1);
-        self.segments.push(StoredSegment { wall_offset_us, index: StoredIndex(index) });
+        self.spans.push(Span { sequence, run, media_start_us, media_end_us, wall_offset_us });
+        self.segments.push(StoredSegment { wall_offset_us, late_us: 0, index: StoredIndex(index) });
         self.places.push(SegmentPlace { timeline, chunk, offset });
+    }
+
+    /// Notes by how much the times of the segments are late, as they show themselves and those `behind` them do.
+    fn look_back(&mut self, behind: &[SegmentSpan]) {
+        let mut hindsight = Hindsight::default();
+        let end_us = self.spans.last().map_or(0, |last| last.media_end_us);
+        let is_near =
+            |segment: &&SegmentSpan| segment.media_start_us.saturating_sub(end_us) < hindsight::REACH_US;
+        for segment in behind.iter().filter(is_near).rev() {
+            hindsight.late_us(&screen::span_of(segment));
+        }
+        for (segment, span) in self.segments.iter_mut().zip(&self.spans).rev() {
+            segment.late_us = hindsight.late_us(span);
+        }
     }
 }
 
@@ -370,7 +398,8 @@ pub(crate) async fn compute<T: Send + 'static>(
 /// What a timeline is: nobody downloads it as a file, so its index is not read for this.
 async fn summarise(shared: &Shared, recipe: &[RecipePart]) -> Result<Metadata, RecorderError> {
     let recipe = recipe.first().ok_or(RecorderError::SegmentsMissing)?;
-    let segments = shared.database.segment_spans(recipe.timeline, recipe.first, recipe.last).await?;
+    let mut segments = shared.database.segment_spans(recipe.timeline, recipe.first, recipe.last).await?;
+    screen::correct(&mut segments);
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
         return Err(RecorderError::SegmentsMissing);
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use mediahooks_database::{Asset, Change, DatabaseError, Feed, RecipePart, SegmentSpan};
 use mediahooks_model::{AssetType, FeedId, Timestamp, chain};
-use mediahooks_timeline::plan::{corrected_us, set_back_us};
+use mediahooks_timeline::plan::{is_clock_set, set_back_us};
 
 use crate::error::RecorderError;
 use crate::finish;
@@ -97,7 +97,8 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
     let beyond_us = if shows_all { screen::REORDERED_MAX_US } else { 0 };
     let mut recipe = asset.recipe.clone();
     for part in recipe.iter_mut().filter(|part| part.last.is_none()) {
-        let spans = shared.database.segment_spans(part.timeline, part.first, None).await?;
+        let mut spans = shared.database.segment_spans(part.timeline, part.first, None).await?;
+        screen::correct(&mut spans);
         if !is_clip {
             end_growing(part, &spans);
             continue;
@@ -122,8 +123,7 @@ pub(crate) async fn closed(shared: &Shared, asset: &Asset) -> Result<Vec<RecipeP
             }
             (part.last, part.stop_us) = (Some(span.sequence), stop_us);
             // As a range that is all there is planned.
-            let wanted_us =
-                asset.start_time.as_micros().saturating_sub(first_us).saturating_add(clock.late_us);
+            let wanted_us = asset.start_time.as_micros().saturating_sub(first_us);
             part.start_us = part.start_us.map(|start_us| start_us.max(wanted_us));
             let after = spans.get(position + 1);
             if let (Some(stop_us), true) = (stop_us, after.is_none_or(|after| after.run != part.run)) {
@@ -141,21 +141,17 @@ struct MeantClock {
     first_us: i64,
     latest_us: i64,
     meant_us: i64,
-    /// By how much too late its first times were, as far as is known.
-    late_us: i64,
 }
 
 impl MeantClock {
     fn new(offset_us: i64) -> Self {
-        Self { first_us: offset_us, latest_us: offset_us, meant_us: offset_us, late_us: 0 }
+        Self { first_us: offset_us, latest_us: offset_us, meant_us: offset_us }
     }
 
     /// Whether the clock of the next segment is one that was set back.
     fn is_set_back(&mut self, offset_us: i64) -> bool {
         let before_us = std::mem::replace(&mut self.latest_us, offset_us);
-        let is_set = set_back_us(before_us, offset_us).or(set_back_us(offset_us, before_us)).is_some();
-        if !is_set {
-            self.late_us += corrected_us(before_us, offset_us).unwrap_or(0);
+        if !is_clock_set(before_us, offset_us) {
             self.meant_us = self.meant_us.saturating_add(offset_us.saturating_sub(before_us));
         }
         set_back_us(self.meant_us, offset_us).is_some()
@@ -245,7 +241,8 @@ mod tests {
         let cases = [
             ([1200, 800, 400, 0, 0, 0], Some(4_500_000)),
             ([1200, -3000, -3000, -3000, -3000, -3000], Some(3_300_000)),
-            ([1200, -3000, 900, 450, 100, 100], Some(4_050_000)),
+            // Of what comes last it is known that what came before was late.
+            ([1200, -3000, 900, 450, 100, 100], Some(4_399_000)),
         ];
         for (offsets_ms, stop_us) in cases {
             let bench = Bench::new().await;

@@ -6,6 +6,7 @@
 
 use mediahooks_database::{DatabaseError, SegmentSpan};
 use mediahooks_model::{FeedId, TimelineId};
+use mediahooks_timeline::hindsight::Hindsight;
 use mediahooks_timeline::plan::{self, Span};
 
 use crate::state::Shared;
@@ -21,6 +22,14 @@ pub(crate) const REORDERED_MAX_US: i64 = 2_000_000;
 pub(crate) fn span_of(segment: &SegmentSpan) -> Span {
     let SegmentSpan { sequence, run, media_start_us, media_end_us, wall_offset_us, .. } = *segment;
     Span { sequence, run, media_start_us, media_end_us, wall_offset_us }
+}
+
+/// Corrects the times of segments of a timeline, in their order, by what those behind tell of them.
+pub(crate) fn correct(segments: &mut [SegmentSpan]) {
+    let mut hindsight = Hindsight::default();
+    for segment in segments.iter_mut().rev() {
+        segment.wall_offset_us -= hindsight.late_us(&span_of(segment));
+    }
 }
 
 /// The end of an asset that is known to have shown its last picture until `until_us`: no sound is cut off by it, whose end

@@ -3,7 +3,8 @@
 //! A sample cannot arrive before it was captured, so the smallest difference seen between arrival
 //! and timestamp is the best estimate of where the encoder's clock stands; every larger one is
 //! delay on the way. The map follows larger ones slowly, as a drift of the encoder's clock, so that a clip cut by
-//! wall clock never sees time jump by a frame. Smaller ones it follows soon: they show that it was wrong.
+//! wall clock never sees time jump by a frame. Smaller ones it follows soon: they show that it was wrong, which
+//! [`crate::hindsight`] tells of what came before.
 
 use mediahooks_model::Timestamp;
 
@@ -24,6 +25,15 @@ const WITNESSES: usize = 2;
 
 /// How many segments an estimate looks back over: a delay shorter than these does not move the map.
 const WINDOW: usize = 16;
+
+/// By how much the map may follow the encoder's clock within so much media; both in microseconds.
+pub(crate) fn slew_us(media_us: i64) -> i64 {
+    reach_us(media_us, SLEW_US_PER_S)
+}
+
+fn reach_us(media_us: i64, us_per_s: i64) -> i64 {
+    media_us.max(0).saturating_mul(us_per_s) / 1_000_000
+}
 
 /// The wall clock of one run.
 #[derive(Debug, Clone, Default)]
@@ -74,11 +84,10 @@ impl WallClock {
             (None, estimate) => estimate.unwrap_or_default(),
             (Some(offset), None) => offset,
             (Some(offset), Some(estimate)) => {
-                let reach =
-                    |media_us: i64, us_per_s: i64| media_us.max(0).saturating_mul(us_per_s) / 1_000_000;
-                let slew = reach(media_us, SLEW_US_PER_S);
+                let slew = slew_us(media_us);
                 // Of the shorter one: the segment begins after the one before, and ends after it.
-                let correction = reach(media_us.min(before_us), CORRECTION_US_PER_S).min(CORRECTION_MOST_US);
+                let correction =
+                    reach_us(media_us.min(before_us), CORRECTION_US_PER_S).min(CORRECTION_MOST_US);
                 let offset =
                     self.proven_us().map_or(offset, |proven| offset.min(proven.max(offset - correction)));
                 offset + (estimate - offset).clamp(-slew, slew)

@@ -9,6 +9,7 @@
 //! difference between the two while it was received.
 
 pub mod clock;
+pub mod hindsight;
 pub mod index;
 pub mod movie;
 pub mod plan;

@@ -41,6 +41,9 @@ pub const LAYOUT: u32 = 5;
 pub struct StoredSegment {
     /// Wall clock minus media clock, in microseconds.
     pub wall_offset_us: i64,
+    /// By how much that is too large, as far as is known ([`crate::hindsight`]). It is for what is told of a file; the
+    /// file itself stays the same when more becomes known.
+    pub late_us: i64,
     /// The sample table. A file that is built keeps it, and with it the buffer that it is a part of: that should hold
     /// no others but those of the same source.
     pub index: StoredIndex,

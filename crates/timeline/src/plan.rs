@@ -35,20 +35,16 @@ impl Span {
 /// in microseconds.
 const CLOCK_SET_US: i64 = 500_000;
 
+/// Whether the wall clock was set between two segments of one run; the differences are those of wall and media clock
+/// ([`Span::wall_offset_us`]).
+pub fn is_clock_set(before_us: i64, after_us: i64) -> bool {
+    before_us.saturating_sub(after_us).saturating_abs() > CLOCK_SET_US
+}
+
 /// By how much the wall clock was set back between two segments of one run, in microseconds; the
 /// differences are those of wall and media clock ([`Span::wall_offset_us`]). None: it was not.
 pub fn set_back_us(before_us: i64, after_us: i64) -> Option<i64> {
     Some(before_us.saturating_sub(after_us)).filter(|&back| back > CLOCK_SET_US)
-}
-
-/// What the clock moves by from one segment to the next as it follows the encoder's is less than this, in microseconds.
-const CORRECTED_US: i64 = 2_000;
-
-/// By how much too late the times of all segments up to one are, as the difference of wall and media clock of the next one
-/// shows, in microseconds: it was corrected ([`crate::clock`]). None of a clock that was set back.
-pub fn corrected_us(before_us: i64, after_us: i64) -> Option<i64> {
-    let late_us = before_us.saturating_sub(after_us);
-    Some(late_us).filter(|&late| late > CORRECTED_US && set_back_us(before_us, after_us).is_none())
 }
 
 /// What a range touches of one run.
@@ -88,8 +84,6 @@ pub struct Planner {
     ranges: Vec<RunRange>,
     /// [`Span::wall_offset_us`] of the latest span in the range.
     offset_us: i64,
-    /// Where the range starts on the media clock of the latest run, whether or not that had begun, in microseconds.
-    start_us: i64,
     /// Waits for what follows it.
     latest: Option<Span>,
 }
@@ -98,7 +92,7 @@ impl Planner {
     /// For the range from `start` up to, not including, `stop`.
     pub fn new(start: Timestamp, stop: Timestamp) -> Self {
         let (start, stop) = (start.as_micros(), stop.as_micros());
-        Self { start, stop, ranges: Vec::new(), offset_us: 0, start_us: 0, latest: None }
+        Self { start, stop, ranges: Vec::new(), offset_us: 0, latest: None }
     }
 
     /// Adds the next span.
@@ -129,24 +123,17 @@ impl Planner {
             // The latest segment's clock is the one that was right when the range ended.
             Some(range) => {
                 (range.last, range.stop_us, range.run_end_us) = (span.sequence, stop_us, run_end_us);
-                // A clock that was wrong at the start was wrong by as much: the range is as long as was asked for.
-                let late_us = corrected_us(self.offset_us, span.wall_offset_us).unwrap_or(0);
-                self.start_us = self.start_us.saturating_add(late_us);
-                range.start_us = range.start_us.max(self.start_us);
             }
-            None => {
-                self.start_us = self.start.saturating_sub(span.wall_offset_us);
-                self.ranges.push(RunRange {
-                    run: span.run,
-                    first: span.sequence,
-                    last: span.sequence,
-                    // What came before is of another time of day, however close on the media clock: the
-                    // wall clock may have been set in between.
-                    start_us: self.start_us.max(span.media_start_us),
-                    stop_us,
-                    run_end_us,
-                });
-            }
+            None => self.ranges.push(RunRange {
+                run: span.run,
+                first: span.sequence,
+                last: span.sequence,
+                // What came before is of another time of day, however close on the media clock: the
+                // wall clock may have been set in between.
+                start_us: self.start.saturating_sub(span.wall_offset_us).max(span.media_start_us),
+                stop_us,
+                run_end_us,
+            }),
         }
         self.offset_us = span.wall_offset_us;
     }
@@ -246,28 +233,6 @@ mod tests {
         // Back: the times of the last seconds come again.
         let planned = plan(&run(-5 * SECOND), at(HOUR + 4 * SECOND), at(HOUR + 9 * SECOND));
         assert_eq!(planned, [range(4, 8, 4, 9), range(10, 13, 10, 14)]);
-    }
-
-    #[test]
-    fn a_range_is_as_long_as_asked_for_where_the_clock_is_corrected() {
-        const MS: i64 = 1000;
-        // Late by 1.4 s at first, 0.35 s less with each segment.
-        let late = |sequence: i64| (1_400 - 350 * sequence).max(0);
-        let spans: Vec<Span> =
-            (0..20i64).map(|n| span(n as u64, 0, n * 700 * MS, (n + 1) * 700 * MS, late(n) * MS)).collect();
-        for (from, to) in [(1_400, 2_400), (2_000, 3_000), (2_500, 2_600), (3_000, 5_000), (1_500, 9_000)] {
-            let planned = plan(&spans, at(from * MS), at(to * MS));
-            let [range] = planned[..] else { panic!("{planned:?}") };
-            assert_eq!(range.stop_us - range.start_us, (to - from) * MS, "{from}..{to}: {range:?}");
-        }
-        // It begins with the run where the range does before.
-        let planned = plan(&spans, at(0), at(3_000 * MS));
-        assert_eq!((planned[0].start_us, planned[0].stop_us), (0, 3_000 * MS));
-        // A clock that follows the encoder's moves no start.
-        let spans: Vec<Span> =
-            (0..20i64).map(|n| span(n as u64, 0, n * 700 * MS, (n + 1) * 700 * MS, -n * 700)).collect();
-        let planned = plan(&spans, at(1_000 * MS), at(9_000 * MS));
-        assert_eq!((planned[0].start_us, planned[0].stop_us), (1_000 * MS + 700, 9_000 * MS + 12 * 700));
     }
 
     proptest! {

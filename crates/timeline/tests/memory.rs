@@ -61,6 +61,7 @@ fn source() -> MovieSource {
         let mut rest = Bytes::from(indexes.concat());
         segments.extend(indexes.iter().map(|index| StoredSegment {
             wall_offset_us: 0,
+            late_us: 0,
             index: StoredIndex(rest.split_to(index.len())),
         }));
     }

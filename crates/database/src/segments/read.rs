@@ -226,6 +226,20 @@ impl SegmentReader {
     ) -> Result<()> {
         self.turn.query(|tx| Stored::new(tx, &self.places, timeline).each(first, last, &self.shared, each))
     }
+
+    /// Segments `first` to `last` (included), in order, without their sample tables; none where what holds them is damaged.
+    ///
+    /// Blocks likewise.
+    pub fn readable_spans(
+        &self,
+        timeline: TimelineId,
+        (first, last): (u64, u64),
+    ) -> Result<Vec<SegmentSpan>> {
+        self.turn.query(|tx| {
+            let entries = or_damaged(Stored::new(tx, &self.places, timeline).entries(first, last))?;
+            Ok(spans(entries.unwrap_or_default()))
+        })
+    }
 }
 
 fn spans(entries: Vec<Entry>) -> Vec<SegmentSpan> {

@@ -6,6 +6,7 @@ use mediahooks_database::{ClippableTimeline, DatabaseError, Feed, RecipePart, Se
 use mediahooks_media::sample::TrackConfig;
 use mediahooks_media::webm;
 use mediahooks_model::{FeedId, Gap, TimelineId, Timestamp};
+use mediahooks_timeline::hindsight;
 use mediahooks_timeline::movie::{break_between, can_join};
 use mediahooks_timeline::plan::{Planner, RunRange, Span};
 
@@ -73,7 +74,8 @@ pub(super) async fn stretches(
         source_id: request.source_id.clone(),
         simulcast_id: request.simulcast_id.clone(),
         priority: request.priority,
-        before: Some(stop),
+        // What is kept begins earlier than it says where its first times are late.
+        before: Some(stop.plus_micros(hindsight::REACH_US)),
         after: Some(request.start),
     };
     // What has been received is stored now, so that it need not be waited for; also the first of a feed or a run,
@@ -148,61 +150,37 @@ async fn qualities(
     Ok(qualities)
 }
 
-/// What was found in a range of a timeline, and some time before it.
-struct Found {
-    start: Timestamp,
-    /// First and last segment of what the timeline's assets show.
-    shown: Vec<(u64, u64)>,
-    planner: Planner,
-    /// First and last segment of each run.
-    ends: HashMap<u32, (Span, Span)>,
-    /// Whether what is on screen when the range begins must be among it.
-    is_whole: bool,
-    /// The last segment.
-    latest: Option<SegmentSpan>,
-}
-
-impl Found {
-    fn add(&mut self, segment: SegmentSpan) {
-        let sequence = segment.sequence;
-        if !self.shown.iter().any(|(first, last)| (*first..=*last).contains(&sequence)) {
-            return;
-        }
-        let is_first = self.shown.iter().any(|(first, _)| *first == sequence);
-        self.is_whole |= self.latest.is_none() && (is_first || segment.wall_start() <= self.start);
-        self.latest = Some(segment);
-        let span = span_of(&segment);
-        self.planner.push(&span);
-        self.ends.entry(span.run).or_insert((span, span)).1 = span;
-    }
-}
-
-/// Finds the segments of a range, and the one before, whose last picture is on screen when it begins.
+/// Finds the segments of a range, and some before it, one of which is on screen when it begins. Their times are corrected
+/// by those behind the range, which may be among them.
 async fn find(
     shared: &Shared,
     timeline: &[ClippableTimeline],
     id: TimelineId,
     (start, stop): (Timestamp, Timestamp),
-) -> Result<Found, DatabaseError> {
+) -> Result<Vec<SegmentSpan>, DatabaseError> {
     let shown: Vec<(u64, u64)> =
         timeline.iter().map(|part| (part.part.first, part.part.last.unwrap_or(u64::MAX))).collect();
-    let mut reaches_us = screen::REACHES_US.iter();
-    loop {
-        let begun = Found {
-            start,
-            shown: shown.clone(),
-            planner: Planner::new(start, stop),
-            ends: HashMap::new(),
-            is_whole: false,
-            latest: None,
+    let mut found = Vec::new();
+    for reach_us in screen::REACHES_US {
+        let from = start.plus_micros(-reach_us);
+        let behind = stop.plus_micros(hindsight::REACH_US);
+        found = match shared.database.segments_in(id, None, from, behind).await {
+            // What is behind the range is of no need.
+            Err(DatabaseError::Corrupt { .. }) => shared.database.segments_in(id, None, from, stop).await?,
+            found => found?,
         };
-        let Some(reach_us) = reaches_us.next() else { return Ok(begun) };
-        let range = (start.plus_micros(-reach_us), stop);
-        let found = shared.database.fold_segments_in(id, None, range, begun, Found::add).await?;
-        if found.is_whole || reaches_us.len() == 0 {
-            return Ok(found);
+        found
+            .retain(|segment| shown.iter().any(|(first, last)| (*first..=*last).contains(&segment.sequence)));
+        screen::correct(&mut found);
+        // What is on screen when the range begins must be among it.
+        let is_whole = |begin: &SegmentSpan| {
+            shown.iter().any(|(first, _)| *first == begin.sequence) || begin.wall_start() <= start
+        };
+        if found.first().is_some_and(is_whole) {
+            break;
         }
     }
+    Ok(found)
 }
 
 async fn in_timeline(
@@ -214,23 +192,31 @@ async fn in_timeline(
 ) -> Result<Vec<Stretch>, DatabaseError> {
     let Some(first) = timeline.first() else { return Ok(Vec::new()) };
     let id = first.part.timeline;
-    let mut found = find(shared, timeline, id, (request.start, stop)).await?;
+    let found = find(shared, timeline, id, (request.start, stop)).await?;
+    let is_before_end = |segment: &SegmentSpan| segment.wall_start() < stop;
+    let (found, behind) = found.split_at(found.iter().rposition(is_before_end).map_or(0, |last| last + 1));
+    let mut planner = Planner::new(request.start, stop);
+    // First and last segment of each run.
+    let mut ends: HashMap<u32, (Span, Span)> = HashMap::new();
+    for span in found.iter().map(span_of) {
+        planner.push(&span);
+        ends.entry(span.run).or_insert((span, span)).1 = span;
+    }
     let mut run_end_us = None;
-    if let Some(last) = found.latest {
-        let after = last.sequence.saturating_add(1);
-        match shared.database.segment_spans(id, after, Some(after)).await?.first() {
-            Some(after) => found.planner.push(&span_of(after)),
+    if let Some(last) = found.last() {
+        match segment_after(shared, last, behind).await? {
+            Some(after) => planner.push(&span_of(&after)),
             // A feed that is live shows its last picture until another one comes, unless the range is far ahead.
             None if stored_until.is_some() && request.start < request.received.plus(SKEW_MAX) => {
                 run_end_us = Some(i64::MAX);
             }
             None => {
-                let end_us = screen::run_end_us(shared, (first.feed.id, id), &last, None);
+                let end_us = screen::run_end_us(shared, (first.feed.id, id), last, None);
                 run_end_us = Some(end_us.await?);
             }
         }
     }
-    let (ranges, ends) = (found.planner.finish(run_end_us), found.ends);
+    let ranges = planner.finish(run_end_us);
     let mut stretches = Vec::new();
     for (position, range) in ranges.iter().enumerate() {
         let is_last = position + 1 == ranges.len();
@@ -265,6 +251,19 @@ async fn in_timeline(
         });
     }
     Ok(stretches)
+}
+
+/// The segment that follows one, if there is one; `behind` are some that come later.
+async fn segment_after(
+    shared: &Shared,
+    segment: &SegmentSpan,
+    behind: &[SegmentSpan],
+) -> Result<Option<SegmentSpan>, DatabaseError> {
+    let next = segment.sequence.saturating_add(1);
+    if let Some(after) = behind.first().filter(|after| after.sequence == next) {
+        return Ok(Some(*after));
+    }
+    Ok(shared.database.segment_spans(segment.timeline, next, Some(next)).await?.first().copied())
 }
 
 /// What a planned range is made of: from a segment that decoding can begin with, but nothing before

@@ -110,15 +110,25 @@ pub(super) fn gap_us(source: &MovieSource, a: &PlacedPiece, b: &PlacedPiece) -> 
     (wall_us(source, b, false) - wall_us(source, a, true)).max(0)
 }
 
-/// Wall clock at which a piece begins or ends, in microseconds.
-pub(super) fn wall_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
+/// Wall clock at which a piece begins or ends as it is known by now, in microseconds.
+pub(super) fn told_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
+    let segment = segments_of(source, piece).get(if end { piece.segments.1 } else { piece.segments.0 });
+    wall_us(source, piece, end).saturating_sub(segment.map_or(0, |segment| segment.late_us))
+}
+
+/// Wall clock at which a piece begins or ends as it was stored, in microseconds.
+fn wall_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
     let (position, ticks) =
         if end { (piece.segments.1, piece.shown.end) } else { (piece.segments.0, piece.shown.start) };
-    let segments = source.stretches.get(piece.stretch).map_or(&[][..], |stretch| &stretch.segments);
+    let segments = segments_of(source, piece);
     let offset_us = segments.get(position).map_or(0, |segment| segment.wall_offset_us);
     let set_back_us =
         if end { set_back_us(segments.get(piece.segments.0..=position).unwrap_or(&[])) } else { 0 };
     cut::to_us(ticks).saturating_add(offset_us).saturating_add(set_back_us)
+}
+
+fn segments_of<'a>(source: &'a MovieSource, piece: &PlacedPiece) -> &'a [StoredSegment] {
+    source.stretches.get(piece.stretch).map_or(&[], |stretch| &stretch.segments)
 }
 
 /// By how much the wall clock was set back within a piece, in microseconds. Its times are told as if it

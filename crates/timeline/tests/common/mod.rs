@@ -156,6 +156,7 @@ impl Publisher {
                 .iter()
                 .map(|segment| StoredSegment {
                     wall_offset_us: segment.wall_offset_us,
+                    late_us: 0,
                     index: (&segment.index).into(),
                 })
                 .collect(),

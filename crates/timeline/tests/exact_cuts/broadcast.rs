@@ -170,6 +170,7 @@ impl Broadcast {
                 .iter()
                 .map(|segment| StoredSegment {
                     wall_offset_us: segment.wall_offset_us,
+                    late_us: 0,
                     index: (&segment.index).into(),
                 })
                 .collect(),
