@@ -1,14 +1,19 @@
 //! Serves a router on a listener: HTTP/1.1 and HTTP/2, bounded in connections and in the patience
 //! with slow clients.
+//!
+//! Whoever connects gets one of a number of places. When none is left, [`places`] decides who gives way, and who may
+//! not have another one's place waits for a while ([`waiting`]).
 
+mod activity;
+mod episode;
 mod idle;
-mod peers;
+mod places;
 mod stand_in;
+mod waiting;
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,25 +26,33 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use mediahooks_model::chain;
+use metrics::{counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tower::util::{MapFuture, MapRequest};
 
 use crate::events::Stopping;
-use idle::{IdleTimeout, OpenBody, Requests};
-use peers::Peers;
+use crate::telemetry::{CONNECTIONS, CUT, REFUSED};
+use activity::Activity;
+use episode::{Episode, Summary};
+use idle::{IdleTimeout, OpenBody};
+use places::{Displaced, PlaceId, Places, Standing, network};
 use stand_in::RangeStream;
+use waiting::{Waiter, Waiting};
 
 pub(crate) use stand_in::StandIns;
 
-/// Connections at a time; more wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 1024;
+/// How many connections are served at a time, and how many of one client address, so that no single client takes all
+/// places. That is many because the clients behind a reverse proxy or a NAT share one address.
+const PLACES: (usize, usize) = (1024, 512);
 
-/// Connections at a time of one client address, so that no single client takes all of them. It is
-/// high because the clients behind a reverse proxy or a NAT share one address.
-const CONNECTIONS_PER_PEER_MAX: usize = 512;
+/// How long a newcomer waits for a place.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often is looked whether somebody has to give way by now.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a connection may go without a whole head of a request, and a request without a byte in either direction.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
@@ -65,64 +78,188 @@ const STREAMS_MAX: u32 = 100;
 
 /// Serves until `shutdown`, then takes no new connections and lets running requests finish for 10 s.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    serve_while_taken(listener, router, shutdown, TAKE_NOTHING_MAX).await;
+    Server::new(router, shutdown, TAKE_NOTHING_MAX, PLACES).run(listener).await;
 }
 
-/// `patience`: with clients that take nothing.
-async fn serve_while_taken(
-    listener: TcpListener,
+struct Server {
     router: Router,
     shutdown: CancellationToken,
+    /// With clients that take nothing.
     patience: Duration,
-) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let peers = Peers::new(CONNECTIONS_PER_PEER_MAX);
-    let graceful = GracefulShutdown::new();
-    let router = router.layer(Extension(Stopping(shutdown.clone())));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
-        };
-        match accepted {
-            Ok((stream, peer, permit)) => {
-                let Some(place) = peers.admit(peer.ip()) else {
-                    tracing::debug!(%peer, max = CONNECTIONS_PER_PEER_MAX, "refused one more connection of a client");
-                    continue;
-                };
-                if let Err(error) = stream.set_nodelay(true) {
-                    // Replies are written whole; waiting for more to send only delays them.
-                    tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-                }
-                let stand_ins = StandIns::default();
-                let stream = RangeStream::new(stream, stand_ins.clone(), shutdown.clone(), patience);
-                let connection = connection(stream, stand_ins, peer, router.clone(), graceful.watcher());
-                connections.spawn(async move {
-                    connection.await;
-                    drop((place, permit));
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept an HTTP connection; trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+    places: Arc<Mutex<Places<Arc<Activity>>>>,
+    waiting: Waiting<TcpStream>,
+    episode: Episode,
+    graceful: GracefulShutdown,
+    connections: JoinSet<()>,
+}
+
+impl Server {
+    /// `places`: in all, and for one address.
+    fn new(
+        router: Router,
+        shutdown: CancellationToken,
+        patience: Duration,
+        (places, per_address): (usize, usize),
+    ) -> Self {
+        Self {
+            router: router.layer(Extension(Stopping(shutdown.clone()))),
+            shutdown,
+            patience,
+            places: Arc::new(Mutex::new(Places::new(places, per_address))),
+            waiting: Waiting::new(),
+            episode: Episode::default(),
+            graceful: GracefulShutdown::new(),
+            connections: JoinSet::new(),
+        }
+    }
+
+    async fn run(mut self, listener: TcpListener) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let has_to_look = !self.waiting.is_empty() || self.episode.is_open();
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.welcome(stream, peer.ip()),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept an HTTP connection; trying again");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = self.connections.join_next() => self.offer_places(),
+                _ = looks.tick(), if has_to_look => self.look(),
             }
         }
-        while connections.try_join_next().is_some() {}
+        self.stop(listener).await;
     }
-    drop(listener);
-    if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
-        tracing::warn!(open = connections.len(), "HTTP requests were still running at shutdown and are cut");
+
+    /// Serves a newcomer, or lets it wait.
+    fn welcome(&mut self, stream: TcpStream, address: IpAddr) {
+        let newcomer = Waiter { address, until: Instant::now() + WAIT_MAX, newcomer: stream };
+        if let Err(newcomer) = self.admit(newcomer)
+            && let Err(newcomer) = self.waiting.add(newcomer)
+        {
+            self.refuse(newcomer);
+        }
+    }
+
+    /// Serves a newcomer, or gives it back when nobody gives way to it.
+    fn admit(&mut self, newcomer: Waiter<TcpStream>) -> Result<(), Waiter<TcpStream>> {
+        let activity = Arc::new(Activity::new(StandIns::default()));
+        let mut places = lock(&self.places);
+        let Ok(admitted) = places.admit(newcomer.address, Arc::clone(&activity), |other| other.standing())
+        else {
+            return Err(newcomer);
+        };
+        let open = places.len();
+        drop(places);
+        gauge!(CONNECTIONS).set(open as f64);
+        if let Some(displaced) = admitted.instead_of {
+            self.displace(&displaced);
+        }
+        let place = Place { places: Arc::clone(&self.places), id: admitted.place };
+        let Waiter { address, newcomer: stream, .. } = newcomer;
+        if let Err(error) = stream.set_nodelay(true) {
+            // Replies are written whole; waiting for more to send only delays them.
+            tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
+        }
+        let stream = RangeStream::new(stream, Arc::clone(&activity), self.shutdown.clone(), self.patience);
+        let served =
+            connection(stream, Arc::clone(&activity), address, self.router.clone(), self.graceful.watcher());
+        self.connections.spawn(async move {
+            tokio::select! {
+                () = served => {}
+                () = activity.given_up() => {}
+            }
+            drop(place);
+        });
+        Ok(())
+    }
+
+    fn displace(&mut self, displaced: &Displaced<Arc<Activity>>) {
+        let Displaced { holder, standing, address, held } = displaced;
+        holder.give_up(matches!(standing, Standing::Idle(_)));
+        counter!(CUT, "standing" => standing.name()).increment(1);
+        tracing::debug!(%address, held, ?standing, "an HTTP connection gave its place up");
+        // Idle connections are ended all the time, and nobody loses anything.
+        if !matches!(standing, Standing::Idle(_)) && self.episode.cut(*address, Instant::now()) {
+            tracing::warn!(
+                %address, held,
+                "all HTTP connections are in use: those of the addresses that hold most, and take least, give way"
+            );
+        }
+    }
+
+    fn refuse(&mut self, newcomer: Waiter<TcpStream>) {
+        counter!(REFUSED).increment(1);
+        let address = network(newcomer.address);
+        if self.episode.refused(address, Instant::now()) {
+            let held = lock(&self.places).held_by(address);
+            tracing::warn!(%address, held, "all HTTP connections are in use: more are refused");
+        }
+    }
+
+    /// Somebody may have left.
+    fn offer_places(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut waiting = std::mem::replace(&mut self.waiting, Waiting::new());
+        let places = Arc::clone(&self.places);
+        waiting.offer(|address| lock(&places).held_by(address), |newcomer| self.admit(newcomer));
+        self.waiting = waiting;
+    }
+
+    /// Time has passed.
+    fn look(&mut self) {
+        self.offer_places();
+        for newcomer in self.waiting.expired(Instant::now()) {
+            self.refuse(newcomer);
+        }
+        if let Some(summary) = self.episode.over(Instant::now()) {
+            tell(&summary);
+        }
+    }
+
+    async fn stop(mut self, listener: TcpListener) {
+        drop(listener);
+        drop(self.waiting);
+        if let Some(summary) = self.episode.end() {
+            tell(&summary);
+        }
+        if tokio::time::timeout(DRAIN_TIME_MAX, self.graceful.shutdown()).await.is_err() {
+            let open = self.connections.len();
+            tracing::warn!(open, "HTTP requests were still running at shutdown and are cut");
+        }
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+fn tell(summary: &Summary) {
+    let Summary { lasted, cut, refused, addresses } = summary;
+    tracing::warn!(
+        lasted_s = lasted.as_secs(), cut, refused, %addresses,
+        "HTTP connections had run out: so many were cut or refused, of these addresses"
+    );
+}
+
+/// A place that is held, until dropped.
+struct Place {
+    places: Arc<Mutex<Places<Arc<Activity>>>>,
+    id: PlaceId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = lock(&self.places);
+        places.leave(self.id);
+        gauge!(CONNECTIONS).set(places.len() as f64);
+    }
+}
+
+fn lock(places: &Mutex<Places<Arc<Activity>>>) -> MutexGuard<'_, Places<Arc<Activity>>> {
+    // Whole after every statement that touches it.
+    places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
@@ -146,13 +283,13 @@ fn builder() -> auto::Builder<TokioExecutor> {
 
 async fn connection(
     stream: RangeStream,
-    stand_ins: StandIns,
-    peer: SocketAddr,
+    activity: Arc<Activity>,
+    address: IpAddr,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    let requests = Arc::new(Requests::default());
-    let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX, Arc::clone(&requests)));
+    let io = TokioIo::new(IdleTimeout::new(stream, IDLE_TIME_MAX, Arc::clone(&activity)));
+    let stand_ins = activity.stand_ins().clone();
     let router = MapRequest::new(router, move |mut request: Request<Incoming>| {
         if request.version() < Version::HTTP_2 {
             stand_ins.next_request();
@@ -161,7 +298,7 @@ async fn connection(
         request
     });
     let service = TowerToHyperService::new(MapFuture::new(router, move |reply: RouteFuture<Infallible>| {
-        let open = requests.open();
+        let open = activity.open();
         async move {
             let response = reply.await?;
             Ok::<_, Infallible>(response.map(|body| Body::new(OpenBody::new(body, open))))
@@ -170,40 +307,9 @@ async fn connection(
     let builder = builder();
     let served = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
     if let Err(error) = served {
-        tracing::debug!(%peer, error = chain(&*error), "an HTTP connection ended early");
+        tracing::debug!(%address, error = chain(&*error), "an HTTP connection ended early");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::body::Bytes;
-    use axum::routing::get;
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-
-    /// The kernel cuts it off, by its own clock.
-    #[tokio::test]
-    async fn a_client_that_takes_nothing_is_let_go() {
-        let gone = CancellationToken::new();
-        let guard = std::sync::Mutex::new(Some(gone.clone().drop_guard()));
-        let endless = Arc::new(move || {
-            let guard = guard.lock().unwrap().take();
-            let parts = std::iter::repeat_with(move || {
-                let _ = &guard;
-                Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 64 << 10]))
-            });
-            Body::from_stream(futures::stream::iter(parts))
-        });
-        let router = Router::new().route("/", get(move || std::future::ready(endless())));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let shutdown = CancellationToken::new();
-        let patience = Duration::from_millis(300);
-        let serving = tokio::spawn(serve_while_taken(listener, router, shutdown.clone(), patience));
-        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        tokio::time::timeout(IDLE_TIME_MAX / 2, gone.cancelled()).await.expect("it is held");
-        shutdown.cancel();
-        serving.await.unwrap();
-    }
-}
+mod tests;

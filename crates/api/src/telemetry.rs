@@ -33,6 +33,15 @@ const KEPT_TIMES: u32 = 100;
 /// Bytes of files on their way to clients.
 pub(crate) const DOWNLOADED: &str = "mediahooks_download_bytes_total";
 
+/// Connections that are served.
+pub(crate) const CONNECTIONS: &str = "mediahooks_http_connections";
+
+/// Connections that had to give their place up.
+pub(crate) const CUT: &str = "mediahooks_http_connections_cut_total";
+
+/// Connections that got no place.
+pub(crate) const REFUSED: &str = "mediahooks_http_connections_refused_total";
+
 /// Says what this crate's metrics mean; call it once, after the recorder is installed.
 pub fn describe_metrics() {
     describe_counter!(
@@ -44,6 +53,18 @@ pub fn describe_metrics() {
         "mediahooks_http_request_duration_seconds",
         Unit::Seconds,
         "From the head of a request to the head of its answer, by route."
+    );
+    describe_gauge!(CONNECTIONS, Unit::Count, "HTTP connections that are served.");
+    describe_counter!(
+        CUT,
+        Unit::Count,
+        "HTTP connections that gave their place up to another client, by standing: idle (without a request), stalled (a \
+         minute without 64 KiB taken), awaited (taken less than others) or served (waited for the server)."
+    );
+    describe_counter!(
+        REFUSED,
+        Unit::Count,
+        "HTTP connections that were closed because no place became free for them."
     );
     describe_counter!(
         DOWNLOADED,

@@ -8,10 +8,10 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::activity::{Activity, OpenRequest, WaitingForUs};
 use super::stand_in::RangeStream;
 use axum::body::Body;
 use bytes::Bytes;
@@ -19,46 +19,18 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Counts the requests of one connection.
-#[derive(Default)]
-pub(crate) struct Requests {
-    begun: AtomicUsize,
-    ended: AtomicUsize,
-}
-
-/// One request in flight, until dropped.
-pub(crate) struct OpenRequest(Arc<Requests>);
-
-impl Requests {
-    /// Counts one more request in flight.
-    pub(crate) fn open(self: &Arc<Self>) -> OpenRequest {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        OpenRequest(Arc::clone(self))
-    }
-
-    /// How many requests began and how many ended.
-    fn counts(&self) -> (usize, usize) {
-        (self.begun.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed))
-    }
-}
-
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// The body of a reply. Its request is open until the last byte has left the library, which has mostly taken a
 /// megabyte more than the socket.
 pub(crate) struct OpenBody {
     body: Body,
     request: Arc<OpenRequest>,
+    waiting: Option<WaitingForUs>,
 }
 
 impl OpenBody {
     /// The body of the reply to `request`.
     pub(crate) fn new(body: Body, request: OpenRequest) -> Self {
-        Self { body, request: Arc::new(request) }
+        Self { body, request: Arc::new(request), waiting: None }
     }
 }
 
@@ -82,7 +54,11 @@ impl hyper::body::Body for OpenBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Poll::Ready(polled) = Pin::new(&mut self.body).poll_frame(cx) else {
+            self.waiting = self.waiting.take().or_else(|| Some(self.request.wait_for_us()));
+            return Poll::Pending;
+        };
+        self.waiting = None;
         let open = |bytes| Bytes::from_owner(OpenBytes { bytes, _request: Arc::clone(&self.request) });
         Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(open))))
     }
@@ -102,23 +78,23 @@ pub(crate) struct IdleTimeout {
     stream: RangeStream,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
-    requests: Arc<Requests>,
+    activity: Arc<Activity>,
     counts_seen: (usize, usize),
     /// What was written last waits for the client, and the kernel for it.
     is_waited_for: bool,
 }
 
 impl IdleTimeout {
-    /// Watches `stream`, which carries `requests`.
-    pub(crate) fn new(stream: RangeStream, patience: Duration, requests: Arc<Requests>) -> Self {
+    /// Watches `stream`, and tells `activity`, which is of the same connection, what it writes.
+    pub(crate) fn new(stream: RangeStream, patience: Duration, activity: Arc<Activity>) -> Self {
         let deadline = Box::pin(tokio::time::sleep(patience));
-        let counts_seen = requests.counts();
-        Self { stream, patience, deadline, requests, counts_seen, is_waited_for: false }
+        let counts_seen = activity.requests();
+        Self { stream, patience, deadline, activity, counts_seen, is_waited_for: false }
     }
 
     /// Passes a result on, or fails at the deadline, which progress moves.
     fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let counts = self.requests.counts();
+        let counts = self.activity.requests();
         let (begun, ended) = counts;
         if counts != self.counts_seen || (begun != ended && polled.is_ready()) {
             self.counts_seen = counts;
@@ -137,6 +113,8 @@ impl IdleTimeout {
         cx: &mut Context<'_>,
         polled: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        let written = if let Poll::Ready(Ok(bytes)) = &polled { *bytes } else { 0 };
+        self.activity.wrote(written, polled.is_pending());
         let was_waited_for = self.is_waited_for;
         self.is_waited_for = polled.is_pending() && self.stream.is_watched();
         if was_waited_for && !self.is_waited_for {
@@ -190,17 +168,18 @@ impl AsyncWrite for IdleTimeout {
 mod tests {
     use http_body_util::BodyExt;
 
+    use super::super::stand_in::StandIns;
     use super::*;
 
     #[tokio::test]
     async fn a_request_is_open_until_its_last_byte_has_left() {
-        let requests = Arc::new(Requests::default());
-        let mut body = OpenBody::new(Body::from("all"), requests.open());
+        let activity = Arc::new(Activity::new(StandIns::default()));
+        let mut body = OpenBody::new(Body::from("all"), activity.open());
         assert_eq!(hyper::body::Body::size_hint(&body).exact(), Some(3));
         let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
         drop(body);
-        assert_eq!(requests.counts(), (1, 0), "the library still has {bytes:?}");
+        assert_eq!(activity.requests(), (1, 0), "the library still has {bytes:?}");
         drop(bytes);
-        assert_eq!(requests.counts(), (1, 1));
+        assert_eq!(activity.requests(), (1, 1));
     }
 }

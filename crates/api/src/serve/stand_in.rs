@@ -29,6 +29,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::activity::Activity;
 use crate::telemetry::DOWNLOADED;
 
 /// Addresses for the stand-ins of one connection. The library holds at most some sixteen at a time.
@@ -105,7 +106,7 @@ impl StandIns {
     }
 
     /// Whether the client may not have all that was sent.
-    fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         !self.lock().sent.is_empty()
     }
 
@@ -189,7 +190,7 @@ fn position(slice: &[u8]) -> Option<usize> {
 /// A socket that sends stored ranges where it is given their stand-ins.
 pub(crate) struct RangeStream {
     stream: TcpStream,
-    stand_ins: StandIns,
+    activity: Arc<Activity>,
     stopping: CancellationToken,
     /// Whether the kernel ends it when its client takes nothing.
     is_watched: bool,
@@ -216,12 +217,12 @@ impl Fetching {
 }
 
 impl RangeStream {
-    /// Sends what is made with `stand_ins`. `stopping`: of the server. While bytes wait for the client, the kernel ends
+    /// Sends what is made with the stand-ins of `activity`. `stopping`: of the server. While bytes wait for the client, the kernel ends
     /// the connection once the client has taken none of them for `patience` (RFC 5482), and does not before, however slow
     /// it is.
     pub(crate) fn new(
         stream: TcpStream,
-        stand_ins: StandIns,
+        activity: Arc<Activity>,
         stopping: CancellationToken,
         patience: Duration,
     ) -> Self {
@@ -232,7 +233,7 @@ impl RangeStream {
                 false
             }
         };
-        Self { stream, stand_ins, stopping, is_watched, fetching: None }
+        Self { stream, activity, stopping, is_watched, fetching: None }
     }
 
     /// Whether the kernel ends it when its client takes nothing.
@@ -280,7 +281,7 @@ impl AsyncRead for RangeStream {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
-            self.stand_ins.next_read();
+            self.activity.stand_ins().next_read();
         }
         Poll::Ready(Ok(()))
     }
@@ -288,7 +289,7 @@ impl AsyncRead for RangeStream {
 
 impl AsyncWrite for RangeStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.stand_ins.find(bytes)? {
+        match self.activity.stand_ins().find(bytes)? {
             Some((piece, skip)) => self.poll_send(cx, &piece, skip, bytes.len()),
             None => Pin::new(&mut self.stream).poll_write(cx, bytes),
         }
@@ -316,7 +317,7 @@ impl AsyncWrite for RangeStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stand_ins.holds() {
+        if self.activity.stand_ins().holds() {
             return self.poll_fetched(cx);
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)
@@ -346,7 +347,7 @@ impl RangeStream {
             let mut buffer = ReadBuf::new(&mut ignored);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
-                self.stand_ins.let_go();
+                self.activity.stand_ins().let_go();
                 return Poll::Ready(Ok(()));
             }
         }
@@ -379,7 +380,7 @@ impl RangeStream {
 
 impl Drop for RangeStream {
     fn drop(&mut self) {
-        if self.stand_ins.holds() {
+        if self.activity.stand_ins().holds() || self.activity.is_cut_off() {
             // What is on its way is not to arrive changed: it is dropped, and the client told that it was cut
             // off. Fails when the connection is gone already.
             let _ = self.stream.set_zero_linger();
