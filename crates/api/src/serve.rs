@@ -61,8 +61,8 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// pace is a kilobyte a second on the same machine, whose segments have 64 KiB, and some 25 bytes a second elsewhere.
 const TAKE_NOTHING_MAX: Duration = Duration::from_secs(60);
 
-/// How long running requests may take after a shutdown began.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long running requests may take after a shutdown began: a second less than all of a stop.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(9);
 
 /// Pause after a failed accept, which is most often a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -76,7 +76,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 100;
 
-/// Serves until `shutdown`, then takes no new connections and lets running requests finish for 10 s.
+/// Serves until `shutdown`, then takes no new connections and lets running requests finish for 9 s.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     Server::new(router, shutdown, TAKE_NOTHING_MAX, PLACES).run(listener).await;
 }

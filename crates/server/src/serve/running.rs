@@ -3,6 +3,7 @@
 //! `serve` and `demo` start it. What always holds: what was acknowledged to anybody is durable before it
 //! stops, and it stops within [`STOP_MAX`] and [`CLOSE_MAX`], whatever hangs.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -171,9 +172,22 @@ impl Running {
             nothing_due(&database, Instant::now() + TELL_MAX).await;
             sender.stop().await;
         };
-        let settled = async { tokio::join!(broadcasts, api.stop(), sweeper.stop(), metrics.stop()) };
+        let unsettled = Unsettled::default();
+        let settled = async {
+            tokio::join!(
+                unsettled.until("broadcasts and what is due of their hooks", broadcasts),
+                unsettled.until("HTTP requests", api.stop()),
+                unsettled.until("the removal of what is over", sweeper.stop()),
+                unsettled.until("metrics", metrics.stop()),
+            )
+        };
         if tokio::time::timeout_at(deadline, settled).await.is_err() {
-            tracing::warn!("not everything was settled in {} s; the next start goes on", STOP_MAX.as_secs());
+            let parts = unsettled.parts.into_inner().join(", ");
+            tracing::warn!(
+                parts,
+                "not everything was settled in {} s; the next start goes on",
+                STOP_MAX.as_secs()
+            );
         }
         let closed = tokio::time::timeout(CLOSE_MAX, database.close()).await.map_err(|_| {
             Failure::new(format!("the database could not be closed in {} s", CLOSE_MAX.as_secs()))
@@ -183,6 +197,21 @@ impl Running {
         closed?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// The parts of a stop that go on.
+#[derive(Default)]
+struct Unsettled {
+    parts: RefCell<Vec<&'static str>>,
+}
+
+impl Unsettled {
+    /// Names `part` among them until it is done.
+    async fn until(&self, part: &'static str, done: impl Future<Output = ()>) {
+        self.parts.borrow_mut().push(part);
+        done.await;
+        self.parts.borrow_mut().retain(|other| *other != part);
     }
 }
 
