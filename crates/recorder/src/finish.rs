@@ -17,7 +17,6 @@ use mediahooks_timeline::movie::{
     self, BuiltFragments, BuiltMovie, Edits, Guide, MovieError, MovieSource, Narrowed, Needed, StoredSegment,
     Stretch,
 };
-use mediahooks_timeline::plan::Span;
 use sha2::{Digest, Sha256};
 
 use crate::error::RecorderError;
@@ -304,7 +303,7 @@ fn load(reader: &SegmentReader, parts: Vec<(RecipePart, Run)>) -> Result<Vec<Loa
         reader.each(part.timeline, (first, last), |segment| found.add(part.run, segment))?;
         let behind = reader
             .readable_spans(part.timeline, (last.saturating_add(1), last.saturating_add(BEHIND_MAX)))?;
-        found.look_back(&behind);
+        found.look_back(part.run, &behind);
         let Loading { begin, next, has_hole, segments, places, .. } = found;
         let reaches = begin == Some(first) && next == last.saturating_add(1);
         match (reaches, has_hole) {
@@ -331,32 +330,33 @@ struct Loading {
     has_hole: bool,
     segments: Vec<StoredSegment>,
     places: Vec<SegmentPlace>,
-    spans: Vec<Span>,
+    /// Of each segment, when it begins, in microseconds of the run's media clock.
+    starts_us: Vec<i64>,
 }
 
 impl Loading {
     fn add(&mut self, run: u32, segment: Segment) {
-        let Segment { timeline, sequence, chunk, offset, wall_offset_us, index, .. } = segment;
-        let Segment { media_start_us, media_end_us, .. } = segment;
+        let Segment { timeline, sequence, chunk, offset, media_start_us, wall_offset_us, index, .. } =
+            segment;
         self.has_hole |= sequence != self.next || segment.run != run;
         self.begin.get_or_insert(sequence);
         self.next = sequence.saturating_add(1);
-        self.spans.push(Span { sequence, run, media_start_us, media_end_us, wall_offset_us });
+        self.starts_us.push(media_start_us);
         self.segments.push(StoredSegment { wall_offset_us, late_us: 0, index: StoredIndex(index) });
         self.places.push(SegmentPlace { timeline, chunk, offset });
     }
 
-    /// Notes by how much the times of the segments are late, as they show themselves and those `behind` them do.
-    fn look_back(&mut self, behind: &[SegmentSpan]) {
+    /// Notes by how much the times of the segments, which are of `run`, are late, as they show themselves and those
+    /// `behind` them do.
+    fn look_back(&mut self, run: u32, behind: &[SegmentSpan]) {
         let mut hindsight = Hindsight::default();
-        let end_us = self.spans.last().map_or(0, |last| last.media_end_us);
-        let is_near =
-            |segment: &&SegmentSpan| segment.media_start_us.saturating_sub(end_us) < hindsight::REACH_US;
-        for segment in behind.iter().filter(is_near).rev() {
-            hindsight.late_us(&screen::span_of(segment));
+        let latest_us =
+            self.starts_us.last().map_or(0, |start_us| start_us.saturating_add(hindsight::REACH_US));
+        for segment in behind.iter().filter(|segment| segment.media_start_us < latest_us).rev() {
+            hindsight.late_us(segment.run, segment.media_start_us, segment.wall_offset_us);
         }
-        for (segment, span) in self.segments.iter_mut().zip(&self.spans).rev() {
-            segment.late_us = hindsight.late_us(span);
+        for (segment, start_us) in self.segments.iter_mut().zip(&self.starts_us).rev() {
+            segment.late_us = hindsight.late_us(run, *start_us, segment.wall_offset_us);
         }
     }
 }

@@ -6,32 +6,41 @@
 //! from one segment to the next than an encoder's clock can drift, so that a second of wall clock is a second of media.
 
 use crate::clock;
-use crate::plan::{self, Span};
+use crate::plan;
 
 /// How far behind what is read, in microseconds of wall clock, segments are looked at for what they tell of it. What shows
 /// later is of little weight: it may be drift.
 pub const REACH_US: i64 = 60_000_000;
 
-/// Corrects the times of the spans of a timeline, from the latest one to the earliest.
+/// Corrects the times of the segments of a timeline, from the latest one to the earliest.
 #[derive(Debug, Clone, Default)]
 pub struct Hindsight {
-    /// The span behind, as it is stored, and by how much it is late.
-    after: Option<(Span, i64)>,
+    after: Option<After>,
+}
+
+/// The segment behind, as it is stored.
+#[derive(Debug, Clone, Copy)]
+struct After {
+    run: u32,
+    start_us: i64,
+    offset_us: i64,
+    late_us: i64,
 }
 
 impl Hindsight {
-    /// By how much the times of the next earlier span are too late, in microseconds; not negative.
-    pub fn late_us(&mut self, span: &Span) -> i64 {
-        let late_us = match self.after {
-            Some((after, late_us)) if after.run == span.run => {
-                let fell_us = span.wall_offset_us.saturating_sub(after.wall_offset_us);
-                let is_set = plan::is_clock_set(span.wall_offset_us, after.wall_offset_us);
-                let drift_us = clock::slew_us(after.media_start_us.saturating_sub(span.media_start_us));
-                late_us.saturating_add(if is_set { 0 } else { fell_us }).saturating_sub(drift_us).max(0)
+    /// By how much the times of the next earlier segment are too late, in microseconds; not negative. It is of `run` and
+    /// begins at `start_us` of its media clock; `offset_us` is what is stored as wall clock minus media clock.
+    pub fn late_us(&mut self, run: u32, start_us: i64, offset_us: i64) -> i64 {
+        let late_us = match self.after.filter(|after| after.run == run) {
+            Some(after) => {
+                let is_set = plan::is_clock_set(offset_us, after.offset_us);
+                let fell_us = if is_set { 0 } else { offset_us.saturating_sub(after.offset_us) };
+                let drift_us = clock::slew_us(after.start_us.saturating_sub(start_us));
+                after.late_us.saturating_add(fell_us).saturating_sub(drift_us).max(0)
             }
-            _ => 0,
+            None => 0,
         };
-        self.after = Some((*span, late_us));
+        self.after = Some(After { run, start_us, offset_us, late_us });
         late_us
     }
 }
@@ -42,7 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::Planner;
+    use crate::plan::{Planner, Span};
 
     const MS: i64 = 1000;
 
@@ -61,7 +70,7 @@ mod tests {
     fn corrected(mut spans: Vec<Span>) -> Vec<Span> {
         let mut hindsight = Hindsight::default();
         for span in spans.iter_mut().rev() {
-            span.wall_offset_us -= hindsight.late_us(span);
+            span.wall_offset_us -= hindsight.late_us(span.run, span.media_start_us, span.wall_offset_us);
         }
         spans
     }
