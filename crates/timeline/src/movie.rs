@@ -34,7 +34,7 @@ pub use self::fragments::{BuiltFragments, Edits, Guide, GuideGroup, build_fragme
 pub use self::join::{break_between, can_join};
 
 /// Raised when other bytes are made of the same segments: files that somebody has a part of are then others.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// A stored segment of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,11 +10,15 @@ use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_model::{CutMode, GapReason};
 
 use super::cut::{self, TrackCut};
-use super::{MovieSource, Piece, Shown, StoredSegment};
+use super::{MovieSource, Piece, Shown, StoredSegment, Stretch};
+use crate::hindsight::Hindsight;
 use crate::plan;
 
 /// No frame of AAC, MP3 or Opus that begins in time lasts longer than this, in microseconds: 1,152 samples at 32 kHz do.
 const FRAME_OF_SOUND_US: i64 = 36_000;
+
+/// How many segments of a piece tell when it began: those of a minute and more.
+const FOLLOWING_MAX: usize = 128;
 
 /// Every piece and every track of a file.
 #[derive(Debug)]
@@ -105,9 +109,32 @@ pub fn break_between(
     if changed { GapReason::Configuration } else { GapReason::TimestampJump }
 }
 
-/// How long after the end of one piece the next one began by wall clock, in microseconds; not negative.
-pub(super) fn gap_us(source: &MovieSource, a: &PlacedPiece, b: &PlacedPiece) -> i64 {
-    (wall_us(source, b, false) - wall_us(source, a, true)).max(0)
+/// How long after the end of one piece the next one began by wall clock, in microseconds; not negative. What the file has
+/// of the second tells that, whatever becomes known later.
+fn gap_us(source: &MovieSource, a: &PlacedPiece, b: &PlacedPiece) -> i64 {
+    let begun_us = wall_us(source, b, false).saturating_sub(late_us(source, b));
+    begun_us.saturating_sub(wall_us(source, a, true)).max(0)
+}
+
+/// By how much the time of the first segment of a piece is late, as those show that follow within it, in microseconds.
+fn late_us(source: &MovieSource, piece: &PlacedPiece) -> i64 {
+    let Some(stretch) = source.stretches.get(piece.stretch) else { return 0 };
+    let own = stretch.segments.get(piece.segments.0..=piece.segments.1).unwrap_or(&[]);
+    let mut hindsight = Hindsight::default();
+    let looked_at = own.iter().take(FOLLOWING_MAX).rev();
+    looked_at.fold(0, |_, segment| hindsight.late_us(0, start_us(stretch, segment), segment.wall_offset_us))
+}
+
+/// When a segment begins to be decoded, in microseconds of the run's media clock.
+fn start_us(stretch: &Stretch, segment: &StoredSegment) -> i64 {
+    let mut start_us: Option<i64> = None;
+    // What cannot be read is told by who needs it.
+    let _ = segment.index.summaries(|track| {
+        let config = usize::try_from(track.track).ok().and_then(|track| stretch.tracks.get(track));
+        let begins_us = config.map(|config| track.base_dts.to_micros(config.timescale));
+        start_us = start_us.into_iter().chain(begins_us).min();
+    });
+    start_us.unwrap_or(0)
 }
 
 /// Wall clock at which a piece begins or ends as it is known by now, in microseconds.
