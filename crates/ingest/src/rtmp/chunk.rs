@@ -1,8 +1,8 @@
 //! RTMP messages to chunks and back (Adobe RTMP 1.0 §5.3).
 //!
 //! [`ChunkReader`] is fed by the session with whatever bytes have arrived; it consumes them at
-//! once and holds only unfinished messages. A large message that arrived in one piece is not copied, it
-//! keeps the buffer that it lies in. What always holds: [`ChunkReader::held_bytes`] never
+//! once and holds only unfinished messages. A message that arrived in one piece is not copied: it keeps the
+//! buffer that it lies in, which whoever keeps it has to think of. What always holds: [`ChunkReader::held_bytes`] never
 //! passes the limit, and memory follows the bytes received, not the lengths announced.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -13,10 +13,6 @@ pub const CHUNK_SIZE_DEFAULT: usize = 128;
 pub const CHUNK_SIZE_MAX: usize = 0xFF_FFFF;
 /// Chunk streams one peer may use. Encoders use three to six.
 pub const CHUNK_STREAMS_MAX: usize = 16;
-
-/// Messages smaller than this are copied: they must not keep a whole buffer alive. Those that arrive whole are copied one
-/// behind the other into buffers of this size, as every sound would need memory of its own otherwise.
-const SHARED_BYTES_MIN: usize = 4096;
 
 /// In a 24-bit timestamp field: the time is in the extended timestamp field (§5.3.1.3).
 const EXTENDED: u32 = 0xFF_FFFF;
@@ -75,8 +71,6 @@ pub struct ChunkReader {
     held_bytes: usize,
     held_bytes_max: usize,
     open: Option<OpenChunk>,
-    /// Room for the next small messages.
-    small: BytesMut,
 }
 
 /// The last message header of a chunk stream, and the message being put together.
@@ -112,7 +106,6 @@ impl ChunkReader {
             held_bytes: 0,
             held_bytes_max,
             open: None,
-            small: BytesMut::new(),
         }
     }
 
@@ -205,7 +198,7 @@ impl ChunkReader {
         Ok(self.streams.len() - 1)
     }
 
-    /// A message whose only chunk has arrived whole; one of some size as a slice of `input`.
+    /// A message whose only chunk has arrived whole, as a slice of `input`.
     fn take_whole(&mut self, open: OpenChunk, input: &mut BytesMut) -> Option<Message> {
         let stream = self.streams.get_mut(open.stream)?;
         let is_whole = open.missing == stream.length && input.len() >= stream.length;
@@ -213,15 +206,7 @@ impl ChunkReader {
             return None;
         }
         stream.in_message = false;
-        let mut payload = input.split_to(stream.length);
-        if payload.len() < SHARED_BYTES_MIN {
-            if self.small.capacity() < payload.len() {
-                self.small = BytesMut::with_capacity(SHARED_BYTES_MIN);
-            }
-            self.small.extend_from_slice(&payload);
-            payload = self.small.split();
-        }
-        Some(stream.message(payload.freeze()))
+        Some(stream.message(input.split_to(stream.length).freeze()))
     }
 
     fn fill(&mut self, open: OpenChunk, input: &mut BytesMut) -> Result<OpenChunk, ChunkError> {

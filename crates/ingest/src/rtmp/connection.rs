@@ -106,8 +106,16 @@ impl<S: Transport> Connection<S> {
     async fn step(&mut self) -> Result<(), ConnectionEnd> {
         let length = self.read().await?;
         self.session.received(length, self.start.elapsed());
+        if let Some(publishing) = &mut self.publishing {
+            publishing.feed.received(length);
+        }
         while let Some(event) = self.session.poll(self.start.elapsed())? {
             self.on_event(event).await?;
+            if self.publishing.as_ref().is_some_and(|publishing| publishing.feed.is_full()) {
+                self.deliver().await?;
+                // There may be thousands more in what was read, and others have their turn.
+                tokio::task::consume_budget().await;
+            }
         }
         self.deliver().await?;
         self.send_output().await

@@ -7,7 +7,12 @@ use mediahooks_media::flv::{FlvDemuxer, FlvEvent, TAG_VIDEO};
 use mediahooks_media::sample::TrackKind;
 use tokio_util::task::TaskTracker;
 
+use super::keep::Keep;
 use crate::gate::{FeedEnded, FeedInput, FeedSink, PublishEnd, Room};
+
+/// So many inputs are handed over before more are made of what was read: a publisher can say nothing in a byte, and
+/// have that take a hundred here.
+const TOGETHER_MAX: usize = 256;
 
 /// The sink of the stream that a connection publishes.
 ///
@@ -17,6 +22,7 @@ pub(super) struct Feed {
     sink: Option<Box<dyn FeedSink>>,
     stopped: BoxFuture<'static, FeedEnded>,
     demuxer: FlvDemuxer,
+    keep: Keep,
     /// Taken apart, and not handed over yet.
     inputs: Vec<FeedInput>,
     tasks: TaskTracker,
@@ -24,8 +30,13 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(sink: Box<dyn FeedSink>, tasks: TaskTracker) -> Feed {
-        let (stopped, demuxer) = (sink.stopped(), FlvDemuxer::new());
-        Feed { stopped, sink: Some(sink), demuxer, inputs: Vec::new(), tasks }
+        let (stopped, demuxer, keep) = (sink.stopped(), FlvDemuxer::new(), Keep::default());
+        Feed { stopped, sink: Some(sink), demuxer, keep, inputs: Vec::new(), tasks }
+    }
+
+    /// So many bytes arrived, from which tags will come.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.keep.received(bytes);
     }
 
     /// Takes the tag apart and keeps what is in it for [`Feed::deliver`].
@@ -35,7 +46,17 @@ impl Feed {
             tracing::debug!(%error, ?kind, timestamp_ms, "malformed tag");
             vec![FlvEvent::Ignored { kind, reason: DropReason::MalformedTag }]
         });
-        self.inputs.extend(events.into_iter().filter_map(FeedInput::from_flv));
+        for mut event in events {
+            if let FlvEvent::Sample(_, sample) = &mut event {
+                sample.data = self.keep.keep(std::mem::take(&mut sample.data));
+            }
+            self.inputs.extend(FeedInput::from_flv(event));
+        }
+    }
+
+    /// Whether it is time for [`Feed::deliver`].
+    pub(super) fn is_full(&self) -> bool {
+        self.inputs.len() >= TOGETHER_MAX
     }
 
     /// Counts something that cannot be kept and may have been of any track.

@@ -10,6 +10,7 @@ pub mod chunk;
 mod connection;
 mod feed;
 pub mod handshake;
+mod keep;
 pub mod message;
 pub mod publisher;
 mod server;

@@ -83,7 +83,9 @@ impl FlvDemuxer {
         match packet {
             // It says nothing; samples that come without another one are counted.
             VideoPacket::Config { record, .. } if record.is_empty() => {}
-            VideoPacket::Config { codec, record } => events.extend(self.video.configure(codec, record)?),
+            VideoPacket::Config { codec, record } => {
+                events.extend(self.video.configure(codec, own(&record))?)
+            }
             VideoPacket::Frame(frame) if frame.data.is_empty() => {
                 events.push(ignored(TrackKind::Video, DropReason::EmptySample));
             }
@@ -109,7 +111,9 @@ impl FlvDemuxer {
             AudioPacket::Config { record, .. } if record.is_empty() => {}
             // The frames of MP3 describe themselves; its sequence header, if any, adds nothing.
             AudioPacket::Config { codec: AudioCodec::Mp3, .. } => {}
-            AudioPacket::Config { codec, record } => events.extend(self.audio.configure(codec, record)?),
+            AudioPacket::Config { codec, record } => {
+                events.extend(self.audio.configure(codec, own(&record))?)
+            }
             AudioPacket::Frame { data, .. } if data.is_empty() => {
                 events.push(ignored(TrackKind::Audio, DropReason::EmptySample));
             }
@@ -231,6 +235,11 @@ fn is_same_audio(codec: AudioCodec, current: &CodecConfig, next: &CodecConfig) -
 
 fn audio_timescale(config: &CodecConfig) -> u32 {
     config.audio_sample_rate().filter(|rate| *rate > 0).unwrap_or(VIDEO_TIMESCALE)
+}
+
+/// A record is kept for as long as its track, and the buffer that it came in is not to be.
+fn own(record: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(record)
 }
 
 fn ignored(kind: TrackKind, reason: DropReason) -> FlvEvent {
