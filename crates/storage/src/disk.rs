@@ -267,7 +267,8 @@ impl DiskStorage {
         .await
     }
 
-    /// Every chunk file there is. Files with other names are left alone and not reported.
+    /// Every chunk file there is. Files with other names are left alone and not reported; one that is removed meanwhile
+    /// may be.
     ///
     /// Errors: [`StorageError::Io`].
     pub async fn chunk_files(&self) -> Result<Vec<ChunkFile>, StorageError> {
@@ -280,7 +281,11 @@ impl DiskStorage {
                 };
                 for file in entries(&entry.path())? {
                     let Some(chunk) = file.file_name().to_str().and_then(chunk_number) else { continue };
-                    let about = file.metadata().map_err(StorageError::io("look at", file.path()))?;
+                    let about = match file.metadata() {
+                        // Removed while we looked.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                        about => about.map_err(StorageError::io("look at", file.path()))?,
+                    };
                     // `st_blocks` counts units of 512 bytes, whatever the file system's own blocks are.
                     found.push(ChunkFile {
                         timeline,

@@ -1,5 +1,8 @@
 //! Chunk files: what is appended can be read, cut back, freed and removed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use mediahooks_model::TimelineId;
 use mediahooks_storage::{DiskStorage, Part, StorageError, gather};
@@ -191,4 +194,27 @@ async fn the_kernel_sends_a_range_to_a_socket() {
     storage.cut_back(timeline(), 0, 4).await.unwrap();
     let (_read, write) = std::os::unix::net::UnixStream::pair().unwrap();
     assert_eq!(range.send(&write, 0, 1).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn files_that_are_removed_while_they_are_listed_are_no_failure() {
+    let (_directory, storage) = storage();
+    storage.create_chunk(timeline(), 0, Vec::new()).await.unwrap();
+    let paths: Vec<_> = (1..100).map(|chunk| storage.chunk_path(timeline(), chunk)).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let coming_and_going = std::thread::spawn({
+        let is_over = is_over.clone();
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                paths.iter().for_each(|path| std::fs::write(path, "").unwrap());
+                paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+            }
+        }
+    });
+    for _ in 0..300 {
+        let files = storage.chunk_files().await.unwrap();
+        assert!(files.iter().any(|file| file.chunk == 0), "one stays");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    coming_and_going.join().unwrap();
 }
