@@ -161,6 +161,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
         return Ok(replayed);
     }
     let stop = check_range(shared, &request)?;
+    let left = shared.live.left();
     let new = plan_clips(shared, &request, stop).await?;
     if new.clips.is_empty() {
         // Told only now: the clock may have been set back since such a time was recorded.
@@ -181,7 +182,8 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: ClipRequest) -> Result
         let (id, groups) = (new.id, new.open.clone());
         let stored = store(&storing, &asked, new).await?;
         if !groups.is_empty() {
-            let watch = Watch { id, request: asked, stop, groups, is_resumed: false, _attending: attending };
+            let watch =
+                Watch { id, request: asked, stop, groups, left, is_resumed: false, _attending: attending };
             wait::follow(&storing, watch);
         }
         Ok(stored)

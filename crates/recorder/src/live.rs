@@ -1,6 +1,6 @@
 //! The feeds that are live now, and the decision which of two publishers of one source stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mediahooks_database::Feed;
@@ -76,7 +76,19 @@ pub(crate) struct Outranked;
 pub(crate) struct LiveFeeds {
     feeds: Mutex<HashMap<FeedId, LiveFeed>>,
     count: watch::Sender<usize>,
+    left: Mutex<Left>,
 }
+
+/// The feeds that have left of which clips could be cut.
+#[derive(Debug, Default)]
+struct Left {
+    count: u64,
+    /// The last [`LEFT_KEPT_MAX`] of them, the latest one last.
+    latest: VecDeque<Feed>,
+}
+
+/// Feeds that have left and are remembered. Whoever looks seldom enough to miss some takes it that all were meant.
+const LEFT_KEPT_MAX: usize = 256;
 
 /// Why a feed ends whose source another publisher has taken over, which may be the same one on another connection.
 pub(crate) const REPLACED: &str = "replaced";
@@ -115,9 +127,30 @@ impl LiveFeeds {
 
     /// Takes a feed out again, once all of it is stored.
     pub(crate) fn leave(&self, feed: FeedId) {
-        let mut feeds = self.lock();
-        feeds.remove(&feed);
-        self.count.send_replace(feeds.len());
+        let gone = {
+            let mut feeds = self.lock();
+            let gone = feeds.remove(&feed);
+            self.count.send_replace(feeds.len());
+            gone
+        };
+        // Only now: who is told that it has left finds it gone.
+        if let Some(gone) = gone.filter(|gone| gone.clips) {
+            self.lock_left().push(gone.feed);
+        }
+    }
+
+    /// How many have left so far: [`LiveFeeds::has_left`] goes on from here.
+    pub(crate) fn left(&self) -> u64 {
+        self.lock_left().count
+    }
+
+    /// Whether one of those that clips could be cut from has left that is `wanted`, or may have. `since` is how many had
+    /// when this was asked last, and becomes how many have.
+    pub(crate) fn has_left(&self, since: &mut u64, wanted: impl Fn(&Feed) -> bool) -> bool {
+        let left = self.lock_left();
+        let new = usize::try_from(left.count - *since).unwrap_or(usize::MAX);
+        *since = left.count;
+        new > left.latest.len() || left.latest.iter().rev().take(new).any(wanted)
     }
 
     pub(crate) fn feeds(&self) -> Vec<Feed> {
@@ -193,6 +226,21 @@ impl LiveFeeds {
         // The map is whole after every statement that touches it.
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn lock_left(&self) -> MutexGuard<'_, Left> {
+        // Whoever it counts without remembering it is one of those that may be meant.
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Left {
+    fn push(&mut self, feed: Feed) {
+        self.count += 1;
+        if self.latest.len() == LEFT_KEPT_MAX {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(feed);
+    }
 }
 
 impl LiveFeed {
@@ -254,6 +302,28 @@ mod tests {
         assert!(enter(&live, feed(4, None, None)).is_err());
         assert!(higher.stop.borrow().is_none());
         assert!(enter(&live, feed(5, Some("side"), None)).is_ok());
+    }
+
+    #[test]
+    fn who_has_left_is_told_once_and_whoever_looks_too_seldom_is_told_in_any_case() {
+        let live = LiveFeeds::default();
+        let leave = |number: u128| {
+            let _entry = enter(&live, feed(number, None, None)).unwrap();
+            live.leave(FeedId(Uuid::from_u128(number)));
+        };
+        leave(1);
+        let mut since = live.left();
+        let is = |number: u128| move |feed: &Feed| feed.id == FeedId(Uuid::from_u128(number));
+        assert!(!live.has_left(&mut since, |_| true));
+        leave(2);
+        leave(3);
+        let mut again = since;
+        assert!(live.has_left(&mut since, is(2)) && !live.has_left(&mut since, |_| true));
+        assert!(!live.has_left(&mut again, is(1)));
+        (0..LEFT_KEPT_MAX as u128).for_each(|number| leave(100 + number));
+        assert!(!live.has_left(&mut again, is(1)));
+        (0..=LEFT_KEPT_MAX as u128).for_each(|number| leave(1000 + number));
+        assert!(live.has_left(&mut again, is(1)));
     }
 
     #[test]

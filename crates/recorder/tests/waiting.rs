@@ -126,6 +126,25 @@ async fn the_clip_of_a_stretch_is_complete_when_it_is_known_that_its_publisher_i
     }
 }
 
+/// On a slow disk that takes a while; the clip must not wait for the rest of its range then.
+#[tokio::test]
+async fn the_clip_of_a_stretch_is_complete_when_its_publisher_leaves_while_it_is_asked_for() {
+    for patience in 0..40 {
+        let stage = Stage::new().await;
+        let (publisher, _) = live_for(&stage, 3).await;
+        let request = stage.clip_request(1_000, 600_000);
+        let recorder = stage.bench.recorder.clone();
+        let asking = tokio::spawn(async move { recorder.create_clips(request).await });
+        for _ in 0..patience {
+            tokio::task::yield_now().await;
+        }
+        stage.end(publisher).await;
+        let clip = asking.await.unwrap().unwrap().remove(0);
+        let shown = numbers(&completed(&stage, &clip).await.shown());
+        assert_eq!(shown, (25..75).collect::<Vec<_>>(), "after {patience}");
+    }
+}
+
 #[tokio::test]
 async fn a_joined_clip_waits_for_its_publisher_to_the_end_of_its_range() {
     for (is_killed, gaps) in

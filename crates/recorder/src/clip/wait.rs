@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{Asset, AssetQuery, Change, DatabaseError, NewAsset};
+use mediahooks_database::{Asset, AssetQuery, Change, DatabaseError, Feed, NewAsset};
 use mediahooks_model::{
     AssetState, ClipRequestId, FeedId, GapMode, MediaAssetId, TimelineId, Timestamp, chain,
 };
@@ -41,6 +41,8 @@ pub(super) struct Watch {
     pub request: Arc<ClipRequest>,
     pub stop: Timestamp,
     pub groups: Vec<Group>,
+    /// How many feeds had left before it was looked at what there is; see [`crate::live::LiveFeeds::has_left`].
+    pub left: u64,
     /// Whether those who published before the server was started are gone.
     pub is_resumed: bool,
     /// Keeps others off its unfinished clips.
@@ -49,6 +51,7 @@ pub(super) struct Watch {
 
 /// Takes up the requests that a crash or an orderly stop left.
 pub(crate) async fn resume(shared: &Arc<Shared>) -> Result<(), RecorderError> {
+    let left = shared.live.left();
     for open in shared.database.open_clip_requests().await? {
         let request: ClipRequest = match serde_json::from_str(&open.request) {
             Ok(request) => request,
@@ -72,6 +75,7 @@ pub(crate) async fn resume(shared: &Arc<Shared>) -> Result<(), RecorderError> {
                 request: Arc::new(request),
                 stop,
                 groups,
+                left,
                 is_resumed: true,
                 _attending: attending,
             },
@@ -114,6 +118,7 @@ async fn follow_group(shared: &Shared, watch: &Watch, group: &Group) -> Result<b
     let settles_early = !watch.request.outlasts_publishers();
     let mut waited: HashSet<FeedId> = HashSet::new();
     let mut cut: HashSet<(TimelineId, u32)> = HashSet::new();
+    let mut left = watch.left;
     if watch.is_resumed && settles_early {
         settle(shared, watch, group, &mut cut, false).await?;
     }
@@ -128,13 +133,21 @@ async fn follow_group(shared: &Shared, watch: &Watch, group: &Group) -> Result<b
             }
             continue;
         }
-        let left = watch.stop.since(shared.now());
-        if left.is_zero() {
+        // One that came and went while nobody looked.
+        if shared.live.has_left(&mut left, |feed| is_next(watch, group, &waited, feed)) {
+            if settles_early {
+                settle(shared, watch, group, &mut cut, false).await?;
+            } else if watch.request.gaps == GapMode::Refuse && refuse_gap(shared, watch, group).await? {
+                return Ok(true);
+            }
+        }
+        let still = watch.stop.since(shared.now());
+        if still.is_zero() {
             break;
         }
         tokio::select! {
             () = shared.draining.cancelled() => return Ok(false),
-            () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
+            () = tokio::time::sleep(still.min(LOOK_AGAIN)) => {}
         }
     }
     settle(shared, watch, group, &mut cut, true).await?;
@@ -144,9 +157,13 @@ async fn follow_group(shared: &Shared, watch: &Watch, group: &Group) -> Result<b
 /// The best live feed of the group that was not waited for.
 fn next_feed(shared: &Shared, watch: &Watch, group: &Group, waited: &HashSet<FeedId>) -> Option<FeedId> {
     let feeds = shared.live.clippable().into_iter().map(|(feed, _)| feed);
-    let wanted = feeds
-        .filter(|feed| watch.request.wants(feed) && group_of(feed) == *group && !waited.contains(&feed.id));
+    let wanted = feeds.filter(|feed| is_next(watch, group, waited, feed));
     wanted.max_by_key(choose::live_rank).map(|feed| feed.id)
+}
+
+/// Whether a feed is one of the group and was not waited for.
+fn is_next(watch: &Watch, group: &Group, waited: &HashSet<FeedId>, feed: &Feed) -> bool {
+    watch.request.wants(feed) && group_of(feed) == *group && !waited.contains(&feed.id)
 }
 
 /// Why a wait for a feed is over.
@@ -505,6 +522,7 @@ mod tests {
             }),
             stop,
             groups: Vec::new(),
+            left: 0,
             is_resumed: false,
             _attending: shared.attended.enter(Vec::new()),
         };
