@@ -33,11 +33,11 @@ async fn a_request_that_meets_damage_is_over() {
     let bench = Bench::new().await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
-    publisher.send_in_time(40).await;
+    publisher.send(40).await;
     publisher.finish().await;
     let mut live = bench.publish("stage", &[]).await.unwrap();
     live.config().await;
-    live.send_in_time(10).await;
+    live.send(10).await;
     let request = bench.clip_request("stage", -1000, 600_000).await;
     bench.recorder.create_clips(request).await.unwrap();
     let database = rusqlite::Connection::open(bench.directory.path().join("mediahooks.db")).unwrap();
@@ -53,11 +53,12 @@ async fn a_range_over_a_reconnect_becomes_what_was_asked_for() {
     for _ in 0..2 {
         let mut publisher = bench.publish("stage", &[]).await.unwrap();
         publisher.config().await;
-        publisher.send_in_time(40).await;
+        publisher.send(40).await;
         publisher.finish().await;
+        bench.pass_ms(200);
     }
     let request = bench.clip_request("stage", -1000, 60_000).await;
-    let request = ClipRequest { stop: Some(common::now()), ..request };
+    let request = ClipRequest { stop: Some(bench.now()), ..request };
     let ask = async |gaps| bench.recorder.create_clips(ClipRequest { gaps, ..request.clone() }).await;
 
     let split = ask(GapMode::Split).await.unwrap();
@@ -112,7 +113,7 @@ async fn a_waiting_clip_over_a_change_of_configuration_becomes_two_or_one() {
         let clips = bench.recorder.create_clips(ClipRequest { gaps, ..request }).await.unwrap();
         assert_eq!(clips[0].state, AssetState::Processing);
         publisher.reconfigure().await;
-        publisher.send_in_time(70).await;
+        publisher.send(70).await;
         let clips = finished(&bench, if gaps == GapMode::Split { 2 } else { 1 }).await;
         let mut pictures = Vec::new();
         for clip in &clips {
@@ -133,7 +134,7 @@ async fn a_waiting_clip_over_a_change_of_configuration_becomes_two_or_one() {
 #[tokio::test]
 async fn a_request_makes_no_more_clips_than_it_may() {
     let settings = RecorderSettings { clips_max: 2, ..Limits::default().into() };
-    let bench = Bench::with(token(), settings).await;
+    let bench = Bench::in_its_publishers_time(token(), settings).await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
     publisher.send(50).await;
@@ -194,7 +195,7 @@ async fn a_waiting_clip_goes_on_with_who_comes_back() {
     assert_eq!((done[0].id, metadata(&done[0]).duration_ms.unwrap() / 100), (first.id, 20));
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
-    publisher.send_in_time(70).await;
+    publisher.send(70).await;
     let clips = finished(&bench, 2).await;
     assert_eq!(clips[1].request, first.request);
     assert_eq!(pictures_in(&bench.file(clips[1].id).await)[..3], [0, 1, 2]);
@@ -207,16 +208,16 @@ async fn a_deleted_clip_is_not_made_again() {
     let publish = async |bench: &Bench| {
         let mut publisher = bench.publish("stage", &[]).await.unwrap();
         publisher.config().await;
-        publisher.send_in_time(30).await;
+        publisher.send(30).await;
         publisher
     };
     let delete = async |bench: &Bench, clip: &Asset| {
         assert_eq!(bench.recorder.delete_assets(&[clip.id]).await.unwrap()[0].1, Ok(()));
-        bench.database.remove_asset(clip.id, common::now()).await.unwrap();
+        bench.database.remove_asset(clip.id, bench.now()).await.unwrap();
     };
     let publisher = publish(&bench).await;
     let request = bench.clip_request("stage", -1000, 0).await;
-    let request = ClipRequest { stop: Some(common::now().plus_micros(600_000_000)), ..request };
+    let request = ClipRequest { stop: Some(bench.now().plus_micros(600_000_000)), ..request };
     let waiting = bench.recorder.create_clips(request).await.unwrap().remove(0);
     // One that waits, and one that is complete.
     delete(&bench, &waiting).await;
@@ -240,17 +241,17 @@ async fn a_restart_goes_on_with_a_request_of_which_all_clips_were_deleted() {
     let bench = Bench::new().await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
-    publisher.send_in_time(30).await;
+    publisher.send(30).await;
     let request = bench.clip_request("stage", -1000, 0).await;
-    let request = ClipRequest { stop: Some(common::now().plus_micros(600_000_000)), ..request };
+    let request = ClipRequest { stop: Some(bench.now().plus_micros(600_000_000)), ..request };
     let waiting = bench.recorder.create_clips(request).await.unwrap().remove(0);
     assert_eq!(bench.recorder.delete_assets(&[waiting.id]).await.unwrap()[0].1, Ok(()));
-    bench.database.remove_asset(waiting.id, common::now()).await.unwrap();
+    bench.database.remove_asset(waiting.id, bench.now()).await.unwrap();
     publisher.finish().await;
     let bench = bench.crash_and_restart().await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
-    publisher.send_in_time(30).await;
+    publisher.send(30).await;
     publisher.finish().await;
     assert_eq!(finished(&bench, 1).await.len(), 1);
 }
@@ -260,20 +261,20 @@ async fn a_clip_of_which_nothing_had_come_is_not_made_once_deleted() {
     let bench = Bench::new().await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
-    let (start, asked) = (common::now().plus_micros(-1_000_000), common::now());
+    let (start, asked) = (bench.now().plus_micros(-1_000_000), bench.now());
     let stop = Some(asked.plus_micros(600_000_000));
     let request = ClipRequest { stop, ..ClipRequest::new("stage".parse().unwrap(), start, asked) };
     let waiting = bench.recorder.create_clips(request).await.unwrap().remove(0);
     assert_eq!(waiting.recipe, []);
     bench.recorder.delete_assets(&[waiting.id]).await.unwrap();
-    bench.database.remove_asset(waiting.id, common::now()).await.unwrap();
-    publisher.send_in_time(30).await;
+    bench.database.remove_asset(waiting.id, bench.now()).await.unwrap();
+    publisher.send(30).await;
     publisher.finish().await;
     // The next stretches are other clips.
     for (count, pictures) in [(1, 10), (2, 20)] {
         let mut publisher = bench.publish("stage", &[]).await.unwrap();
         publisher.config().await;
-        publisher.send_in_time(pictures).await;
+        publisher.send(pictures).await;
         publisher.finish().await;
         assert_eq!(finished(&bench, count).await.len(), count);
     }
@@ -284,9 +285,9 @@ async fn a_restart_goes_on_with_a_clip_over_the_break_it_makes() {
     let bench = Bench::new().await;
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
-    publisher.send_in_time(30).await;
+    publisher.send(30).await;
     let request = bench.clip_request("stage", 0, 0).await;
-    let stop = common::now().plus_micros(3_000_000);
+    let stop = bench.now().plus_micros(3_000_000);
     let request = ClipRequest { gaps: GapMode::Collapse, stop: Some(stop), ..request };
     let clip = bench.recorder.create_clips(request).await.unwrap().remove(0);
     let bench = bench.crash_and_restart().await;
@@ -294,7 +295,7 @@ async fn a_restart_goes_on_with_a_clip_over_the_break_it_makes() {
     let mut publisher = bench.publish("stage", &[]).await.unwrap();
     publisher.config().await;
     // Further than the range in any case.
-    publisher.send_in_time(90).await;
+    publisher.send(90).await;
     let done = finished(&bench, 1).await.remove(0);
     assert_eq!((done.id, metadata(&done).gaps.len()), (clip.id, 1));
     nothing_is_waited_for(&bench).await;

@@ -204,7 +204,7 @@ async fn a_clip_reads_as_much_in_a_long_timeline_as_in_a_short_one() {
     for hours in [1, 12] {
         broadcast(&bench.database, &bench.storage, hours).await;
     }
-    let Bench { directory, database, storage, recorder, settings } = bench;
+    let Bench { directory, database, storage, recorder, settings, .. } = bench;
     database.close().await.unwrap();
     drop((database, storage, recorder));
     let database_bytes = std::fs::metadata(directory.path().join("mediahooks.db")).unwrap().len();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Bench, eventually, now, pictures_in};
+use common::{Bench, eventually, pictures_in};
 use mediahooks_model::{AssetState, AssetType, Metadata};
 use mediahooks_recorder::check::check;
 use mediahooks_recorder::{ClipError, ClipRequest, Idempotency};
@@ -58,7 +58,7 @@ async fn a_range_that_is_still_coming_is_waited_for() {
     let request = bench.clip_request("stage", 500, 4500).await;
     let clips = bench.recorder.create_clips(request).await.unwrap();
     assert_eq!(clips[0].state, AssetState::Processing);
-    publisher.send_in_time(70).await;
+    publisher.send(70).await;
     let clip = eventually(async || {
         let clip = bench.asset(clips[0].id).await;
         (clip.state != AssetState::Processing).then_some(clip)
@@ -96,7 +96,7 @@ async fn a_repeated_key_makes_no_second_clip() {
     let request = ClipRequest { idempotency: key(1), ..bench.clip_request("stage", 0, 2000).await };
     let both = tokio::join!(
         bench.recorder.create_clips(request.clone()),
-        bench.recorder.create_clips(ClipRequest { received: now(), ..request.clone() }),
+        bench.recorder.create_clips(ClipRequest { received: bench.now(), ..request.clone() }),
     );
     let (first, second) = (both.0.unwrap(), both.1.unwrap());
     assert_eq!(first[0].id, second[0].id);
@@ -130,7 +130,7 @@ async fn impossible_ranges_are_refused_with_a_reason() {
         ..request.clone()
     };
     assert!(try_it(before).await.unwrap().starts_with("No timelines found"));
-    let ahead = ClipRequest { start: now().plus_micros(3_600_000_000), stop: None, ..request };
+    let ahead = ClipRequest { start: bench.now().plus_micros(3_600_000_000), stop: None, ..request };
     assert!(try_it(ahead).await.unwrap().starts_with("startTime must be in the past, and it is "));
 }
 

@@ -9,9 +9,9 @@ use std::process::Command;
 use common::ffmpeg::{
     decodes_without_a_word, ffmpeg, ffmpeg9, mkvinfo_finds_nothing_wrong, packets, pictures_shown, run,
 };
-use common::{Bench, SECRET, eventually};
+use common::{Bench, SECRET, eventually, token};
 use mediahooks_ingest::rtmp::{self, RtmpSettings};
-use mediahooks_model::{AssetState, AssetType, Metadata};
+use mediahooks_model::{AssetState, AssetType, Limits, Metadata};
 use mediahooks_testkit::ffmpeg::Broadcast;
 use mediahooks_testkit::mp4box;
 use mediahooks_testkit::synthetic::{send, vp8_and_opus};
@@ -61,7 +61,7 @@ struct Recorded {
 
 /// Records what `publish` sends to the address that it is given.
 async fn record(stream: &str, publish: impl AsyncFnOnce(String)) -> Recorded {
-    let bench = Bench::new().await;
+    let bench = Bench::with(token(), Limits::default()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

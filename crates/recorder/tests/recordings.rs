@@ -55,7 +55,8 @@ async fn parameters_and_token_decide_what_is_kept() {
     assert!(bench.assets(AssetType::Recording).await.is_empty());
     assert_eq!(bench.assets(AssetType::Timeline).await.len(), 1);
 
-    let bench = Bench::with(PublishToken { clip: false, ..token() }, Limits::default()).await;
+    let bench =
+        Bench::in_its_publishers_time(PublishToken { clip: false, ..token() }, Limits::default()).await;
     let mut publisher = bench.publish("silent", &[("videoOnly", "")]).await.unwrap();
     publisher.config().await;
     publisher.send(30).await;
@@ -73,7 +74,7 @@ async fn a_long_recording_is_split_without_losing_a_picture() {
         timeline_max: Duration::from_millis(3500),
         ..Limits::default()
     };
-    let bench = Bench::with(token(), limits).await;
+    let bench = Bench::in_its_publishers_time(token(), limits).await;
     let mut publisher = bench.publish("long", &[]).await.unwrap();
     publisher.config().await;
     publisher.send(150).await;
@@ -112,7 +113,7 @@ async fn a_second_publisher_takes_over_and_both_are_recorded() {
 #[tokio::test]
 async fn who_may_not_publish_is_told_why() {
     let strict = PublishToken { allowed_ip_addresses: vec!["10.0.0.0/8".parse().unwrap()], ..token() };
-    let bench = Bench::with(strict, Limits::default()).await;
+    let bench = Bench::in_its_publishers_time(strict, Limits::default()).await;
     let refused = bench.publish("stage", &[]).await.err().unwrap();
     assert_eq!(
         (refused.code, refused.message.as_str()),

@@ -109,8 +109,9 @@ async fn what_expires_is_removed_and_what_cannot_be_is_refused() {
     publisher.config().await;
     publisher.send(100).await;
     let request = bench.clip_request("stage", 100, 2000).await;
-    let soon = ClipRequest { expiration: Some(now().plus_micros(300_000)), ..request };
+    let soon = ClipRequest { expiration: Some(bench.now().plus_micros(300_000)), ..request };
     let clip = bench.recorder.create_clips(soon).await.unwrap().remove(0);
+    bench.pass_ms(300);
     let sweeper = CancellationToken::new();
     tokio::spawn(bench.recorder.clone().run_sweeper(sweeper.clone()));
     eventually(async || (bench.asset(clip.id).await.state.status() == AssetStatus::Deleted).then_some(()))
@@ -136,7 +137,7 @@ async fn a_clip_that_waits_for_the_rest_of_its_range_can_be_deleted() {
     publisher.config().await;
     publisher.send(100).await;
     let request = bench.clip_request("stage", 100, 2000).await;
-    let stop = Some(now().plus_micros(3_600_000_000));
+    let stop = Some(bench.now().plus_micros(3_600_000_000));
     let clip = bench.recorder.create_clips(ClipRequest { stop, ..request }).await.unwrap().remove(0);
     assert_eq!(clip.state.status(), AssetStatus::Processing);
     assert_eq!(bench.recorder.delete_assets(&[clip.id]).await.unwrap()[0].1, Ok(()));

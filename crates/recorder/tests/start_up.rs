@@ -133,7 +133,7 @@ async fn it_is_open_at_once_and_finished_behind() {
     for feed in 0..feeds {
         fill(&bench.database, &bench.storage, u128::from(feed) + 1, LIVE_SEGMENTS, true).await;
     }
-    let Bench { directory, database, storage, recorder, settings } = bench;
+    let Bench { directory, database, storage, recorder, settings, .. } = bench;
     database.close().await.unwrap();
     drop((database, storage, recorder));
 

@@ -32,6 +32,8 @@ pub struct Bench {
     pub storage: DiskStorage,
     pub recorder: Recorder,
     pub settings: RecorderSettings,
+    /// Moved by what is published here.
+    time: Option<Arc<TestClock>>,
 }
 
 /// A clock that a test moves.
@@ -73,7 +75,15 @@ pub fn now() -> Timestamp {
 
 impl Bench {
     pub async fn new() -> Self {
-        Self::with(token(), Limits::default()).await
+        Self::in_its_publishers_time(token(), Limits::default()).await
+    }
+
+    /// With a recorder whose time passes as its publishers send, a picture every 40 ms: a test that is kept waiting is
+    /// no publisher that falls silent.
+    pub async fn in_its_publishers_time(token: PublishToken, settings: impl Into<RecorderSettings>) -> Self {
+        let time = Arc::new(TestClock(SimulatedClock::new()));
+        let settings = RecorderSettings { clock: time.clone(), ..settings.into() };
+        Self { time: Some(time), ..Self::with(token, settings).await }
     }
 
     pub async fn with(token: PublishToken, settings: impl Into<RecorderSettings>) -> Self {
@@ -102,7 +112,18 @@ impl Bench {
         let (database, storage, recorder) = open(&directory, settings.clone(), files).await;
         database.account_or_create("dkxfvY".parse().unwrap(), now()).await.unwrap();
         database.create_token(token).await.unwrap();
-        Self { directory, database, storage, recorder, settings }
+        Self { directory, database, storage, recorder, settings, time: None }
+    }
+
+    /// Now, on the recorder's clock.
+    pub fn now(&self) -> Timestamp {
+        self.settings.clock.wall()
+    }
+
+    /// Lets time pass in which nothing is published.
+    pub fn pass_ms(&self, ms: i64) {
+        let clock = &self.time.as_ref().expect("a clock that can be moved").0;
+        clock.pass_until(i64::try_from(clock.steady().as_micros()).unwrap() + ms * 1000);
     }
 
     /// A start on what a crash at this moment leaves: a copy of the directory, made while everything
@@ -118,12 +139,14 @@ impl Bench {
         damage(directory.path());
         let files = Arc::new(SystemFiles);
         let (database, storage, recorder) = open(&directory, self.settings.clone(), files).await;
-        Self { directory, database, storage, recorder, settings: self.settings }
+        Self { directory, database, storage, recorder, settings: self.settings, time: self.time }
     }
 
     pub async fn publish(&self, stream: &str, params: &[(&str, &str)]) -> Result<Publisher, PublishRefused> {
         let sink = self.open_feed(stream, params).await?;
-        Ok(Publisher { sink, pictures: 0, sounds: 0 })
+        let time = self.time.clone();
+        let begun = self.settings.clock.steady();
+        Ok(Publisher { sink, time, begun, pictures: 0, sounds: 0 })
     }
 
     pub async fn open_feed(
@@ -170,7 +193,7 @@ impl Bench {
         let start = timelines[0].start_time;
         ClipRequest {
             stop: Some(start.plus_micros(to_ms * 1000)),
-            ..ClipRequest::new(stream.parse().unwrap(), start.plus_micros(from_ms * 1000), now())
+            ..ClipRequest::new(stream.parse().unwrap(), start.plus_micros(from_ms * 1000), self.now())
         }
     }
 }
@@ -213,6 +236,9 @@ pub async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
 
 pub struct Publisher {
     pub sink: Box<dyn FeedSink>,
+    time: Option<Arc<TestClock>>,
+    /// On the steady clock.
+    begun: Duration,
     pictures: i64,
     sounds: i64,
 }
@@ -254,21 +280,12 @@ impl Publisher {
         self.track(TrackConfig::new(90_000, video)).await;
     }
 
-    /// As [`Publisher::send`], in real time as an encoder does.
-    pub async fn send_in_time(&mut self, count: i64) {
-        let mut due = tokio::time::interval(Duration::from_millis(40));
-        for _ in 0..count {
-            due.tick().await;
-            self.send(1).await;
-        }
-    }
-
     async fn track(&mut self, config: TrackConfig) {
         self.sink.push(&mut vec![FeedInput::Config(config)]).unwrap();
     }
 
     /// Sends `count` pictures of 40 ms, every 25th a sync sample, and the sound that goes with them,
-    /// as fast as they are taken.
+    /// as fast as they are taken; where publishers make the time, 40 ms pass with each.
     pub async fn send(&mut self, count: i64) {
         for _ in 0..count {
             let picture = Sample {
@@ -284,6 +301,10 @@ impl Publisher {
                 let data = Bytes::from(format!("<sound {}>", self.sounds));
                 self.sample(TrackKind::Audio, Sample { dts, cts_offset: 0, is_sync: true, data }).await;
                 self.sounds += 1;
+            }
+            if let Some(time) = &self.time {
+                let begun_us = i64::try_from(self.begun.as_micros()).unwrap();
+                time.0.pass_until(begun_us + self.pictures * 40_000);
             }
         }
     }
