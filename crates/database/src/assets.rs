@@ -18,14 +18,16 @@ pub(crate) const SELECT: &str = "SELECT a.id, a.asset_type, a.status, a.metadata
 pub(crate) const PARTS: &str = "SELECT timeline, run, first_segment, last_segment, start_us, stop_us
  FROM recipe WHERE asset = ?1 ORDER BY part";
 
-/// Assets whose time is over.
+/// Assets whose time is over, behind the one given.
 pub(crate) const EXPIRING: &str =
     "SELECT id FROM asset WHERE status IN ('complete', 'error') AND expiration_us <= ?1
-     ORDER BY expiration_us, id LIMIT ?2";
+         AND (expiration_us, id) > (coalesce((SELECT expiration_us FROM asset WHERE id = ?2), 0), ?2)
+     ORDER BY expiration_us, id LIMIT ?3";
 
-/// Assets marked for removal.
-pub(crate) const DELETING: &str =
-    "SELECT id FROM asset WHERE status = 'deleting' ORDER BY marked_us, id LIMIT ?1";
+/// Assets marked for removal, behind the one given.
+pub(crate) const DELETING: &str = "SELECT id FROM asset WHERE status = 'deleting'
+         AND (marked_us, id) > (coalesce((SELECT marked_us FROM asset WHERE id = ?1), 0), ?1)
+     ORDER BY marked_us, id LIMIT ?2";
 
 impl Database {
     /// The asset of this id, whatever its state.
@@ -102,25 +104,41 @@ impl Database {
         .await
     }
 
-    /// Assets whose time is over and that nobody has marked for removal yet, longest overdue first.
-    pub async fn expiring_assets(&self, now: Timestamp, limit: u32) -> Result<Vec<MediaAssetId>> {
+    /// Assets whose time is over and that nobody has marked for removal yet, longest overdue first: those behind `after`.
+    pub async fn expiring_assets(
+        &self,
+        now: Timestamp,
+        after: Option<MediaAssetId>,
+        limit: u32,
+    ) -> Result<Vec<MediaAssetId>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(EXPIRING)?;
-            let rows = statement.query_map(params![Sql(now), limit], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
+            let values = params![Sql(now), behind(after), limit];
+            let rows = statement.query_map(values, |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
 
-    /// Assets that are marked for removal, longest marked first.
-    pub async fn deleting_assets(&self, limit: u32) -> Result<Vec<MediaAssetId>> {
+    /// Assets that are marked for removal, longest marked first: those behind `after`.
+    pub async fn deleting_assets(
+        &self,
+        after: Option<MediaAssetId>,
+        limit: u32,
+    ) -> Result<Vec<MediaAssetId>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(DELETING)?;
-            let rows = statement.query_map([limit], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
+            let rows =
+                statement.query_map(params![behind(after), limit], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
+}
+
+/// What is behind a place in a list, or, as an empty key comes before every id, all of it.
+fn behind(after: Option<MediaAssetId>) -> Vec<u8> {
+    after.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default()
 }
 
 /// The asset of this id, with its recipe.

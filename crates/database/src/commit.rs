@@ -13,7 +13,7 @@ use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
     Asset, Change, Database, DatabaseError, Feed, KeptReply, Result, Run, Timeline, clip_requests, outbox,
-    segments, steps, timelines,
+    removal, segments, steps, timelines,
 };
 
 /// Feeds that may wait for the writer to end them. Their segments move into pages then, up to 256 of each: of hundreds
@@ -134,6 +134,7 @@ fn end_feed(tx: &Writing<'_>, id: FeedId, at: Timestamp, now: Timestamp) -> Resu
     if feed.ended.is_some() {
         return Ok(());
     }
+    removal::mark_leftovers(tx, id)?;
     let (Sql(last), Sql(count)): (Sql<Timestamp>, Sql<u64>) = tx
         .prepare_cached("SELECT last_event_us, event_count FROM feed WHERE id = ?1")?
         .query_row([Sql(id)], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -9,6 +9,7 @@ mod account;
 mod assets;
 mod clip_requests;
 mod commit;
+mod cover;
 mod deliveries;
 mod error;
 mod events;
@@ -64,7 +65,7 @@ pub struct Options {
     pub readers: usize,
     /// Writing operations that may wait for the writer before callers wait too; default 1024.
     pub queue: usize,
-    /// Segments that the removal of an asset frees in one transaction; default 4096. Other writers
+    /// Segments that the removal of an asset frees in one transaction; default 1024. Other writers
     /// wait for it, about 6 µs per segment.
     pub removal_batch: u32,
     /// How long after its event, or after the delivery it waited for, the first attempt of a delivery
@@ -82,7 +83,7 @@ impl Default for Options {
         Self {
             readers: 4,
             queue: 1024,
-            removal_batch: 4096,
+            removal_batch: 1024,
             first_attempt_after: Duration::ZERO,
             patience: Duration::from_millis(50),
             inline: None,

@@ -4,19 +4,20 @@
 use rusqlite::Connection;
 
 use crate::{
-    account, assets, deliveries, events, log, outbox, prune, removal, replay, schema, segments, telemetry,
-    timelines, webhooks,
+    account, assets, cover, deliveries, events, log, outbox, prune, removal, replay, schema, segments,
+    telemetry, timelines, webhooks,
 };
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
 /// intermediate result of a statement.
-const GOOD_SCANS: [&str; 7] = [
+const GOOD_SCANS: [&str; 8] = [
     "SCAN CONSTANT ROW",
     "INDEX asset_deleting",
     "INDEX asset_timeline",
     "INDEX delivery_unsettled",
     "INDEX feed_live",
     "INDEX replay_running",
+    "INDEX timeline_to_sweep",
     "SCAN owed",
 ];
 
@@ -71,6 +72,12 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
             assets::EXPIRING,
             assets::DELETING,
             removal::FREED,
+            removal::TO_SWEEP,
+            cover::CLASS,
+            cover::BEGINS_BEFORE,
+            cover::ENDS_AFTER,
+            cover::BEGINS_AFTER,
+            cover::ENDS_BEFORE,
             account::RECOMPUTE,
             telemetry::LIVE,
         ],

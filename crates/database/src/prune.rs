@@ -17,7 +17,7 @@ pub struct Retention {
     /// Events, settled deliveries with their attempts, and what is left of deleted assets, ended
     /// feeds; default 30 days.
     pub history: Duration,
-    /// Rows removed in one transaction, so that other writers hardly notice; default 500.
+    /// Rows removed in one transaction, so that other writers hardly notice; default 100.
     pub batch: u32,
 }
 
@@ -26,7 +26,7 @@ impl Default for Retention {
         Self {
             kept_replies: Duration::from_secs(24 * 3600),
             history: Duration::from_secs(30 * 24 * 3600),
-            batch: 500,
+            batch: 100,
         }
     }
 }

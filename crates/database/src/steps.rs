@@ -8,6 +8,7 @@ use mediahooks_model::{AssetInput, AssetState, AssetType, MediaAssetId, MediaEve
 use rusqlite::params;
 
 use crate::account::account;
+use crate::cover::size_class;
 use crate::sql::Sql;
 use crate::writer::Writing;
 use crate::{
@@ -104,10 +105,16 @@ fn close_recipe(tx: &Writing<'_>, asset: &mut Asset) -> Result<()> {
         let newest = segments::of(tx, part.timeline).newest_sequence()?;
         part.last = Some(newest.unwrap_or(0).max(part.first));
         tx.prepare_cached(
-            "UPDATE recipe SET last_segment = ?3 WHERE asset = ?1 AND timeline = ?2 AND last_segment IS NULL
-                 AND first_segment = ?4",
+            "UPDATE recipe SET last_segment = ?3, size_class = ?5 WHERE asset = ?1 AND timeline = ?2
+                 AND last_segment IS NULL AND first_segment = ?4",
         )?
-        .execute(params![Sql(asset.id), Sql(part.timeline), part.last.map(Sql), Sql(part.first)])?;
+        .execute(params![
+            Sql(asset.id),
+            Sql(part.timeline),
+            part.last.map(Sql),
+            Sql(part.first),
+            size_class(part.first, part.last)
+        ])?;
     }
     Ok(())
 }
@@ -144,23 +151,30 @@ fn store_state(tx: &Writing<'_>, asset: &Asset) -> Result<()> {
 
 /// Stores the parts of a recipe of which none is stored.
 fn put_recipe(tx: &Writing<'_>, asset: &Asset, recipe: &[RecipePart]) -> Result<()> {
-    let mut statement = tx.prepare_cached(
-        "INSERT INTO recipe (asset, part, timeline, run, first_segment, last_segment, start_us, stop_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
     for (number, part) in (0u32..).zip(recipe) {
         check_media_is_there(tx, asset.asset_type, part)?;
-        statement.execute(params![
-            Sql(asset.id),
-            number,
-            Sql(part.timeline),
-            part.run,
-            Sql(part.first),
-            part.last.map(Sql),
-            part.start_us,
-            part.stop_us,
-        ])?;
+        put_part(tx, asset.id, number, part)?;
     }
+    Ok(())
+}
+
+/// Stores a part of a recipe.
+pub(crate) fn put_part(tx: &Writing<'_>, asset: MediaAssetId, number: u32, part: &RecipePart) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO recipe (asset, part, timeline, run, first_segment, last_segment, start_us, stop_us, size_class)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        Sql(asset),
+        number,
+        Sql(part.timeline),
+        part.run,
+        Sql(part.first),
+        part.last.map(Sql),
+        part.start_us,
+        part.stop_us,
+        size_class(part.first, part.last),
+    ])?;
     Ok(())
 }
 

@@ -10,9 +10,10 @@ const FEED: &str =
     "f.id, f.token, f.stream_name, f.source_id, f.simulcast_id, f.priority, f.target_kbps, f.remote,
      f.started_us, f.ended_us";
 
-/// Clips end where they were asked to.
-pub(crate) const SHOWN_UNTIL: &str = "SELECT max(r.stop_us) FROM recipe r JOIN asset a ON a.id = r.asset
-     WHERE r.timeline = ?1 AND r.run = ?2 AND a.asset_type IN ('recording', 'timeline')";
+/// Clips end where they were asked to, and there may be very many.
+pub(crate) const SHOWN_UNTIL: &str =
+    "SELECT max(r.stop_us) FROM timeline t JOIN asset a ON a.feed = t.feed JOIN recipe r ON r.asset = a.id
+     WHERE t.id = ?1 AND r.timeline = ?1 AND r.run = ?2 AND a.asset_type IN ('recording', 'timeline')";
 
 impl Database {
     /// Feeds that have not ended, oldest first.

@@ -90,6 +90,8 @@ impl Check<'_> {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(), RecorderError> {
         let total = self.database.segment_count().await?;
+        let held: HashMap<TimelineId, Vec<(u64, u64)>> =
+            recipes.iter().map(|(timeline, parts)| (*timeline, held_by(parts))).collect();
         let mut after = None;
         loop {
             let page = self.database.segments_after(after, PAGE).await?;
@@ -97,7 +99,7 @@ impl Check<'_> {
             after = Some((last.timeline, last.sequence));
             for segment in &page {
                 self.segment(segment).await;
-                if !is_referred_to(segment, recipes) {
+                if !is_referred_to(segment, &held) {
                     let (timeline, sequence) = (segment.timeline, segment.sequence);
                     self.problem(format!(
                         "segment {sequence} of timeline {timeline} is referred to by no asset"
@@ -190,11 +192,26 @@ impl Check<'_> {
     }
 }
 
-fn is_referred_to(segment: &Segment, recipes: &Recipes) -> bool {
-    recipes.get(&segment.timeline).is_some_and(|recipes| {
-        recipes.iter().any(|(_, part)| {
-            segment.sequence >= part.first && part.last.is_none_or(|last| segment.sequence <= last)
-        })
+/// The segments that any of the parts holds, as ranges that do not touch, in order.
+fn held_by(parts: &[(MediaAssetId, RecipePart)]) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64)> =
+        parts.iter().map(|(_, part)| (part.first, part.last.unwrap_or(u64::MAX))).collect();
+    ranges.sort_unstable();
+    let mut held: Vec<(u64, u64)> = Vec::new();
+    for (first, last) in ranges {
+        match held.last_mut() {
+            Some((_, until)) if first <= until.saturating_add(1) => *until = last.max(*until),
+            _ => held.push((first, last)),
+        }
+    }
+    held
+}
+
+fn is_referred_to(segment: &Segment, held: &HashMap<TimelineId, Vec<(u64, u64)>>) -> bool {
+    let sequence = segment.sequence;
+    held.get(&segment.timeline).is_some_and(|ranges| {
+        let next = ranges.partition_point(|(first, _)| *first <= sequence);
+        ranges[..next].last().is_some_and(|(_, last)| sequence <= *last)
     })
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mediahooks_database::{AssetChange, AssetQuery, Change, DatabaseError, FreedRange, Retention};
+use futures::{StreamExt as _, TryStreamExt as _};
+use mediahooks_database::{Asset, AssetChange, AssetQuery, Change, DatabaseError, FreedRange, Retention};
 use mediahooks_model::{AssetInput, AssetStatus, AssetType, MediaAssetId, TimelineId, chain};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,9 @@ use crate::tidy::{self, ChunkUse};
 /// How often the sweeper looks without being told.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it goes on at once where a sweep has left assets to the next one, before it looks after other things.
+const MORE_MAX: u32 = 256;
+
 /// How often, in sweeps, it looks for what failed half-way, and prunes.
 const HOUSEKEEPING_EVERY: u64 = 30;
 
@@ -29,20 +33,24 @@ const HOUSEKEEPING_EVERY: u64 = 30;
 /// of all segments, seconds for a month of many streams, and such files are rare.
 const TIDY_EVERY: u64 = 3600;
 
-/// Assets, or freed ranges, that one sweep takes at a time.
+/// Assets, freed ranges or timelines that one sweep takes at a time.
 const BATCH: u32 = 256;
+
+/// Assets that are marked at once, so that the database makes them durable together.
+const MARKED_AT_ONCE: usize = 32;
+
+/// Assets that are removed at once. Feeds that commit meanwhile wait for one transaction of each at most.
+const REMOVED_AT_ONCE: usize = 8;
 
 /// See [`crate::Recorder::delete_assets`].
 pub(crate) async fn delete(
     shared: &Shared,
     ids: &[MediaAssetId],
 ) -> Result<Vec<(MediaAssetId, Result<(), DeleteRefused>)>, RecorderError> {
-    let mut outcomes = Vec::with_capacity(ids.len());
-    for &id in ids {
-        outcomes.push((id, mark(shared, id).await?));
-    }
+    let marking = ids.iter().map(async |&id| Ok((id, mark(shared, id).await?)));
+    let outcomes = futures::stream::iter(marking).buffered(MARKED_AT_ONCE).try_collect().await;
     shared.sweep.notify_one();
-    Ok(outcomes)
+    outcomes
 }
 
 pub(crate) async fn mark(
@@ -52,7 +60,7 @@ pub(crate) async fn mark(
     let change =
         AssetChange { id, input: AssetInput::Delete, recipe: None, stop_time: None, expiration: None };
     let mut changes = vec![Change::StepAsset(Box::new(change))];
-    let asset = shared.database.asset(id).await?.filter(|asset| asset.request.is_some());
+    let asset = of_open_request(shared, id).await?;
     // One at a time: each adds to what is noted of the others.
     let noting = if asset.is_some() { Some(shared.noting_deleted.lock().await) } else { None };
     if let Some(asset) = &asset {
@@ -73,6 +81,13 @@ pub(crate) async fn mark(
         })),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The asset, if more clips may be made of its request: one that is over is never open again.
+async fn of_open_request(shared: &Shared, id: MediaAssetId) -> Result<Option<Asset>, RecorderError> {
+    let Some(asset) = shared.database.asset(id).await? else { return Ok(None) };
+    let Some(request) = asset.request else { return Ok(None) };
+    Ok(shared.database.open_clip_request(request).await?.map(|_| asset))
 }
 
 /// See [`crate::Recorder::delete_assets_of_type`].
@@ -106,9 +121,15 @@ pub(crate) async fn delete_type(
 
 /// See [`crate::Recorder::run_sweeper`].
 pub(crate) async fn sweep(shared: &Arc<Shared>, shutdown: CancellationToken) {
-    let mut sweeper = Sweeper { shared: Arc::clone(shared), freed_until: 0 };
+    let mut sweeper = Sweeper::new(shared);
     for round in 1u64.. {
         sweeper.sweep_once(round).await;
+        for _ in 0..MORE_MAX {
+            if !sweeper.has_more() || shutdown.is_cancelled() {
+                break;
+            }
+            sweeper.remove_some().await;
+        }
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = shared.sweep.notified() => {}
@@ -122,27 +143,86 @@ struct Sweeper {
     shared: Arc<Shared>,
     /// Freed ranges up to this number have been seen to; housekeeping begins again at the first.
     freed_until: i64,
+    /// Up to where it got, when there were more than one sweep takes: what cannot be marked or removed yet keeps none of
+    /// the others.
+    expired_until: Option<MediaAssetId>,
+    removed_until: Option<MediaAssetId>,
 }
 
 impl Sweeper {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), freed_until: 0, expired_until: None, removed_until: None }
+    }
+
     /// Takes every step, whatever becomes of the others: one that fails is tried again by a later
     /// sweep.
     async fn sweep_once(&mut self, round: u64) {
+        self.remove_some().await;
         let shared = Arc::clone(&self.shared);
-        tell("the disk's room was not asked for", disk::look(&shared).await);
-        tell("expired assets were not looked for", expire(&shared).await);
-        tell("marked assets were not removed", remove_marked(&shared).await);
         if round.is_multiple_of(HOUSEKEEPING_EVERY) {
             self.freed_until = 0;
             tell("what failed half-way was not taken up", recovery::take_up(&shared).await);
             let retention = Retention { history: shared.limits.history, ..Retention::default() };
             let pruned = shared.database.prune(shared.now(), retention).await;
             tell("old history was not pruned", pruned.map(drop).map_err(RecorderError::from));
+            tell("disk space was not freed", self.free().await);
         }
-        tell("disk space was not freed", self.free().await);
         if round.is_multiple_of(TIDY_EVERY) {
             tell("stray chunk files were not looked for", tidy::remove_unknown(&shared).await);
         }
+    }
+
+    /// Marks and removes some of what is to go, and frees its bytes.
+    async fn remove_some(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        tell("the disk's room was not asked for", disk::look(&shared).await);
+        tell("expired assets were not looked for", self.expire().await);
+        tell("marked assets were not removed", self.remove_marked().await);
+        let swept = shared.database.sweep_timelines(BATCH).await;
+        tell("what assets left was not removed", swept.map_err(RecorderError::from));
+        tell("disk space was not freed", self.free().await);
+    }
+
+    /// Whether there was more than one sweep takes.
+    fn has_more(&self) -> bool {
+        self.expired_until.is_some() || self.removed_until.is_some()
+    }
+
+    async fn expire(&mut self) -> Result<(), RecorderError> {
+        let shared = &self.shared;
+        let after = self.expired_until.take();
+        let found = shared.database.expiring_assets(shared.now(), after, BATCH).await?;
+        self.expired_until = last_of_many(&found);
+        let marking = found.into_iter().map(async |id| match mark(shared, id).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => {
+                tracing::warn!(asset = %id, %reason, "an expired asset was not removed");
+                Ok(())
+            }
+            Err(error) => pass_over(id, error),
+        });
+        futures::stream::iter(marking).buffer_unordered(MARKED_AT_ONCE).try_collect().await
+    }
+
+    async fn remove_marked(&mut self) -> Result<(), RecorderError> {
+        let shared = &self.shared;
+        let after = self.removed_until.take();
+        let found = shared.database.deleting_assets(after, BATCH).await?;
+        self.removed_until = last_of_many(&found);
+        let removing = found.into_iter().map(async |id| {
+            // From here on nobody is given the file without a look at the asset. Who marked it may not have got to that
+            // yet, or have hung up before.
+            shared.files.forget(id);
+            // A download that is under way finishes first.
+            if shared.readers.read_asset(id) {
+                return Ok(());
+            }
+            match shared.database.remove_asset(id, shared.now()).await {
+                Ok(()) => Ok(()),
+                Err(error) => pass_over(id, error.into()),
+            }
+        });
+        futures::stream::iter(removing).buffer_unordered(REMOVED_AT_ONCE).try_collect().await
     }
 
     /// Gives the bytes of removed segments back to the file system.
@@ -165,31 +245,9 @@ fn tell(what: &'static str, outcome: Result<(), RecorderError>) {
     }
 }
 
-async fn expire(shared: &Shared) -> Result<(), RecorderError> {
-    for id in shared.database.expiring_assets(shared.now(), BATCH).await? {
-        match mark(shared, id).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => tracing::warn!(asset = %id, %reason, "an expired asset was not removed"),
-            Err(error) => pass_over(id, error)?,
-        }
-    }
-    Ok(())
-}
-
-async fn remove_marked(shared: &Shared) -> Result<(), RecorderError> {
-    for id in shared.database.deleting_assets(BATCH).await? {
-        // From here on nobody is given the file without a look at the asset. Who marked it may not have got to that yet, or
-        // have hung up before.
-        shared.files.forget(id);
-        // A download that is under way finishes first.
-        if shared.readers.read_asset(id) {
-            continue;
-        }
-        if let Err(error) = shared.database.remove_asset(id, shared.now()).await {
-            pass_over(id, error.into())?;
-        }
-    }
-    Ok(())
+/// Where to go on, when there may be more than these.
+fn last_of_many(found: &[MediaAssetId]) -> Option<MediaAssetId> {
+    found.last().copied().filter(|_| found.len() == BATCH as usize)
 }
 
 /// One asset that cannot be dealt with must not keep the others; a database that fails does.
@@ -261,15 +319,15 @@ fn merge(mut ranges: Vec<FreedRange>) -> Vec<FreedRange> {
 #[cfg(test)]
 pub(crate) mod tests {
     use bytes::Bytes;
-    use futures::TryStreamExt as _;
     use mediahooks_database::{
-        Asset, Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
+        Change, Database, Feed, NewAsset, Options, RecipePart, Run, Segment, Timeline,
     };
     use mediahooks_model::{FeedId, Limits, Timestamp, TokenId};
     use mediahooks_storage::DiskStorage;
     use uuid::Uuid;
 
     use super::*;
+    use crate::state::Read;
 
     /// What the sweeper works on, gone with its directory when dropped.
     pub(crate) struct Bench {
@@ -399,7 +457,7 @@ pub(crate) mod tests {
         let bench = Bench::new().await;
         bench.marked(1).await;
         let _entry = bench.shared.live.enter(feed(1), timeline(1), true).unwrap();
-        let mut sweeper = Sweeper { shared: Arc::clone(&bench.shared), freed_until: 0 };
+        let mut sweeper = Sweeper::new(&bench.shared);
         sweeper.sweep_once(1).await;
         assert!(bench.has_file(1));
         assert_eq!(bench.notes().await, 1);
@@ -453,7 +511,7 @@ pub(crate) mod tests {
         let link = MediaAssetId(Uuid::from_u128(2));
         let read =
             crate::preview::open(shared, link, "1-1.m4s").await.unwrap_or_else(|error| panic!("{error}"));
-        let mut sweeper = Sweeper { shared: Arc::clone(shared), freed_until: 0 };
+        let mut sweeper = Sweeper::new(shared);
         sweeper.sweep_once(1).await;
         assert!(crate::preview::open(shared, link, "1-1.m4s").await.is_err(), "its rows are gone");
         let bytes: Vec<Bytes> = read.read(0..read.len).try_collect().await.unwrap();
@@ -463,6 +521,39 @@ pub(crate) mod tests {
         assert!(file.exists());
         sweeper.sweep_once(HOUSEKEEPING_EVERY).await;
         assert!(!file.exists() && bench.has_file(1));
+    }
+
+    /// Clients that read slowly, or not at all.
+    #[tokio::test]
+    async fn what_is_still_read_keeps_none_of_the_others() {
+        let bench = Bench::new().await;
+        bench.unfinished(1).await;
+        let shared = &bench.shared;
+        let ids: Vec<MediaAssetId> =
+            (0..=u128::from(BATCH)).map(|number| MediaAssetId(Uuid::from_u128(100 + number))).collect();
+        let mut changes = Vec::new();
+        for id in &ids {
+            let of = feed(1);
+            let asset = Asset::new(*id, AssetType::Clip, of.id, of.stream_name, Timestamp::EPOCH);
+            changes.push(Change::CreateAsset(Box::new(NewAsset { asset })));
+            for input in [AssetInput::Fail { reason: "no media".into() }, AssetInput::Delete] {
+                let step = AssetChange { id: *id, input, recipe: None, stop_time: None, expiration: None };
+                changes.push(Change::StepAsset(Box::new(step)));
+            }
+        }
+        shared.database.commit(changes, Timestamp::EPOCH).await.unwrap();
+        let (last, others) = ids.split_last().unwrap();
+        let reading: Vec<_> = others.iter().map(|id| shared.readers.enter(Read::Asset(*id))).collect();
+        let mut sweeper = Sweeper::new(shared);
+        sweeper.sweep_once(1).await;
+        assert!(sweeper.has_more());
+        sweeper.remove_some().await;
+        assert!(!sweeper.has_more(), "those that are read are not looked at again at once");
+        let left = shared.database.deleting_assets(None, 1000).await.unwrap();
+        assert!(left == others && !left.contains(last));
+        drop(reading);
+        sweeper.sweep_once(2).await;
+        assert!(shared.database.deleting_assets(None, 1000).await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -475,7 +566,7 @@ pub(crate) mod tests {
         let bad = bench.shared.storage.chunk_path(timeline(1), 0);
         std::fs::remove_file(&bad).unwrap();
         std::fs::create_dir(&bad).unwrap();
-        let mut sweeper = Sweeper { shared: Arc::clone(&bench.shared), freed_until: 0 };
+        let mut sweeper = Sweeper::new(&bench.shared);
         sweeper.sweep_once(1).await;
         assert!(!bench.has_file(2));
         assert_eq!(bench.notes().await, 1);

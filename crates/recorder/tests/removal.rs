@@ -21,7 +21,8 @@ async fn broadcast(bench: &Bench) {
 }
 
 async fn gone(bench: &Bench) {
-    eventually(async || bench.database.deleting_assets(10).await.unwrap().is_empty().then_some(())).await;
+    eventually(async || bench.database.deleting_assets(None, 10).await.unwrap().is_empty().then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -65,7 +66,8 @@ async fn a_download_that_is_under_way_finishes_before_its_bytes_go() {
     let sweeper = CancellationToken::new();
     tokio::spawn(bench.recorder.clone().run_sweeper(sweeper.clone()));
     // The timeline's removal shows that the sweeper has been here.
-    eventually(async || (bench.database.deleting_assets(10).await.unwrap().len() == 1).then_some(())).await;
+    eventually(async || (bench.database.deleting_assets(None, 10).await.unwrap().len() == 1).then_some(()))
+        .await;
     let body = download.read(0..download.len);
     drop(download);
     let pieces: Vec<bytes::Bytes> = body.try_collect().await.unwrap();

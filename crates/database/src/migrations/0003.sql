@@ -57,3 +57,24 @@ INSERT INTO storage_told (one, event, event_count) VALUES (1, 'recovered', 0);
 -- Runs: what their tracks were known as before more became known of them, as JSON: a list of
 -- {"until": the first segment stored when more was known, "tracks": as in run.tracks}, the oldest first.
 ALTER TABLE run ADD COLUMN earlier TEXT NOT NULL DEFAULT '[]';
+
+-- Very many assets of one timeline ---------------------------------------------------------------------
+
+-- Recipes: which parts hold a segment is found in one class of sizes after the other; see `cover.rs`.
+ALTER TABLE recipe ADD COLUMN size_class BIGINT NOT NULL DEFAULT 63;  -- log2 of its number of segments; 63: no end
+WITH RECURSIVE power (class, least) AS (SELECT 0, 1 UNION ALL SELECT class + 1, least * 2 FROM power WHERE class < 62)
+    UPDATE recipe
+    SET size_class = coalesce((SELECT max(class) FROM power WHERE least <= last_segment - first_segment + 1), 0)
+    WHERE last_segment IS NOT NULL;
+DROP INDEX recipe_by_timeline;
+CREATE INDEX recipe_by_first ON recipe (timeline, size_class, first_segment);
+CREATE INDEX recipe_by_last ON recipe (timeline, size_class, last_segment);
+
+-- Timelines: from which segment on it is to be looked for some that no recipe holds; NULL: there are none.
+ALTER TABLE timeline ADD COLUMN sweep_from BIGINT;
+CREATE INDEX timeline_to_sweep ON timeline (id) WHERE sweep_from IS NOT NULL;
+
+-- Assets: those of a feed that grow with it, and those of a stream that clips are cut from, among many clips.
+CREATE INDEX asset_growing ON asset (feed) WHERE asset_type IN ('recording', 'timeline');
+CREATE INDEX asset_clippable ON asset (stream_name, start_us, id)
+    WHERE asset_type = 'timeline' AND status IN ('processing', 'complete');

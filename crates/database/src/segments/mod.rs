@@ -32,7 +32,8 @@ pub(crate) use places::Places;
 pub use read::SegmentReader;
 pub(crate) use shared::SharedTables;
 pub(crate) use stored::Stored;
-use stored::{Stretch, chunk_extents};
+pub(crate) use stored::Stretch;
+use stored::chunk_extents;
 pub(crate) use tail::{load, shrink};
 
 /// Above every sequence.

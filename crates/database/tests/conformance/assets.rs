@@ -134,17 +134,24 @@ async fn the_sweeper_sees_what_is_over_and_what_is_marked() {
         vec![create(expiring(1, 30)), create(expiring(2, 20)), create(expiring(3, 10)), clip(4)];
     changes.extend([step(1, finish()), step(2, fail()), step(4, finish())]);
     db.commit(changes, at(0)).await.unwrap();
-    assert_eq!(db.expiring_assets(at(19), 10).await.unwrap(), [], "one that is processing is left alone");
-    assert_eq!(db.expiring_assets(at(30), 10).await.unwrap(), [asset_id(2), asset_id(1)]);
-    assert_eq!(db.expiring_assets(at(30), 1).await.unwrap(), [asset_id(2)]);
+    assert_eq!(
+        db.expiring_assets(at(19), None, 10).await.unwrap(),
+        [],
+        "one that is processing is left alone"
+    );
+    assert_eq!(db.expiring_assets(at(30), None, 10).await.unwrap(), [asset_id(2), asset_id(1)]);
+    assert_eq!(db.expiring_assets(at(30), None, 1).await.unwrap(), [asset_id(2)]);
+    assert_eq!(db.expiring_assets(at(30), Some(asset_id(2)), 10).await.unwrap(), [asset_id(1)]);
     let unfinished = db.unfinished_assets().await.unwrap();
     assert_eq!(unfinished.iter().map(|asset| asset.id).collect::<Vec<_>>(), [asset_id(3)]);
 
     db.commit(vec![step(1, AssetInput::Delete)], at(40)).await.unwrap();
     db.commit(vec![step(2, AssetInput::Delete)], at(41)).await.unwrap();
-    assert_eq!(db.expiring_assets(at(99), 10).await.unwrap(), []);
-    assert_eq!(db.deleting_assets(10).await.unwrap(), [asset_id(1), asset_id(2)]);
-    assert_eq!(db.deleting_assets(1).await.unwrap(), [asset_id(1)]);
+    assert_eq!(db.expiring_assets(at(99), None, 10).await.unwrap(), []);
+    assert_eq!(db.deleting_assets(None, 10).await.unwrap(), [asset_id(1), asset_id(2)]);
+    assert_eq!(db.deleting_assets(None, 1).await.unwrap(), [asset_id(1)]);
+    assert_eq!(db.deleting_assets(Some(asset_id(1)), 10).await.unwrap(), [asset_id(2)]);
+    assert_eq!(db.deleting_assets(Some(asset_id(2)), 10).await.unwrap(), []);
 }
 
 #[tokio::test]

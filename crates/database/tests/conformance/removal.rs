@@ -136,8 +136,54 @@ async fn what_a_narrowed_recipe_let_go_is_swept_after_the_feed() {
     changes.push(Change::StepAsset(Box::new(narrowed)));
     changes.push(end_feed());
     fresh.db.commit(changes, at(0)).await.unwrap();
-    assert_eq!(remove(&fresh, 2).await, [freed(0, 300, 300)]);
+    assert_eq!(remove(&fresh, 2).await, []);
+    fresh.db.sweep_timelines(9).await.unwrap();
+    assert_eq!(take_freed(&fresh).await, [freed(0, 300, 300)]);
     assert_eq!(sequences(&fresh).await, [0, 1, 2]);
+    // Once is enough.
+    let before = fresh.db.stats().operations;
+    fresh.db.sweep_timelines(9).await.unwrap();
+    assert_eq!(fresh.db.stats().operations, before);
+}
+
+/// However many clips are left of a timeline that goes, others come in between.
+#[tokio::test]
+async fn a_timeline_with_many_clips_goes_in_small_transactions() {
+    const CLIPS: u64 = 300;
+    let fresh = Fresh::open().await;
+    let mut changes = timeline_with(1, 4 * CLIPS);
+    changes.push(create(asset(0, AssetType::Timeline, Some(recipe(1, 0, Some(4 * CLIPS - 1))))));
+    let clip = |n: u64| create(asset(n + 1, AssetType::Clip, Some(recipe(1, 4 * n + 1, Some(4 * n + 2)))));
+    changes.extend((0..CLIPS).map(clip));
+    changes.push(end_feed());
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    let before = fresh.db.stats().transactions;
+    remove(&fresh, 0).await;
+    assert!(fresh.db.stats().transactions - before > CLIPS / 32);
+    assert_eq!(sequences(&fresh).await.len() as u64, 2 * CLIPS);
+    for n in (0..CLIPS).rev() {
+        let before = fresh.db.stats().transactions;
+        remove(&fresh, n + 1).await;
+        // Marked, removed, and the note of its bytes taken.
+        assert_eq!(fresh.db.stats().transactions - before, 3);
+    }
+    assert_eq!(fresh.db.timeline(timeline_id(1)).await.unwrap(), None);
+    assert_eq!(fresh.db.segment_count().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_many_runs_of_a_timeline_go_in_small_transactions() {
+    let fresh = Fresh::open().await;
+    let mut changes = timeline_with(1, 4);
+    changes.extend((1..600).map(|number| Change::PutRun(run(1, number))));
+    changes.push(create(asset(1, AssetType::Timeline, Some(recipe(1, 0, Some(3))))));
+    changes.push(end_feed());
+    fresh.db.commit(changes, at(0)).await.unwrap();
+    assert_eq!(remove(&fresh, 1).await, [freed(0, 0, 400)]);
+    assert_eq!(fresh.db.runs(timeline_id(1)).await.unwrap().len(), 600 - 256);
+    fresh.db.sweep_timelines(1).await.unwrap();
+    assert_eq!(fresh.db.timeline(timeline_id(1)).await.unwrap(), None);
+    assert_eq!(fresh.db.runs(timeline_id(1)).await.unwrap(), []);
 }
 
 /// A clip that waits for its range may be made of less in the end than it was promised, after its timeline has gone.
@@ -226,7 +272,7 @@ async fn a_long_asset_goes_in_several_transactions_and_can_be_taken_up_again() {
     fresh.db.ping().await.unwrap();
     let left = sequences(&fresh).await;
     assert!(left[0] >= 4 && left[0] % 4 == 0 && left.last() == Some(&29), "{left:?}");
-    assert_eq!(fresh.db.deleting_assets(9).await.unwrap(), [asset_id(1)]);
+    assert_eq!(fresh.db.deleting_assets(None, 9).await.unwrap(), [asset_id(1)]);
 
     let before = fresh.db.stats().transactions;
     fresh.db.remove_asset(asset_id(1), at(1)).await.unwrap();

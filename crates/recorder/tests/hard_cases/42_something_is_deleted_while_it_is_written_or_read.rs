@@ -37,7 +37,7 @@ async fn the_current_one_is_refused_and_the_reader_finishes() {
     }
     // The others' removal shows that the sweeper has been here.
     eventually(async || {
-        (stage.bench.database.deleting_assets(9).await.unwrap() == [clip.asset.id]).then_some(())
+        (stage.bench.database.deleting_assets(None, 9).await.unwrap() == [clip.asset.id]).then_some(())
     })
     .await;
     let body = download.read(0..download.len);
