@@ -248,6 +248,29 @@ async fn connections_beyond_the_maximum_are_closed_and_make_room_again() {
 }
 
 #[tokio::test]
+async fn connections_that_do_not_publish_keep_no_encoder_out() {
+    let settings = RtmpSettings { connections_max: 4, ..RtmpSettings::default() };
+    let mut server = Server::start_with(settings, false).await;
+    let publisher = raw_publisher(&server).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let mut other = raw_publisher(&server).await;
+    // Of the silent ones, two are left. Those that had to leave were told by the end of their connections.
+    for gone in &mut silent[..18] {
+        assert!(read_to_end(gone).await.is_empty());
+    }
+    other.write_all(&media(type_id::AUDIO, 0, AAC_CONFIG.to_vec())).await.unwrap();
+    drop((publisher, other));
+    for _ in 0..2 {
+        assert_eq!(server.next_feed().await.end, PublishEnd::Disconnected);
+    }
+    drop(silent);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn garbage_closes_its_own_connection_and_no_other() {
     let mut server = Server::start().await;
     let mut publisher = Publisher::connect(&server.url("cam")).await.unwrap();

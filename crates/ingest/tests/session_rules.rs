@@ -137,6 +137,24 @@ fn at_most_64_kib_are_held_before_publish_is_granted() {
 }
 
 #[test]
+fn who_only_sends_is_cut_off_and_a_publisher_is_not() {
+    let mut peer = Peer::connected();
+    let (kib, mib) = (media(type_id::AUDIO, 0, vec![0; 1000]), 1 << 20);
+    let sent = (0..).find(|_| peer.send(&kib) == Err(SessionError::TooMuchUnpublished)).unwrap() * kib.len();
+    assert!((mib - 10 * KIB..mib + KIB).contains(&sent), "{sent}");
+
+    let mut peer = Peer::publishing();
+    for _ in 0..2 * KIB {
+        assert_eq!(peer.send(&kib).unwrap().len(), 1);
+    }
+    // What an encoder sends ahead is forgotten when it ends its stream, and publishing begins anew.
+    peer.send(&command("FCUnpublish", 6.0, [Value::Null], 1)).unwrap();
+    for _ in 0..KIB - 100 {
+        assert_eq!(peer.send(&kib), Ok(vec![]));
+    }
+}
+
+#[test]
 fn at_most_16_mib_are_held_after_publish_is_granted() {
     let mut peer = Peer::publishing();
     peer.send(&control(type_id::SET_CHUNK_SIZE, &(64 * KIB as u32).to_be_bytes())).unwrap();

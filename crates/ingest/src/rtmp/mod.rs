@@ -16,6 +16,7 @@ pub mod publisher;
 mod server;
 pub mod session;
 mod settings;
+mod slots;
 mod transport;
 
 pub use connection::{Shared, handle};

@@ -26,10 +26,13 @@ use crate::target::{PublishTarget, TargetError, is_publish_app, parse_publish_ta
 const WINDOW_BYTES: u32 = 2_500_000;
 /// Chunk size of what we send: every answer fits into one chunk.
 const OUTPUT_CHUNK_SIZE: u32 = 4096;
-/// Bytes taken at once, and so what a publisher's input buffer is made for.
+/// Bytes taken at once from a publisher, and so what its input buffer is made for.
 const INPUT_BYTES_MAX: usize = 64 * 1024;
-/// Another input buffer is begun when the last one has less room than this.
-const INPUT_BYTES_MIN: usize = 16 * 1024;
+/// The same before it is one. All that an encoder sends until then is about as much.
+const UNPUBLISHED_INPUT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes that a peer may send while it does not publish. There is no use for them, but an encoder that ends a stream may
+/// be ahead of us.
+const UNPUBLISHED_BYTES_MAX: usize = 1024 * 1024;
 /// The message stream id given to every `createStream`: a connection publishes one stream.
 const STREAM_ID: u32 = 1;
 
@@ -84,6 +87,9 @@ pub enum SessionError {
     /// The peer wants to watch.
     #[error("this server takes streams by RTMP but does not play them")]
     PlayRequested,
+    /// The peer sends and sends, but does not publish.
+    #[error("more than {UNPUBLISHED_BYTES_MAX} bytes were sent without a stream that is published")]
+    TooMuchUnpublished,
     /// No complete handshake in time.
     #[error("no complete handshake within the handshake timeout")]
     HandshakeTimeout,
@@ -110,6 +116,8 @@ pub struct Session {
     /// What is left of an aggregate message.
     aggregate: Option<Aggregate>,
     connect: Option<Connect>,
+    /// Bytes received since the session last began to wait for a publish request.
+    unpublished_bytes: usize,
     /// When the session last began to wait for a publish request.
     idle_since: Duration,
     last_input: Duration,
@@ -149,6 +157,7 @@ impl Session {
             acknowledger: Acknowledger::new(WINDOW_BYTES),
             aggregate: None,
             connect: None,
+            unpublished_bytes: 0,
             idle_since: Duration::ZERO,
             last_input: Duration::ZERO,
         }
@@ -158,7 +167,8 @@ impl Session {
     /// before the next call, so that the bytes kept are those of one call and a chunk header.
     pub fn input(&mut self) -> &mut [u8] {
         let most = self.input_bytes_max();
-        if self.room.len() < most.min(INPUT_BYTES_MIN) {
+        // Another buffer is begun when the last one has only a quarter of it left.
+        if self.room.len() < most.div_ceil(4) {
             let mut buffer = BytesMut::zeroed(self.input.len() + most);
             self.room = buffer.split_off(self.input.len());
             buffer.copy_from_slice(&self.input);
@@ -173,7 +183,7 @@ impl Session {
             Phase::Publishing { .. } => INPUT_BYTES_MAX,
             _ => {
                 let room = self.settings.unauthorised_bytes_max.saturating_sub(self.held_bytes());
-                room.clamp(1, INPUT_BYTES_MAX)
+                room.clamp(1, UNPUBLISHED_INPUT_BYTES_MAX)
             }
         }
     }
@@ -186,6 +196,9 @@ impl Session {
         // Both are of one buffer: nothing is copied.
         self.input.unsplit(self.room.split_to(length.min(self.room.len())));
         self.last_input = now;
+        if !matches!(self.phase, Phase::Publishing { .. }) {
+            self.unpublished_bytes += length;
+        }
         let sequence = self.acknowledger.received(length);
         if let Some(sequence) = sequence.filter(|_| self.reads_acknowledgements()) {
             self.send(&message::control(type_id::ACKNOWLEDGEMENT, sequence));
@@ -289,11 +302,12 @@ impl Session {
         self.input.len() + self.reader.held_bytes()
     }
 
-    /// Ends a session that could not take another byte without passing its limit.
+    /// Ends a session that could not take another byte without passing its limits.
     fn check_held_bytes(&self) -> Result<(), SessionError> {
         let limit = self.settings.unauthorised_bytes_max;
         match self.phase {
             Phase::Publishing { .. } => Ok(()),
+            _ if self.unpublished_bytes > UNPUBLISHED_BYTES_MAX => Err(SessionError::TooMuchUnpublished),
             _ if self.held_bytes() < limit => Ok(()),
             _ => Err(ChunkError::TooMuchHeld { limit }.into()),
         }
@@ -434,6 +448,7 @@ impl Session {
         let Phase::Publishing { stream_id } = self.phase else { return None };
         self.phase = Phase::Idle;
         self.idle_since = now;
+        self.unpublished_bytes = 0;
         self.reader.set_held_bytes_max(self.settings.unauthorised_bytes_max);
         let status = Command::on_status("status", "NetStream.Unpublish.Success", "unpublished");
         self.send_command(&status, stream_id);

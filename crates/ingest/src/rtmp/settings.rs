@@ -5,7 +5,8 @@ use std::time::Duration;
 /// How much of everything an RTMP peer may take.
 #[derive(Debug, Clone)]
 pub struct RtmpSettings {
-    /// Connections at one time; further ones are closed on arrival. Default 1024.
+    /// Connections at one time. One more takes the place of one that does not publish; when all do, it is closed on
+    /// arrival. Default 1024.
     pub connections_max: usize,
     /// From the connection to the end of the handshake. Default 10 s.
     pub handshake_timeout: Duration,

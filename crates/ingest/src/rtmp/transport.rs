@@ -8,7 +8,8 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub struct PacedTcp {
     socket: Socket,
     input: Beat,
     output: Beat,
+    publishes: Arc<AtomicBool>,
 }
 
 enum Socket {
@@ -58,12 +60,19 @@ enum Socket {
 impl PacedTcp {
     /// A connection that is not paced yet.
     pub fn new(stream: TcpStream) -> PacedTcp {
-        PacedTcp { socket: Socket::Watched(stream), input: Beat::new(), output: Beat::new() }
+        let publishes = Arc::default();
+        PacedTcp { socket: Socket::Watched(stream), input: Beat::new(), output: Beat::new(), publishes }
+    }
+
+    /// Set once the peer is a publisher.
+    pub fn publishes(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.publishes)
     }
 }
 
 impl Transport for PacedTcp {
     fn pace(&mut self) -> io::Result<()> {
+        self.publishes.store(true, Ordering::Relaxed);
         self.socket = match std::mem::replace(&mut self.socket, Socket::Lost) {
             // It stays non-blocking.
             Socket::Watched(stream) => Socket::Paced(stream.into_std()?),
