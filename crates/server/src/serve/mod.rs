@@ -1,6 +1,7 @@
 //! `mediahooks serve`: from the command line to a running server, and from a signal to its end.
 
 pub mod account;
+mod files;
 pub mod log;
 mod metrics;
 pub mod running;
@@ -75,6 +76,7 @@ pub async fn run(mut args: ServeArgs) -> anyhow::Result<()> {
     for name in strangers {
         tracing::warn!(name, "this environment variable is no setting and was ignored");
     }
+    files::make_room();
     let mut signals = Signals::listen()?;
     let secret = std::env::var(account::SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty());
     let running = Running::start(&settings, secret.as_deref()).await?;
