@@ -47,7 +47,7 @@ pub(crate) async fn delete(
     shared: &Shared,
     ids: &[MediaAssetId],
 ) -> Result<Vec<(MediaAssetId, Result<(), DeleteRefused>)>, RecorderError> {
-    let marking = ids.iter().map(async |&id| Ok((id, mark(shared, id).await?)));
+    let marking = ids.iter().copied().map(|id| async move { Ok((id, mark(shared, id).await?)) });
     let outcomes = futures::stream::iter(marking).buffered(MARKED_AT_ONCE).try_collect().await;
     shared.sweep.notify_one();
     outcomes
