@@ -57,7 +57,11 @@ async function play({url, seconds, seeks}) {
     video.pause();
     for (const time of seeks) {
       const sought = new Promise((done) => video.addEventListener('seeked', done, {once: true}));
-      const shown = new Promise((done) => video.requestVideoFrameCallback(done));
+      // The next frame may still be one of before. One that is held for long is not shown anew, or lies far back.
+      const shown = new Promise((done) => {
+        const look = (_, frame) => Math.abs(frame.mediaTime - time) < 0.2 ? done() : video.requestVideoFrameCallback(look);
+        video.requestVideoFrameCallback(look);
+      });
       video.currentTime = time;
       await sought;
       await Promise.race([shown, pause(1500)]);
