@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::Stdio;
 
-use mediahooks_testkit::{TestServer, eventually, ffmpeg, patiently};
+use mediahooks_testkit::{Port, TestServer, eventually, ffmpeg, patiently};
 use support::{PROGRAM, server};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -50,12 +50,6 @@ impl Receiver {
     }
 }
 
-/// A port that was free a moment ago: the receiver has to be on the same one again.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 async fn broadcast(server: &TestServer, token: &str) {
     let url = server.publish_url("show", token);
     ffmpeg::Broadcast::fast(3).publish(&ffmpeg::ffmpeg(), &url).finish().await;
@@ -72,7 +66,9 @@ fn files(directory: &Path) -> Vec<String> {
 #[tokio::test]
 async fn every_completed_asset_is_fetched_also_after_a_kill() {
     let server = server().await;
-    let address = free_address();
+    // The receiver has to be on the same one again.
+    let port = Port::free();
+    let address = port.address().to_string();
     let webhook = server.rest().add_webhook(&format!("http://{address}/")).await;
     let secret = webhook["secret"].as_str().unwrap();
     let token = server.rest().create_token("show").await;
@@ -121,13 +117,16 @@ async fn what_is_not_signed_is_refused() {
 #[tokio::test]
 async fn a_server_that_gives_no_link_is_named() {
     let server = server().await;
-    let address = free_address();
+    // The receiver has to be on the same one again.
+    let port = Port::free();
+    let address = port.address().to_string();
     let webhook = server.rest().add_webhook(&format!("http://{address}/")).await;
     let secret = webhook["secret"].as_str().unwrap();
     let token = server.rest().create_token("show").await;
     let directory = tempfile::tempdir().unwrap();
 
-    let nowhere = free_address();
+    let nobodys = Port::free();
+    let nowhere = nobodys.address();
     let with_password = format!("http://user:hidden@{nowhere}/path");
     let mut receiver = Receiver::of(&with_password, "s3cret", &address, secret, directory.path()).await;
     broadcast(&server, &token).await;

@@ -21,7 +21,7 @@ pub mod tools;
 use std::time::Duration;
 
 pub use receiver::{Answer, Received, ScriptedReceiver};
-pub use server::{Rest, ServerOptions, TestServer};
+pub use server::{Port, Rest, ServerOptions, TestServer};
 
 /// No test waits longer for another process.
 pub const PATIENCE: Duration = Duration::from_secs(60);

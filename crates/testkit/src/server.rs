@@ -8,12 +8,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 
 use crate::{eventually, patiently};
 
 /// The API secret of test servers.
 const SECRET: &str = "test-secret-of-the-testkit";
+
+/// A port of 127.0.0.1 for a program that is to listen on it, and again after it has ended: the kernel gives it to
+/// nobody else who asks for any free one, as parallel tests do all the time.
+#[derive(Debug)]
+pub struct Port {
+    address: SocketAddr,
+    /// Bound, not listening: whoever names the port may have it as well.
+    _held: TcpSocket,
+}
+
+impl Port {
+    /// One that nobody has.
+    pub fn free() -> Self {
+        let held = TcpSocket::new_v4().expect("a socket");
+        held.set_reuseaddr(true).expect("a socket takes it");
+        held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = held.local_addr().expect("a bound socket has an address");
+        Self { address, _held: held }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
 
 /// How a server is started.
 #[derive(Debug, Clone)]
@@ -62,9 +88,9 @@ impl ServerOptions {
     /// Starts it on a fresh data directory, which is removed with it.
     pub async fn start(self) -> TestServer {
         let data = TempDir::with_prefix("mediahooks-test-").expect("a temporary directory");
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let process = Process::spawn(&self, data.path(), any_port, any_port);
-        let mut server = TestServer { options: self, data, process, http: any_port, rtmp: any_port };
+        let (http, rtmp) = (Port::free(), Port::free());
+        let process = Process::spawn(&self, data.path(), http.address, rtmp.address);
+        let mut server = TestServer { options: self, data, process, http, rtmp };
         server.wait_until_ready().await;
         server
     }
@@ -76,8 +102,8 @@ pub struct TestServer {
     options: ServerOptions,
     data: TempDir,
     process: Process,
-    http: SocketAddr,
-    rtmp: SocketAddr,
+    http: Port,
+    rtmp: Port,
 }
 
 impl TestServer {
@@ -88,12 +114,12 @@ impl TestServer {
 
     /// Where REST and downloads are served.
     pub fn http(&self) -> SocketAddr {
-        self.http
+        self.http.address
     }
 
     /// Where encoders publish.
     pub fn rtmp(&self) -> SocketAddr {
-        self.rtmp
+        self.rtmp.address
     }
 
     /// Its process id.
@@ -103,7 +129,7 @@ impl TestServer {
 
     /// `http://ADDRESS`
     pub fn url(&self) -> String {
-        format!("http://{}", self.http)
+        format!("http://{}", self.http.address)
     }
 
     /// Its API secret.
@@ -113,7 +139,7 @@ impl TestServer {
 
     /// Where an encoder publishes `stream` with `token`.
     pub fn publish_url(&self, stream: &str, token: &str) -> String {
-        format!("rtmp://{}/v2/pub/{stream}?token={token}", self.rtmp)
+        format!("rtmp://{}/v2/pub/{stream}?token={token}", self.rtmp.address)
     }
 
     /// Its REST interface.
@@ -156,14 +182,14 @@ impl TestServer {
 
     /// Starts it again, after a kill or a stop, on the same data and the same ports.
     pub async fn restart(&mut self) {
-        self.process = Process::spawn(&self.options, self.data.path(), self.http, self.rtmp);
+        self.process = Process::spawn(&self.options, self.data.path(), self.http.address, self.rtmp.address);
         self.wait_until_ready().await;
     }
 
     /// Waits for its addresses, and then until `/readyz` says yes.
     async fn wait_until_ready(&mut self) {
-        let (http, rtmp) = eventually("the server says where it serves", async || self.addresses()).await;
-        (self.http, self.rtmp) = (http, rtmp);
+        let said = eventually("the server says where it serves", async || self.addresses()).await;
+        assert_eq!(said, (self.http.address, self.rtmp.address));
         let client = reqwest::Client::new();
         let url = format!("{}/readyz", self.url());
         eventually("the server is ready", async || {
