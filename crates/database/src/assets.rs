@@ -231,10 +231,18 @@ where
     Ok(row.get::<_, Option<Sql<T>>>(column)?.map(|value| value.0))
 }
 
-/// The statement for a query, and the values of its parameters.
-fn list(query: &AssetQuery) -> (String, Vec<Value>) {
+/// The statement for a query, and the values of its parameters. Words of which there are a few are part of the statement:
+/// only so can an index be used that holds nothing else.
+pub(crate) fn list(query: &AssetQuery) -> (String, Vec<Value>) {
     let mut conditions = vec!["a.status <> 'deleted'".to_owned()];
     let mut values: Vec<Value> = Vec::new();
+    let mut one_of = |column: &str, words: Vec<&str>| match words.as_slice() {
+        [] => {}
+        [word] => conditions.push(format!("{column} = '{word}'")),
+        words => conditions.push(format!("{column} IN ('{}')", words.join("', '"))),
+    };
+    one_of("a.asset_type", query.types.iter().map(|word| word.as_str()).collect());
+    one_of("a.status", query.statuses.iter().map(|word| word.as_str()).collect());
     let mut any_of = |column: &str, wanted: Vec<Value>| {
         if !wanted.is_empty() {
             conditions.push(format!("{column} IN ({})", vec!["?"; wanted.len()].join(", ")));
@@ -242,8 +250,6 @@ fn list(query: &AssetQuery) -> (String, Vec<Value>) {
         }
     };
     let text = |text: &String| Value::from(text.clone());
-    any_of("a.asset_type", query.types.iter().map(|word| Value::from(word.as_str().to_owned())).collect());
-    any_of("a.status", query.statuses.iter().map(|word| Value::from(word.as_str().to_owned())).collect());
     any_of("a.name", query.name.iter().map(text).collect());
     any_of("a.stream_name", query.stream_name.iter().map(text).collect());
     any_of("a.source_id", query.source_id.iter().map(text).collect());

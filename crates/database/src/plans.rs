@@ -1,11 +1,12 @@
 //! Checks how the engine carries out the statements that run all the time, or over tables that
 //! grow: by an index, never by reading the table.
 
+use mediahooks_model::{AssetStatus, AssetType};
 use rusqlite::Connection;
 
 use crate::{
-    account, assets, cover, deliveries, events, log, outbox, prune, removal, replay, schema, segments,
-    telemetry, timelines, webhooks,
+    AssetQuery, AssetSort, account, assets, cover, deliveries, events, log, outbox, prune, removal, replay,
+    schema, segments, telemetry, timelines, webhooks,
 };
 
 /// Read in order and only as far as wanted: partial indexes that hold nothing else, and the
@@ -89,6 +90,32 @@ fn nothing_hot_reads_a_whole_table_or_sorts_it() {
 fn the_log_of_a_subject_is_found_by_an_index() {
     // It has a few lines.
     check(&[log::OF_SUBJECT], "USE TEMP B-TREE FOR ORDER BY");
+}
+
+/// A stream, and a feed, may have very many clips.
+#[test]
+fn timelines_are_found_in_an_index_without_clips() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::configure(&connection).unwrap();
+    schema::migrate(&mut connection).unwrap();
+    // As `absence` of the recorder asks.
+    let listed = AssetQuery {
+        types: vec![AssetType::Timeline],
+        statuses: vec![AssetStatus::Processing, AssetStatus::Complete],
+        stream_name: Some("stage".into()),
+        sort: AssetSort::StartTime,
+        desc: true,
+        ..AssetQuery::default()
+    };
+    for (sql, index) in [
+        (timelines::clippable(), "INDEX asset_clippable"),
+        (assets::list(&listed).0, "INDEX asset_clippable"),
+        (timelines::SHOWN_UNTIL.to_owned(), "INDEX asset_growing"),
+    ] {
+        let plan = plan(&connection, &sql);
+        assert!(plan.iter().any(|line| line.contains(index)), "{sql}\n{plan:#?}");
+        assert!(!plan.iter().any(|line| line.contains("SCAN") || line.contains("TEMP B-TREE")), "{plan:#?}");
+    }
 }
 
 #[test]

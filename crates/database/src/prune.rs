@@ -31,6 +31,9 @@ impl Default for Retention {
     }
 }
 
+/// Rows that are looked for together.
+const FOUND_AT_ONCE: u32 = 1000;
+
 /// How many rows were removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
@@ -133,39 +136,43 @@ impl Database {
         self.forget_expired_secrets(now).await?;
         for rule in &RULES {
             let before = now.minus((rule.age)(&retention));
-            while let Some(removed) = self.prune_batch(rule, before, retention.batch.max(1)).await? {
+            while let Some(removed) = self.prune_some(rule, before, retention.batch.max(1)).await? {
                 *(rule.count)(&mut pruned) += removed;
             }
         }
         Ok(pruned)
     }
 
-    /// Removes some of what a rule names; absent when there is no more. What is too old is looked for on a
-    /// connection that reads, so that the writer is held up by no more than `batch` rows.
-    async fn prune_batch(&self, rule: &'static Rule, before: Timestamp, batch: u32) -> Result<Option<u64>> {
+    /// Removes some of what a rule names, in transactions of `batch` rows; absent when there is no more. What is too old is
+    /// looked for on a connection that reads, so that the writer is held up by no more than these, and much of it at once:
+    /// what is old but needed may lie before it.
+    async fn prune_some(&self, rule: &'static Rule, before: Timestamp, batch: u32) -> Result<Option<u64>> {
         let found = self
             .read(move |tx| {
                 let mut statement = tx.prepare_cached(rule.find)?;
-                let rows =
-                    statement.query_map(params![Sql(before), batch], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let values = params![Sql(before), batch.max(FOUND_AT_ONCE)];
+                let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
                 Ok(rows.collect::<Result<Vec<(Value, u32)>, _>>()?)
             })
             .await?;
-        let removed = self
-            .write(move |tx| {
-                let mut statement = tx.prepare_cached(rule.remove)?;
-                let (mut rows, mut removed) = (0u32, 0);
-                for (key, weight) in found {
-                    // The first one goes in any case, however many attempts it took.
-                    if rows >= batch {
-                        break;
-                    }
-                    removed += statement.execute([key])? as u64;
-                    rows = rows.saturating_add(weight);
-                }
-                Ok(removed)
-            })
-            .await?;
+        let (mut found, mut removed) = (found.into_iter().peekable(), 0);
+        while found.peek().is_some() {
+            let (mut keys, mut rows) = (Vec::new(), 0u32);
+            // The first one goes in any case, however many attempts it took.
+            while rows < batch
+                && let Some((key, weight)) = found.next()
+            {
+                keys.push(key);
+                rows = rows.saturating_add(weight);
+            }
+            removed += self
+                .write(move |tx| {
+                    let mut statement = tx.prepare_cached(rule.remove)?;
+                    keys.into_iter()
+                        .try_fold(0, |removed, key| Ok(removed + statement.execute([key])? as u64))
+                })
+                .await?;
+        }
         Ok(Some(removed).filter(|removed| *removed > 0))
     }
 

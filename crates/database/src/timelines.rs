@@ -10,10 +10,11 @@ const FEED: &str =
     "f.id, f.token, f.stream_name, f.source_id, f.simulcast_id, f.priority, f.target_kbps, f.remote,
      f.started_us, f.ended_us";
 
-/// Clips end where they were asked to, and there may be very many.
+/// Clips end where they were asked to, and there may be very many: the engine has to look at them in this order.
 pub(crate) const SHOWN_UNTIL: &str =
-    "SELECT max(r.stop_us) FROM timeline t JOIN asset a ON a.feed = t.feed JOIN recipe r ON r.asset = a.id
-     WHERE t.id = ?1 AND r.timeline = ?1 AND r.run = ?2 AND a.asset_type IN ('recording', 'timeline')";
+    "SELECT max(r.stop_us) FROM timeline t CROSS JOIN asset a CROSS JOIN recipe r
+     WHERE t.id = ?1 AND a.feed = t.feed AND a.asset_type IN ('recording', 'timeline')
+         AND r.asset = a.id AND r.timeline = ?1 AND r.run = ?2";
 
 impl Database {
     /// Feeds that have not ended, oldest first.
@@ -52,21 +53,7 @@ impl Database {
     /// Timeline assets in `processing` or `complete` that clips can be cut from, oldest first.
     pub async fn clippable_timelines(&self, query: TimelineQuery) -> Result<Vec<ClippableTimeline>> {
         self.read(move |tx| {
-            // `?4` says whether the three-valued `?5` narrows at all.
-            let mut statement = tx.prepare_cached(&format!(
-                "SELECT r.timeline, r.run, r.first_segment, r.last_segment, r.start_us, r.stop_us, a.id, {FEED}
-                 FROM asset a JOIN recipe r ON r.asset = a.id
-                     JOIN timeline t ON t.id = r.timeline JOIN feed f ON f.id = t.feed
-                 WHERE a.stream_name = ?1 AND a.asset_type = 'timeline'
-                     AND a.status IN ('processing', 'complete')
-                     AND (?2 IS NULL OR a.token = ?2)
-                     AND (?3 IS NULL OR a.source_id = ?3)
-                     AND (NOT ?4 OR a.simulcast_id IS ?5)
-                     AND (?6 IS NULL OR a.priority = ?6)
-                     AND (?7 IS NULL OR a.start_us < ?7)
-                     AND (?8 IS NULL OR a.stop_us IS NULL OR a.stop_us > ?8)
-                 ORDER BY a.start_us, a.id"
-            ))?;
+            let mut statement = tx.prepare_cached(&clippable())?;
             let rows = statement.query_map(
                 params![
                     query.stream_name,
@@ -123,6 +110,24 @@ impl Database {
         })
         .await
     }
+}
+
+/// Timelines that clips can be cut from. `?4` says whether the three-valued `?5` narrows at all.
+pub(crate) fn clippable() -> String {
+    format!(
+        "SELECT r.timeline, r.run, r.first_segment, r.last_segment, r.start_us, r.stop_us, a.id, {FEED}
+         FROM asset a JOIN recipe r ON r.asset = a.id
+             JOIN timeline t ON t.id = r.timeline JOIN feed f ON f.id = t.feed
+         WHERE a.stream_name = ?1 AND a.asset_type = 'timeline'
+             AND a.status IN ('processing', 'complete')
+             AND (?2 IS NULL OR a.token = ?2)
+             AND (?3 IS NULL OR a.source_id = ?3)
+             AND (NOT ?4 OR a.simulcast_id IS ?5)
+             AND (?6 IS NULL OR a.priority = ?6)
+             AND (?7 IS NULL OR a.start_us < ?7)
+             AND (?8 IS NULL OR a.stop_us IS NULL OR a.stop_us > ?8)
+         ORDER BY a.start_us, a.id"
+    )
 }
 
 /// The feed of this id.

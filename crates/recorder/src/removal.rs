@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use mediahooks_database::{Asset, AssetChange, AssetQuery, Change, DatabaseError, FreedRange, Retention};
+use mediahooks_database::{
+    Asset, AssetChange, AssetQuery, AssetSort, Change, DatabaseError, FreedRange, Retention,
+};
 use mediahooks_model::{AssetInput, AssetStatus, AssetType, MediaAssetId, TimelineId, chain};
 use tokio_util::sync::CancellationToken;
 
@@ -95,20 +97,20 @@ pub(crate) async fn delete_type(
     shared: &Shared,
     asset_type: AssetType,
 ) -> Result<(u64, Vec<(MediaAssetId, DeleteRefused)>), RecorderError> {
-    let (mut deleted, mut refused) = (0, Vec::new());
+    let (mut deleted, mut refused, mut after) = (0, Vec::new(), None);
     loop {
         let query = AssetQuery {
             types: vec![asset_type],
             statuses: vec![AssetStatus::Processing, AssetStatus::Complete, AssetStatus::Error],
-            // What was refused stays in the list and is passed over.
-            offset: refused.len() as u64,
+            sort: AssetSort::StartTime,
+            // Neither what is marked by now nor what was refused is read again.
+            after,
             limit: BATCH,
             ..AssetQuery::default()
         };
         let page = shared.database.assets(query).await?;
-        if page.is_empty() {
-            return Ok((deleted, refused));
-        }
+        let Some(last) = page.last() else { return Ok((deleted, refused)) };
+        after = Some((last.start_time, last.id));
         let ids: Vec<MediaAssetId> = page.iter().map(|asset| asset.id).collect();
         for (id, outcome) in delete(shared, &ids).await? {
             match outcome {
