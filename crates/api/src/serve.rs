@@ -48,6 +48,14 @@ pub(crate) use stand_in::StandIns;
 /// places. That is many because the clients behind a reverse proxy or a NAT share one address.
 const PLACES: (usize, usize) = (1024, 512);
 
+/// Who comes when more than this part of the places is taken is one of a crowd: a thousand clients that take nothing are not
+/// to hold what all others have to work with.
+const CROWD_PART: usize = 16;
+
+/// What the kernel may take for each of a crowd, beside what is on its way. It is 2 to 4 MB for others, at the best speed;
+/// for all places that would be all that it has for the TCP of the whole machine, publishers included.
+const UNSENT_BYTES_IN_A_CROWD: u32 = 256 << 10;
+
 /// How long a newcomer waits for a place.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -73,8 +81,11 @@ const HEADERS_MAX: usize = 100;
 /// Bytes of the head of one request.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Requests at a time on one HTTP/2 connection.
+/// Requests at a time on one HTTP/2 connection. Each that is not taken holds up to 32 KiB.
 const STREAMS_MAX: u32 = 100;
+
+/// The same on each connection of a crowd.
+const STREAMS_IN_A_CROWD: u32 = 16;
 
 /// Serves until `shutdown`, then takes no new connections and lets running requests finish for 9 s.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
@@ -87,6 +98,8 @@ struct Server {
     /// With clients that take nothing.
     patience: Duration,
     places: Arc<Mutex<Places<Arc<Activity>>>>,
+    /// More connections than these are one.
+    crowd: usize,
     waiting: Waiting<TcpStream>,
     episode: Episode,
     graceful: GracefulShutdown,
@@ -106,6 +119,7 @@ impl Server {
             shutdown,
             patience,
             places: Arc::new(Mutex::new(Places::new(places, per_address))),
+            crowd: places / CROWD_PART,
             waiting: Waiting::new(),
             episode: Episode::default(),
             graceful: GracefulShutdown::new(),
@@ -164,9 +178,19 @@ impl Server {
             // Replies are written whole; waiting for more to send only delays them.
             tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
         }
-        let stream = RangeStream::new(stream, Arc::clone(&activity), self.shutdown.clone(), self.patience);
-        let served =
-            connection(stream, Arc::clone(&activity), address, self.router.clone(), self.graceful.watcher());
+        let in_a_crowd = open > self.crowd;
+        let unsent_max = in_a_crowd.then_some(UNSENT_BYTES_IN_A_CROWD);
+        let streams_max = if in_a_crowd { STREAMS_IN_A_CROWD } else { STREAMS_MAX };
+        let stopping = self.shutdown.clone();
+        let stream = RangeStream::new(stream, Arc::clone(&activity), stopping, self.patience, unsent_max);
+        let served = connection(
+            stream,
+            Arc::clone(&activity),
+            address,
+            streams_max,
+            self.router.clone(),
+            self.graceful.watcher(),
+        );
         self.connections.spawn(async move {
             tokio::select! {
                 () = served => {}
@@ -262,7 +286,7 @@ fn lock(places: &Mutex<Places<Arc<Activity>>>) -> MutexGuard<'_, Places<Arc<Acti
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(streams_max: u32) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -276,7 +300,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(streams_max)
         .max_header_list_size(HEAD_BYTES_MAX as u32);
     builder
 }
@@ -285,6 +309,7 @@ async fn connection(
     stream: RangeStream,
     activity: Arc<Activity>,
     address: IpAddr,
+    streams_max: u32,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
@@ -304,7 +329,7 @@ async fn connection(
             Ok::<_, Infallible>(response.map(|body| Body::new(OpenBody::new(body, open))))
         }
     }));
-    let builder = builder();
+    let builder = builder(streams_max);
     let served = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
     if let Err(error) = served {
         tracing::debug!(%address, error = chain(&*error), "an HTTP connection ended early");

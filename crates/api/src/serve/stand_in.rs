@@ -219,13 +219,19 @@ impl Fetching {
 impl RangeStream {
     /// Sends what is made with the stand-ins of `activity`. `stopping`: of the server. While bytes wait for the client, the kernel ends
     /// the connection once the client has taken none of them for `patience` (RFC 5482), and does not before, however slow
-    /// it is.
+    /// it is. `unsent_max`: bytes beyond what is on its way that the kernel takes for it.
     pub(crate) fn new(
         stream: TcpStream,
         activity: Arc<Activity>,
         stopping: CancellationToken,
         patience: Duration,
+        unsent_max: Option<u32>,
     ) -> Self {
+        if let Some(unsent_max) = unsent_max
+            && let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(unsent_max)
+        {
+            tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT: the kernel may keep megabytes for a slow client");
+        }
         let is_watched = match SockRef::from(&stream).set_tcp_user_timeout(Some(patience)) {
             Ok(()) => true,
             Err(error) => {
@@ -384,6 +390,38 @@ impl Drop for RangeStream {
             // What is on its way is not to arrive changed: it is dropped, and the client told that it was cut
             // off. Fails when the connection is gone already.
             let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_takes_no_more_than_it_may_for_who_takes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for unsent_max in [256 << 10, 64 << 10] {
+            let client = TcpStream::connect(address).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let activity = Arc::new(Activity::new(StandIns::default()));
+            let patience = Duration::from_secs(60);
+            let stream =
+                RangeStream::new(stream, activity, CancellationToken::new(), patience, Some(unsent_max));
+            let mut taken = 0;
+            stream.stream.writable().await.unwrap();
+            while let Ok(bytes) = stream.stream.try_write(&[0; 16 << 10]) {
+                taken += bytes;
+            }
+            // What the client's system has room for is on its way.
+            let room = SockRef::from(&client).recv_buffer_size().unwrap();
+            assert!(
+                taken > 16 << 10 && taken <= room + unsent_max as usize + (16 << 10),
+                "{taken} bytes, {room} of them there"
+            );
         }
     }
 }

@@ -36,6 +36,10 @@ struct Served {
 impl Served {
     /// `/` never ends, `/events` waits for ever after the first, `/small` is small.
     async fn new() -> Self {
+        Self::with(FEW).await
+    }
+
+    async fn with(places: (usize, usize)) -> Self {
         let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
         let log = Log::default();
         let writer = log.clone();
@@ -64,7 +68,7 @@ impl Served {
         let port = listener.local_addr().unwrap().port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let shutdown = CancellationToken::new();
-        let server = Server::new(router, shutdown.clone(), TAKE_NOTHING_MAX, FEW);
+        let server = Server::new(router, shutdown.clone(), TAKE_NOTHING_MAX, places);
         let serving = tokio::spawn(server.run(listener));
         Self { address, shutdown, serving, metrics, log, _guards: guards }
     }
@@ -188,6 +192,30 @@ async fn http_2_without_a_window_holds_no_place_against_others() {
         assert!(served.small(4).await.ends_with("small"));
     }
     are_cut_off(&mut holders, 1).await;
+    served.end().await;
+}
+
+/// What the server says in its first SETTINGS of HTTP/2 (RFC 9113 §6.5.2).
+async fn streams_max(served: &Served) -> u32 {
+    let mut client = served.client(2, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    let mut head = [0; 9];
+    client.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "a SETTINGS frame");
+    let mut settings = vec![0; usize::from(head[2])];
+    client.read_exact(&mut settings).await.unwrap();
+    let max = settings.chunks(6).find(|setting| setting[1] == 3).unwrap();
+    u32::from_be_bytes(max[2..].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn one_of_a_crowd_has_fewer_requests_at_a_time() {
+    let served = Served::with(PLACES).await;
+    assert_eq!(streams_max(&served).await, STREAMS_MAX);
+    let mut others = Vec::new();
+    for _ in 0..PLACES.0 / CROWD_PART {
+        others.push(served.client(3, b"").await);
+    }
+    assert_eq!(streams_max(&served).await, STREAMS_IN_A_CROWD);
     served.end().await;
 }
 
