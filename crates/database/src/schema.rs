@@ -142,6 +142,7 @@ pub(crate) fn at_version_2(connection: &Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cover::size_class;
 
     #[test]
     fn migrating_twice_changes_nothing_and_a_newer_schema_is_refused() {
@@ -225,10 +226,17 @@ mod tests {
                  INSERT INTO timeline VALUES (x'03', x'02', 0);
                  INSERT INTO asset (id, asset_type, status, feed, stream_name, start_us, created_us)
                      VALUES (x'01', 'clip', 'processing', x'02', 'stage', 0, 0);
-                 INSERT INTO recipe VALUES (x'01', x'03', 0, 4, 7, 10, NULL);",
+                 INSERT INTO recipe VALUES (x'01', x'03', 0, 4, 7, 10, NULL);
+                 INSERT INTO asset (id, asset_type, status, feed, stream_name, start_us, created_us)
+                     VALUES (x'02', 'recording', 'processing', x'02', 'stage', 0, 0);
+                 INSERT INTO recipe VALUES (x'02', x'03', 0, 4, NULL, NULL, NULL);",
             )
             .unwrap();
         migrate(&mut connection).unwrap();
+        let mut classes = connection.prepare("SELECT size_class FROM recipe ORDER BY asset").unwrap();
+        let classes: Vec<u32> =
+            classes.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(classes, [size_class(4, Some(7)), size_class(4, None)]);
         let part: (u32, i64, i64, Option<i64>) = connection
             .query_row("SELECT part, first_segment, last_segment, stop_us FROM recipe", [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

@@ -52,7 +52,11 @@ async fn main() {
     recorder.delete_assets(&ids[..ids.len() / 2]).await.expect("marked");
     println!("{} clips marked by one request: {:.1} s", ids.len() / 2, asked.elapsed().as_secs_f64());
     others.tell("meanwhile");
+    let asked = Instant::now();
     recorder.delete_assets(&[stage.timeline_asset()]).await.expect("marked");
+    database.remove_asset(stage.timeline_asset(), now()).await.expect("removed");
+    println!("the timeline, of which its clips stay: removed in {:.1} s", asked.elapsed().as_secs_f64());
+    others.tell("meanwhile");
 
     let sweeper = CancellationToken::new();
     let sweeping = tokio::spawn(recorder.clone().run_sweeper(sweeper.clone()));
@@ -68,7 +72,7 @@ async fn main() {
     {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    println!("those, the timeline and the rest, expired: removed in {:.1} s", asked.elapsed().as_secs_f64());
+    println!("those, and the rest, which is expired: removed in {:.1} s", asked.elapsed().as_secs_f64());
     others.tell("meanwhile");
     while !database.freed_ranges(0, 1).await.expect("ranges").is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
