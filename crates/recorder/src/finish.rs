@@ -17,6 +17,7 @@ use mediahooks_timeline::movie::{
     self, BuiltFragments, BuiltMovie, Edits, Guide, MovieError, MovieSource, Narrowed, Needed, StoredSegment,
     Stretch,
 };
+use mediahooks_timeline::plan::Span;
 use sha2::{Digest, Sha256};
 
 use crate::error::RecorderError;
@@ -301,9 +302,7 @@ fn load(reader: &SegmentReader, parts: Vec<(RecipePart, Run)>) -> Result<Vec<Loa
         let (first, last) = (part.first, part.last.ok_or(RecorderError::SegmentsMissing)?);
         let mut found = Loading { next: first, ..Loading::default() };
         reader.each(part.timeline, (first, last), |segment| found.add(part.run, segment))?;
-        let behind = reader
-            .readable_spans(part.timeline, (last.saturating_add(1), last.saturating_add(BEHIND_MAX)))?;
-        found.look_back(part.run, &behind);
+        found.look_back(part.run, &behind(reader, part.timeline, last)?);
         let Loading { begin, next, has_hole, segments, places, .. } = found;
         let reaches = begin == Some(first) && next == last.saturating_add(1);
         match (reaches, has_hole) {
@@ -316,8 +315,31 @@ fn load(reader: &SegmentReader, parts: Vec<(RecipePart, Run)>) -> Result<Vec<Loa
     if loaded.is_empty() { Err(RecorderError::SegmentsMissing) } else { Ok(loaded) }
 }
 
-/// How many segments behind those of a part are looked at for what they tell of its times.
-const BEHIND_MAX: u64 = 128;
+/// How many segments are read at a time of those behind a part: of a minute and a half, mostly.
+const BEHIND: u64 = 128;
+
+/// The segments behind segment `last` that may tell of its times.
+fn behind(
+    reader: &SegmentReader,
+    timeline: TimelineId,
+    last: u64,
+) -> Result<Vec<SegmentSpan>, RecorderError> {
+    let mut behind: Vec<SegmentSpan> = Vec::new();
+    loop {
+        let after = behind.last().map_or(last, |last| last.sequence);
+        let range = (after.saturating_add(1), after.saturating_add(BEHIND));
+        let found = reader.readable_spans(timeline, range)?;
+        let is_all = (found.len() as u64) < BEHIND;
+        behind.extend(found);
+        let reaches = |(first, last): (&SegmentSpan, &SegmentSpan)| {
+            last.run != first.run
+                || last.media_end_us.saturating_sub(first.media_start_us) >= hindsight::REACH_US
+        };
+        if is_all || behind.first().zip(behind.last()).is_some_and(reaches) {
+            return Ok(behind);
+        }
+    }
+}
 
 /// What was read of the segments of a part.
 #[derive(Default)]
@@ -330,18 +352,18 @@ struct Loading {
     has_hole: bool,
     segments: Vec<StoredSegment>,
     places: Vec<SegmentPlace>,
-    /// Of each segment, when it begins, in microseconds of the run's media clock.
-    starts_us: Vec<i64>,
+    /// Of each segment, when it begins and ends, in microseconds of the run's media clock.
+    times_us: Vec<(i64, i64)>,
 }
 
 impl Loading {
     fn add(&mut self, run: u32, segment: Segment) {
-        let Segment { timeline, sequence, chunk, offset, media_start_us, wall_offset_us, index, .. } =
-            segment;
+        let Segment { timeline, sequence, chunk, offset, wall_offset_us, index, .. } = segment;
+        let Segment { media_start_us, media_end_us, .. } = segment;
         self.has_hole |= sequence != self.next || segment.run != run;
         self.begin.get_or_insert(sequence);
         self.next = sequence.saturating_add(1);
-        self.starts_us.push(media_start_us);
+        self.times_us.push((media_start_us, media_end_us));
         self.segments.push(StoredSegment { wall_offset_us, late_us: 0, index: StoredIndex(index) });
         self.places.push(SegmentPlace { timeline, chunk, offset });
     }
@@ -350,13 +372,15 @@ impl Loading {
     /// `behind` them do.
     fn look_back(&mut self, run: u32, behind: &[SegmentSpan]) {
         let mut hindsight = Hindsight::default();
-        let latest_us =
-            self.starts_us.last().map_or(0, |start_us| start_us.saturating_add(hindsight::REACH_US));
-        for segment in behind.iter().filter(|segment| segment.media_start_us < latest_us).rev() {
-            hindsight.late_us(segment.run, segment.media_start_us, segment.wall_offset_us);
+        for segment in behind.iter().rev() {
+            hindsight.late_us(&screen::span_of(segment));
         }
-        for (segment, start_us) in self.segments.iter_mut().zip(&self.starts_us).rev() {
-            segment.late_us = hindsight.late_us(run, *start_us, segment.wall_offset_us);
+        let numbers = (0..self.next).rev();
+        for ((segment, times_us), sequence) in self.segments.iter_mut().zip(&self.times_us).rev().zip(numbers)
+        {
+            let ((media_start_us, media_end_us), wall_offset_us) = (*times_us, segment.wall_offset_us);
+            segment.late_us =
+                hindsight.late_us(&Span { sequence, run, media_start_us, media_end_us, wall_offset_us });
         }
     }
 }

@@ -6,43 +6,61 @@
 //! from one segment to the next than an encoder's clock can drift, so that a second of wall clock is a second of media.
 
 use crate::clock;
-use crate::plan;
+use crate::plan::{self, Span};
 
-/// How far behind what is read, in microseconds of wall clock, segments are looked at for what they tell of it. What shows
-/// later is of little weight: it may be drift.
-pub const REACH_US: i64 = 60_000_000;
+/// How far behind what is read, in microseconds, segments are looked at for what they tell of it. What shows later is of
+/// little weight: it may be drift.
+pub const REACH_US: i64 = 300_000_000;
+
+/// Between two segments nothing was captured for so long, in microseconds, or the encoder's clock leaped: what is behind
+/// that tells nothing of what is before it, unless it shows more.
+const LEAP_US: i64 = 100_000;
+
+/// A run that seems to end so long after the next one began, in microseconds, ended before the clock was set.
+const OVERLAP_MAX_US: i64 = 60_000_000;
 
 /// Corrects the times of the segments of a timeline, from the latest one to the earliest.
 #[derive(Debug, Clone, Default)]
 pub struct Hindsight {
-    after: Option<After>,
-}
-
-/// The segment behind, as it is stored.
-#[derive(Debug, Clone, Copy)]
-struct After {
-    run: u32,
-    start_us: i64,
-    offset_us: i64,
-    late_us: i64,
+    /// The segment behind, as it is stored, and by how much it is late.
+    after: Option<(Span, i64)>,
 }
 
 impl Hindsight {
-    /// By how much the times of the next earlier segment are too late, in microseconds; not negative. It is of `run` and
-    /// begins at `start_us` of its media clock; `offset_us` is what is stored as wall clock minus media clock.
-    pub fn late_us(&mut self, run: u32, start_us: i64, offset_us: i64) -> i64 {
-        let late_us = match self.after.filter(|after| after.run == run) {
-            Some(after) => {
-                let is_set = plan::is_clock_set(offset_us, after.offset_us);
-                let fell_us = if is_set { 0 } else { offset_us.saturating_sub(after.offset_us) };
-                let drift_us = clock::slew_us(after.start_us.saturating_sub(start_us));
-                after.late_us.saturating_add(fell_us).saturating_sub(drift_us).max(0)
+    /// By how much the times of the next earlier segment are too late, in microseconds; not negative.
+    pub fn late_us(&mut self, span: &Span) -> i64 {
+        let late_us = self.after.map_or(0, |(after, late_us)| {
+            let follows = span.sequence.checked_add(1) == Some(after.sequence);
+            if after.run == span.run {
+                fell_us(span, &after, follows).saturating_add(late_us)
+            } else if follows {
+                overlap_us(span, &after, late_us)
+            } else {
+                0
             }
-            None => 0,
-        };
-        self.after = Some(After { run, start_us, offset_us, late_us });
+        });
+        let late_us = late_us.max(0);
+        self.after = Some((*span, late_us));
         late_us
     }
+}
+
+/// By how much the map fell between two segments of a run, more than a clock can drift and a leap explains.
+fn fell_us(span: &Span, after: &Span, follows: bool) -> i64 {
+    let is_set = plan::is_clock_set(span.wall_offset_us, after.wall_offset_us);
+    let fell_us = if is_set { 0 } else { span.wall_offset_us.saturating_sub(after.wall_offset_us) };
+    let gap_us = after.media_start_us.saturating_sub(span.media_end_us);
+    let leap_us = if follows && gap_us > LEAP_US { gap_us } else { 0 };
+    let drift_us = clock::slew_us(after.media_start_us.saturating_sub(span.media_start_us));
+    fell_us.saturating_sub(leap_us).saturating_sub(drift_us)
+}
+
+/// By how much a run seems to end after the next one began, which is `late_us` late. One connection sends one after the
+/// other.
+fn overlap_us(span: &Span, after: &Span, late_us: i64) -> i64 {
+    let begun_us = after.media_start_us.saturating_add(after.wall_offset_us).saturating_sub(late_us);
+    let ended_us = span.media_end_us.saturating_add(span.wall_offset_us);
+    Some(ended_us.saturating_sub(begun_us)).filter(|&overlap_us| overlap_us <= OVERLAP_MAX_US).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -51,7 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::{Planner, Span};
+    use crate::plan::Planner;
 
     const MS: i64 = 1000;
 
@@ -70,7 +88,7 @@ mod tests {
     fn corrected(mut spans: Vec<Span>) -> Vec<Span> {
         let mut hindsight = Hindsight::default();
         for span in spans.iter_mut().rev() {
-            span.wall_offset_us -= hindsight.late_us(span.run, span.media_start_us, span.wall_offset_us);
+            span.wall_offset_us -= hindsight.late_us(span);
         }
         spans
     }
@@ -100,10 +118,35 @@ mod tests {
     }
 
     #[test]
-    fn another_run_tells_nothing() {
+    fn a_run_ended_before_the_next_one_of_its_timeline_began() {
         let mut two = spans(&[400, 0]);
         two[1].run = 1;
+        assert_eq!(corrected(two.clone())[0].wall_offset_us, 0);
+        // One that began later tells nothing, and one far earlier that the clock was set.
+        for offset_ms in [500, -70_000] {
+            two[1].wall_offset_us = offset_ms * MS;
+            assert_eq!(corrected(two.clone()), two);
+        }
+        // What is missing in between may have ended it.
+        two[1] = Span { sequence: 7, wall_offset_us: 0, ..two[1] };
         assert_eq!(corrected(two.clone()), two);
+    }
+
+    #[test]
+    fn what_is_before_a_leap_of_the_encoders_clock_was_not_late() {
+        // It leaps by two seconds, and the map follows within some segments.
+        let mut leaped = spans(&[0, 0, -350, -700, -1050, -1400, -1750, -2000]);
+        for span in &mut leaped[2..] {
+            span.media_start_us += 2000 * MS;
+            span.media_end_us += 2000 * MS;
+        }
+        let offsets = offsets_us(leaped.clone());
+        assert_eq!((offsets[0], offsets[1], offsets[7]), (0, 0, -2000 * MS));
+        // Those behind it are right.
+        assert!((offsets[2] + 2000 * MS).abs() < 5 * MS, "{offsets:?}");
+        // Where something is missing in between, there was no leap.
+        leaped.iter_mut().skip(2).for_each(|span| span.sequence += 3);
+        assert!(offsets_us(leaped)[0] < -1_900 * MS);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! begins and ends on a frame, but for one that is on screen long before the range begins or after it ends; the bytes
 //! of samples are referred to, never copied or changed.
 
+mod captured;
 mod cut;
 mod describe;
 mod fragments;
@@ -223,7 +224,7 @@ fn lay_out_webm(source: &MovieSource, tables: &[Tables], joined: &Joined) -> Res
     let mut metadata = describe::describe(source, tables, joined, 0);
     let info = WebmInfo {
         duration_us: metadata.duration_ms.unwrap_or(0).saturating_mul(1000),
-        captured_us: metadata.start_time.map(Timestamp::as_micros),
+        captured_us: joined.pieces.first().map(|piece| captured::written_start_us(source, piece)),
     };
     let file = webm::layout(source, tables, joined, info)?;
     metadata.format = "WebM".into();

@@ -251,7 +251,9 @@ impl Segmenter {
         if let Some(len_us) = run.gap_before(kind, sample.dts) {
             out.push(Output::Gap { kind, len_us });
         }
-        if run.closes_before(kind, &sample, arrival, &self.settings) {
+        if run.leaps_before(kind, sample.dts, arrival) {
+            self.close(None)?;
+        } else if run.closes_before(kind, &sample, arrival, &self.settings) {
             self.close(Some((kind, sample.dts)))?;
         }
         self.time_closed(arrival, out);

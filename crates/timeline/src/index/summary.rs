@@ -90,6 +90,11 @@ impl TrackSummary {
         self.base_dts.0.saturating_add(self.pts_max)
     }
 
+    /// The latest time at which a sample ends on screen.
+    pub fn end(&self) -> i64 {
+        self.base_dts.0.saturating_add(self.composition_end(self.last_duration))
+    }
+
     /// The latest time at which a sample ends on screen, but for the last one in decode order; of a single sample its
     /// presentation time.
     pub fn end_but_last(&self) -> i64 {

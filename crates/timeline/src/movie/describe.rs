@@ -6,14 +6,14 @@ use mediahooks_model::{Gap, Metadata, Timestamp, TrackMetadata};
 use super::cut::{self, TrackCut};
 use super::join::{self, Joined, JoinedTrack, PlacedPiece, TrackPart};
 use super::table::{Tables, TrackTable};
-use super::{MovieSource, Stretch};
+use super::{MovieSource, Stretch, captured};
 
 /// The metadata of a file of `len` bytes.
 pub(super) fn describe(source: &MovieSource, tables: &[Tables], joined: &Joined, len: u64) -> Metadata {
     let end = joined.pieces.last().map_or(0, |piece| piece.at + (piece.shown.end - piece.shown.start));
     let duration_us = cut::to_us(end);
     let duration_ms = u64::try_from(duration_us.saturating_add(500) / 1000).unwrap_or(0);
-    let wall = |piece: &PlacedPiece, end| Timestamp::from_micros(join::told_us(source, piece, end));
+    let wall = |piece: &PlacedPiece, end| Timestamp::from_micros(captured::told_us(source, piece, end));
     Metadata {
         format: "MPEG-4".into(),
         sizes: [("mp4".to_owned(), len)].into(),
@@ -39,8 +39,8 @@ fn gap(source: &MovieSource, pair: &[PlacedPiece]) -> Option<Gap> {
     let of = |piece: &PlacedPiece| source.stretches.get(piece.stretch);
     let named = |stretch: &'_ Stretch| (stretch.timeline, stretch.tracks.clone());
     let (a, b) = (of(before).map(named)?, of(after).map(named)?);
-    let start_us = join::told_us(source, before, true);
-    let stop_us = join::told_us(source, after, false).max(start_us);
+    let start_us = captured::told_us(source, before, true);
+    let stop_us = captured::told_us(source, after, false).max(start_us);
     let lasted_us = stop_us - start_us;
     Some(Gap {
         start_time: Timestamp::from_micros(start_us),

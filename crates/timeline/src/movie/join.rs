@@ -10,15 +10,10 @@ use mediahooks_media::sample::{TrackConfig, TrackKind};
 use mediahooks_model::{CutMode, GapReason};
 
 use super::cut::{self, TrackCut};
-use super::{MovieSource, Piece, Shown, StoredSegment, Stretch};
-use crate::hindsight::Hindsight;
-use crate::plan;
+use super::{MovieSource, Piece, Shown, captured};
 
 /// No frame of AAC, MP3 or Opus that begins in time lasts longer than this, in microseconds: 1,152 samples at 32 kHz do.
 const FRAME_OF_SOUND_US: i64 = 36_000;
-
-/// How many segments of a piece tell when it began: those of a minute and more.
-const FOLLOWING_MAX: usize = 128;
 
 /// Every piece and every track of a file.
 #[derive(Debug)]
@@ -109,62 +104,6 @@ pub fn break_between(
     if changed { GapReason::Configuration } else { GapReason::TimestampJump }
 }
 
-/// How long after the end of one piece the next one began by wall clock, in microseconds; not negative. What the file has
-/// of the second tells that, whatever becomes known later.
-fn gap_us(source: &MovieSource, a: &PlacedPiece, b: &PlacedPiece) -> i64 {
-    let begun_us = wall_us(source, b, false).saturating_sub(late_us(source, b));
-    begun_us.saturating_sub(wall_us(source, a, true)).max(0)
-}
-
-/// By how much the time of the first segment of a piece is late, as those show that follow within it, in microseconds.
-fn late_us(source: &MovieSource, piece: &PlacedPiece) -> i64 {
-    let Some(stretch) = source.stretches.get(piece.stretch) else { return 0 };
-    let own = stretch.segments.get(piece.segments.0..=piece.segments.1).unwrap_or(&[]);
-    let mut hindsight = Hindsight::default();
-    let looked_at = own.iter().take(FOLLOWING_MAX).rev();
-    looked_at.fold(0, |_, segment| hindsight.late_us(0, start_us(stretch, segment), segment.wall_offset_us))
-}
-
-/// When a segment begins to be decoded, in microseconds of the run's media clock.
-fn start_us(stretch: &Stretch, segment: &StoredSegment) -> i64 {
-    let mut start_us: Option<i64> = None;
-    // What cannot be read is told by who needs it.
-    let _ = segment.index.summaries(|track| {
-        let config = usize::try_from(track.track).ok().and_then(|track| stretch.tracks.get(track));
-        let begins_us = config.map(|config| track.base_dts.to_micros(config.timescale));
-        start_us = start_us.into_iter().chain(begins_us).min();
-    });
-    start_us.unwrap_or(0)
-}
-
-/// Wall clock at which a piece begins or ends as it is known by now, in microseconds.
-pub(super) fn told_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
-    let segment = segments_of(source, piece).get(if end { piece.segments.1 } else { piece.segments.0 });
-    wall_us(source, piece, end).saturating_sub(segment.map_or(0, |segment| segment.late_us))
-}
-
-/// Wall clock at which a piece begins or ends as it was stored, in microseconds.
-fn wall_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
-    let (position, ticks) =
-        if end { (piece.segments.1, piece.shown.end) } else { (piece.segments.0, piece.shown.start) };
-    let segments = segments_of(source, piece);
-    let offset_us = segments.get(position).map_or(0, |segment| segment.wall_offset_us);
-    let set_back_us =
-        if end { set_back_us(segments.get(piece.segments.0..=position).unwrap_or(&[])) } else { 0 };
-    cut::to_us(ticks).saturating_add(offset_us).saturating_add(set_back_us)
-}
-
-fn segments_of<'a>(source: &'a MovieSource, piece: &PlacedPiece) -> &'a [StoredSegment] {
-    source.stretches.get(piece.stretch).map_or(&[], |stretch| &stretch.segments)
-}
-
-/// By how much the wall clock was set back within a piece, in microseconds. Its times are told as if it
-/// had not been: they never run backwards.
-fn set_back_us(segments: &[StoredSegment]) -> i64 {
-    let pairs = segments.iter().zip(segments.iter().skip(1));
-    pairs.filter_map(|(before, after)| plan::set_back_us(before.wall_offset_us, after.wall_offset_us)).sum()
-}
-
 /// Joins the pieces; `None` without any.
 pub(super) fn join(source: &MovieSource, pieces: Vec<Piece>, times: Times) -> Option<Joined> {
     let mut placed: Vec<PlacedPiece> = Vec::new();
@@ -174,7 +113,8 @@ pub(super) fn join(source: &MovieSource, pieces: Vec<Piece>, times: Times) -> Op
         if let Some(last) = placed.last() {
             next.at = last.at.saturating_add(last.shown.end.saturating_sub(last.shown.start));
             if source.hold_gaps {
-                next.at = next.at.saturating_add(cut::to_movie(gap_us(source, last, &next), 1_000_000));
+                next.at =
+                    next.at.saturating_add(cut::to_movie(captured::gap_us(source, last, &next), 1_000_000));
             }
         }
         placed.push(next);

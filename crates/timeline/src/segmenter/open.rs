@@ -28,6 +28,9 @@ const SPARSE_US: i64 = 1_000_000;
 const SPARSE_LAG_US: i64 = 500_000;
 const STEADY_LAG_US: i64 = 2_000_000;
 
+/// A sample that is this much further from all before it than their arrivals are apart, in microseconds, has leaped.
+const LEAP_US: i64 = 200_000;
+
 /// For how long after a run's first sample others may come at once that were captured before it began, in microseconds:
 /// what an encoder or a relay has kept back.
 const BACKLOG_ARRIVES_US: i64 = 650_000;
@@ -332,6 +335,15 @@ impl OpenRun {
         let step = dts.0.saturating_sub(track.last_dts?.0);
         let step_us = Ticks(step).to_micros(track.config.timescale);
         (step_us > GAP_US && step > track.last_step.saturating_mul(3)).then_some(step_us)
+    }
+
+    /// Whether the encoder's clock leaps with a sample, which is on the run's clock: it comes at once, and is later than all
+    /// before it. By how much is in no segment, so that it shows between them.
+    pub(super) fn leaps_before(&self, kind: TrackKind, dts: Ticks, arrival: Timestamp) -> bool {
+        let track = self.tracks.iter().find(|track| track.config.kind == kind);
+        let dts_us = track.map(|track| dts.to_micros(track.config.timescale));
+        let is_leap = |dts_us| !is_near(self.latest, dts_us, arrival, LEAP_US, i64::MAX);
+        self.span_us.is_some() && dts_us.is_some_and(is_leap)
     }
 
     /// Decides whether the open segment ends before `sample`, which is on the run's clock.

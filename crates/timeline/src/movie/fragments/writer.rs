@@ -6,7 +6,9 @@
 
 use mediahooks_media::cmaf::{Access, FragmentSpan, FragmentedBuilder, FragmentedMp4, StoredAs};
 use mediahooks_media::sample::{SampleInfo, Ticks, TrackKind};
+use mediahooks_model::TargetFormat;
 
+use super::super::captured;
 use super::super::cut::Place;
 use super::super::join::{Joined, JoinedTrack, TrackPart};
 use super::super::table::{Tables, TrackTable};
@@ -38,6 +40,9 @@ pub(super) struct Writer<'a> {
     is_indexed: bool,
     /// Whether the next fragment is the first one of a stretch.
     begins_piece: bool,
+    /// By how much the times of the stretch's segments are late as they show of each other, in microseconds; of a playlist,
+    /// which tells times.
+    late_us: Vec<i64>,
 }
 
 /// A file that was written.
@@ -91,6 +96,7 @@ impl<'a> Writer<'a> {
             fragments: 0,
             is_indexed: false,
             begins_piece: true,
+            late_us: Vec::new(),
         }
     }
 
@@ -99,6 +105,9 @@ impl<'a> Writer<'a> {
         let mut before = 0;
         for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
             self.begins_piece = true;
+            if let (TargetFormat::Hls, Some(last)) = (source.format, stretch.segments.len().checked_sub(1)) {
+                self.late_us = captured::late_us(stretch, 0..=last);
+            }
             for position in 0..stretch.segments.len() {
                 self.push(At { number, stretch, tables, position, source: before + position })?;
             }
@@ -310,10 +319,11 @@ impl<'a> Writer<'a> {
         };
         let Some((start_us, run_us)) = first else { return };
         let offset_us = at.stretch.segments.get(at.position).map_or(0, |segment| segment.wall_offset_us);
+        let late_us = self.late_us.get(at.position).copied().unwrap_or(0);
         self.marks.push(Mark {
             fragment: self.fragments,
             start_us,
-            wall_us: run_us.saturating_add(offset_us),
+            wall_us: run_us.saturating_add(offset_us).saturating_sub(late_us),
             follows_break: begins_piece && self.fragments > 0,
             is_open: pictures.is_some_and(|pictures| pictures.access() == Access::Open),
         });
