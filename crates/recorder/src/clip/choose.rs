@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use mediahooks_database::{ClippableTimeline, Feed};
 use mediahooks_model::{TimelineId, Timestamp};
 
+/// How a feed ranks among its rivals; the best is the least.
+pub(super) type Rank = (Reverse<i64>, Reverse<Quality>, Reverse<Timestamp>);
+
 /// Feeds that overlap by less than this follow one another: a publisher that takes over is there
 /// before the one it replaces is gone.
 const HANDOVER_US: i64 = 2_000_000;
@@ -85,7 +88,7 @@ pub(super) fn choose(
 }
 
 /// Best first: highest priority, then best pictures, then most recently started.
-fn rank(feed: &Feed, quality: Option<Quality>) -> (Reverse<i64>, Reverse<Quality>, Reverse<Timestamp>) {
+pub(super) fn rank(feed: &Feed, quality: Option<Quality>) -> Rank {
     let priority = feed.priority.map_or(i64::MIN, i64::from);
     (Reverse(priority), Reverse(quality.unwrap_or_default()), Reverse(feed.started))
 }
@@ -93,6 +96,12 @@ fn rank(feed: &Feed, quality: Option<Quality>) -> (Reverse<i64>, Reverse<Quality
 /// Of feeds that are live the best, the one that is waited for, comes last.
 pub(super) fn live_rank(feed: &Feed) -> (i64, Timestamp) {
     (feed.priority.map_or(i64::MIN, i64::from), feed.started)
+}
+
+/// Whether one of two feeds took over from the other: they were not live side by side for long, in all.
+pub(super) fn is_handover(a: &Feed, b: &Feed) -> bool {
+    let (start, stop) = (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
+    overlap_us(a, b, start, stop) <= HANDOVER_US
 }
 
 /// For how long two feeds were both live within the range, in microseconds.

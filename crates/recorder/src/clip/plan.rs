@@ -10,7 +10,7 @@ use mediahooks_timeline::hindsight;
 use mediahooks_timeline::movie::{break_between, can_join};
 use mediahooks_timeline::plan::{Planner, RunRange, Span};
 
-use super::choose::{self, Chosen, Group, Quality};
+use super::choose::{self, Chosen, Group, Quality, Rank};
 use super::{ClipRequest, SKEW_MAX};
 use crate::finish;
 use crate::screen::{self, span_of};
@@ -25,6 +25,7 @@ const FOLLOWING_MAX: u64 = 64;
 pub(super) struct Stretch {
     pub feed: Feed,
     pub part: RecipePart,
+    rank: Rank,
     tracks: Vec<TrackConfig>,
     wall_start: Timestamp,
     wall_end: Timestamp,
@@ -36,6 +37,15 @@ pub(super) struct Stretch {
     pub stop_us: i64,
     /// Its last picture was on screen for longer than it tells by itself.
     is_held: bool,
+}
+
+impl Stretch {
+    /// Shows nothing from `wall_end` on.
+    fn end_at(&mut self, wall_end: Timestamp) {
+        let stop_us = wall_end.as_micros().saturating_sub(self.offset_us);
+        self.part.stop_us = Some(self.part.stop_us.map_or(stop_us, |own| own.min(stop_us)));
+        self.wall_end = wall_end;
+    }
 }
 
 /// Stretches that become one asset.
@@ -93,7 +103,8 @@ pub(super) async fn stretches(
                 // It began since, or is over.
                 None => store(shared, request, first.feed.id, stop).await,
             };
-            stretches.extend(in_timeline(shared, request, stop, timeline, stored_until).await?);
+            let rank = choose::rank(&first.feed, qualities.get(&first.part.timeline).copied());
+            stretches.extend(in_timeline(shared, request, stop, (timeline, rank), stored_until).await?);
         }
         trim_overlaps(&mut stretches);
         if !stretches.is_empty() {
@@ -187,7 +198,7 @@ async fn in_timeline(
     shared: &Shared,
     request: &ClipRequest,
     stop: Timestamp,
-    timeline: &[ClippableTimeline],
+    (timeline, rank): (&[ClippableTimeline], Rank),
     stored_until: Option<Timestamp>,
 ) -> Result<Vec<Stretch>, DatabaseError> {
     let Some(first) = timeline.first() else { return Ok(Vec::new()) };
@@ -241,6 +252,7 @@ async fn in_timeline(
         stretches.push(Stretch {
             feed: first.feed.clone(),
             part,
+            rank,
             tracks: run.tracks,
             wall_start: wall(opening.media_start_us, opening).max(request.start),
             wall_end: wall(end_us, closing).min(stop),
@@ -304,16 +316,36 @@ async fn last_needed(shared: &Shared, timeline: TimelineId, range: &RunRange) ->
     Ok(following.iter().take_while(is_near).last().map_or(range.last, |segment| segment.sequence))
 }
 
-/// Where one publisher was there before the other was gone, what the second sent counts.
-fn trim_overlaps(stretches: &mut [Stretch]) {
-    for position in 1..stretches.len() {
-        let [.., before, after] = &mut stretches[..=position] else { continue };
-        if after.wall_start < before.wall_end && after.part.timeline != before.part.timeline {
-            let stop_us = after.wall_start.as_micros().saturating_sub(before.offset_us);
-            before.part.stop_us = Some(before.part.stop_us.map_or(stop_us, |own| own.min(stop_us)));
-            before.wall_end = after.wall_start;
+/// What is left of a stretch that others overlap has to be so long, in microseconds: their times are known no better.
+const LEFT_MIN_US: i64 = 10_000;
+
+/// Lets one stretch count where several overlap: where one publisher was there before the other was gone, what the second
+/// sent. One that was only there beside a better one counts for nothing.
+fn trim_overlaps(stretches: &mut Vec<Stretch>) {
+    let mut is_trimmed = vec![false; stretches.len()];
+    for later in 1..stretches.len() {
+        let (earlier, rest) = stretches.split_at_mut(later);
+        let Some(after) = rest.first_mut() else { continue };
+        for (number, before) in earlier.iter_mut().enumerate() {
+            let overlaps = after.wall_start < before.wall_end && before.wall_start < after.wall_end;
+            if !overlaps || before.part.timeline == after.part.timeline {
+                continue;
+            }
+            let is_backup = before.rank < after.rank && !choose::is_handover(&before.feed, &after.feed);
+            if is_backup && after.wall_end <= before.wall_end {
+                after.end_at(after.wall_start);
+                is_trimmed[later] = true;
+            } else {
+                before.end_at(after.wall_start);
+                is_trimmed[number] = true;
+            }
         }
     }
+    let mut is_trimmed = is_trimmed.into_iter();
+    stretches.retain(|stretch| {
+        !is_trimmed.next().unwrap_or(false)
+            || stretch.wall_end.micros_since(stretch.wall_start) >= LEFT_MIN_US
+    });
 }
 
 /// The gaps between stretches of one source.
