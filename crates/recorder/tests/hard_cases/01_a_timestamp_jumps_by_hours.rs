@@ -2,7 +2,8 @@
 //!
 //! Kept: everything from the next key frame on, in a recording of its own. Counted: a `jump` by
 //! `timestamp_jump`, and what could not be decoded without the key frame before it as `dropped`. No sample
-//! becomes hours long.
+//! becomes hours long. A leap by less than ten seconds makes no recording of its own, and what was sent before it stays when
+//! it was.
 
 use mediahooks_model::{GapMode, GapReason};
 use mediahooks_testkit::synthetic::{Source, Tag};
@@ -55,4 +56,25 @@ async fn back_with_a_key_frame() {
 #[tokio::test]
 async fn forward_within_a_group() {
     check(JUMP_MS, 6_200, 20).await;
+}
+
+#[tokio::test]
+async fn a_leap_of_seconds_moves_nothing_that_was_sent_before() {
+    for leap_ms in [300, 2_000, 9_000] {
+        let stage = Stage::new().await;
+        let mut source = Source::default();
+        let mut tags = source.headers();
+        tags.extend(source.seconds(20));
+        tags.extend(source.seconds(40).into_iter().map(|tag: Tag| tag.stamped_later(leap_ms)));
+        stage.broadcast(&tags).await;
+        for from in [50, 250, 425] {
+            let clip = stage.clips(from * 40, (from + 50) * 40).await.remove(0);
+            let wanted: Vec<u32> = (from as u32..from as u32 + 50).collect();
+            assert_eq!(numbers(&clip.shown()), wanted, "{leap_ms} ms");
+        }
+        // Behind it, too, when the map has followed.
+        let clip = stage.clips(45_000, 47_000).await.remove(0);
+        assert_eq!(numbers(&clip.shown()), (1125..1175).collect::<Vec<_>>(), "{leap_ms} ms");
+        assert_eq!(stage.recordings().await.len(), 1);
+    }
 }

@@ -50,3 +50,37 @@ async fn a_clip_has_the_same_frames_in_each() {
 async fn a_way_with_more_delay_moves_them_by_it() {
     check(30_000, 74).await;
 }
+
+/// A backup of a layer comes, with seconds that it has kept back. The better one stays the one that is clipped.
+#[tokio::test]
+async fn a_backup_that_comes_later_takes_no_place() {
+    let stage = Stage::new().await;
+    let layer = ("simulcastId", "high");
+    let mut best = stage.publish("stage", &[layer, ("sourceId", "a"), ("priority", "10")]).await;
+    let mut source = Source::default();
+    let mut tags = source.headers();
+    tags.extend(source.seconds(8));
+    stage.push(&mut best, &tags).await;
+    let mut backup = stage.publish("stage", &[layer, ("sourceId", "b"), ("priority", "1")]).await;
+    let mut kept = Source::default();
+    let mut of_backup = kept.headers();
+    of_backup.extend(kept.seconds(20));
+    for tag in &mut of_backup {
+        // It has four seconds, and sends them at three times the speed.
+        tag.sent_us = (tag.sent_us / 3).max(tag.sent_us - 4_000_000);
+    }
+    let mut next = source.seconds(12).into_iter().peekable();
+    for tag in of_backup {
+        while let Some(other) = next.next_if(|other| other.sent_us <= tag.sent_us + 8_000_000) {
+            stage.push(&mut best, &[other]).await;
+        }
+        stage.push(&mut backup, &[tag]).await;
+    }
+    for (from, to) in [(125, 200), (50, 200), (125, 230), (100, 400)] {
+        let [clip] = &stage.clips(from * 40, to * 40).await[..] else { panic!("{from}..{to}") };
+        assert_eq!(clip.asset.source_id.as_deref(), Some("a"), "{from}..{to}");
+        assert_eq!(numbers(&clip.shown()), (from as u32..to as u32).collect::<Vec<_>>());
+    }
+    stage.end(best).await;
+    stage.end(backup).await;
+}

@@ -63,3 +63,28 @@ async fn what_was_kept_meanwhile_is_shown_when_it_was() {
         assert!(gap.duration_ms <= 40, "{gap:?}");
     }
 }
+
+/// Of the range the first publisher had sent something, which the second, who had it too, sent again.
+#[tokio::test]
+async fn what_the_second_sent_again_counts_and_is_no_gap() {
+    let stage = Stage::new().await;
+    let mut source = Source::default();
+    let mut tags = source.headers();
+    tags.extend(source.seconds(8));
+    let mut publisher = stage.publish("stage", &[]).await;
+    stage.push(&mut publisher, &tags).await;
+    publisher.sink.finish(PublishEnd::Disconnected).await;
+    // It begins with what was captured from 5 s on.
+    let mut again = Source::default();
+    let mut tags = again.headers();
+    tags.extend(again.seconds(40));
+    for tag in &mut tags {
+        tag.sent_us = (tag.sent_us / 3).max(tag.sent_us - 3_000_000);
+    }
+    stage.broadcast(&tags).await;
+    for gaps in [GapMode::Refuse, GapMode::Collapse, GapMode::Hold, GapMode::Split] {
+        let clip = stage.clip_over_breaks(6_000, 8_000, gaps).await;
+        assert_eq!(numbers(&clip.shown()), (25..75).collect::<Vec<_>>(), "{gaps:?}");
+        assert_eq!(clip.metadata.gaps, [], "{gaps:?}");
+    }
+}
