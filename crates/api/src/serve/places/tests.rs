@@ -152,6 +152,7 @@ fn a_standing() -> impl Strategy<Value = Standing> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     /// Whatever comes and goes, the rule's promises hold.
     #[test]
     fn promises(
