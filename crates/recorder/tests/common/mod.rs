@@ -224,7 +224,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// Waits for a condition, for as long as a busy machine may need.
 pub async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + mediahooks_testkit::PATIENCE;
     loop {
         if let Some(value) = condition().await {
             return value;
