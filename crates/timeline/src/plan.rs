@@ -84,6 +84,8 @@ pub struct Planner {
     ranges: Vec<RunRange>,
     /// [`Span::wall_offset_us`] of the latest span in the range.
     offset_us: i64,
+    /// Until when that is on screen, on its media clock.
+    until_us: i64,
     /// Waits for what follows it.
     latest: Option<Span>,
 }
@@ -92,7 +94,7 @@ impl Planner {
     /// For the range from `start` up to, not including, `stop`.
     pub fn new(start: Timestamp, stop: Timestamp) -> Self {
         let (start, stop) = (start.as_micros(), stop.as_micros());
-        Self { start, stop, ranges: Vec::new(), offset_us: 0, latest: None }
+        Self { start, stop, ranges: Vec::new(), offset_us: 0, until_us: 0, latest: None }
     }
 
     /// Adds the next span.
@@ -102,8 +104,23 @@ impl Planner {
         if follows && before.run != span.run {
             let end_us = run_end_us(&before, Timestamp::from_micros(span.wall_start()));
             self.add(&before, end_us, Some(end_us));
+        } else if follows {
+            // No longer than until the next one by wall clock: the encoder's clock may have leaped in between.
+            let next_us = span.wall_start().saturating_sub(before.wall_offset_us);
+            self.add(&before, next_us.min(span.media_start_us), None);
+            if set_back_us(before.wall_offset_us, span.wall_offset_us).is_some() {
+                self.end_at(&before);
+            }
         } else {
-            self.add(&before, if follows { span.media_start_us } else { before.media_end_us }, None);
+            self.add(&before, before.media_end_us, None);
+        }
+    }
+
+    /// What comes behind a span is of another time of day.
+    fn end_at(&mut self, span: &Span) {
+        let until_us = self.until_us;
+        if let Some(range) = self.ranges.last_mut().filter(|range| range.last == span.sequence) {
+            range.stop_us = range.stop_us.min(until_us);
         }
     }
 
@@ -135,11 +152,12 @@ impl Planner {
                 run_end_us,
             }),
         }
-        self.offset_us = span.wall_offset_us;
+        (self.offset_us, self.until_us) = (span.wall_offset_us, until_us);
     }
 
     /// What the range touches: one entry per run, in order; empty when nothing was on screen in it. Where the wall
-    /// clock was set back, moments come twice: then a run has an entry for each side. `run_end_us`: until when the last
+    /// clock was set back, moments come twice: then a run has an entry for each side, and where the encoder's clock leaped
+    /// ahead, too, so that nothing stands still for as long. `run_end_us`: until when the last
     /// picture of the last span was on screen, if that is the timeline's last one, on its media clock.
     pub fn finish(mut self, run_end_us: Option<i64>) -> Vec<RunRange> {
         if let Some(last) = self.latest.take() {
@@ -230,9 +248,34 @@ mod tests {
         assert_eq!(planned, [range(8, 11, 8, 12)]);
         let planned = plan(&run(HOUR), at(2 * HOUR - 30 * SECOND), at(2 * HOUR + 12 * SECOND));
         assert_eq!(planned, [range(10, 11, 10, 12)]);
+        // Up to where it was set.
+        let planned = plan(&run(-HOUR), at(HOUR + 8 * SECOND), at(HOUR + 12 * SECOND));
+        assert_eq!(planned, [range(8, 9, 8, 10)]);
         // Back: the times of the last seconds come again.
         let planned = plan(&run(-5 * SECOND), at(HOUR + 4 * SECOND), at(HOUR + 9 * SECOND));
         assert_eq!(planned, [range(4, 8, 4, 9), range(10, 13, 10, 14)]);
+    }
+
+    #[test]
+    fn a_picture_stands_still_for_no_leap_of_the_encoders_clock() {
+        const S: i64 = 1_000_000;
+        // Two seconds ahead, after two.
+        let spans: Vec<Span> = (0..4i64)
+            .map(|n| if n < 2 { (n * S, 9 * S) } else { ((n + 2) * S, 7 * S) })
+            .zip(0..)
+            .map(|((start, offset), n)| span(n, 0, start, start + S, offset))
+            .collect();
+        let range = |first, last, start_us, stop_us| RunRange {
+            run: 0,
+            first,
+            last,
+            start_us: start_us * S,
+            stop_us: stop_us * S,
+            run_end_us: None,
+        };
+        let planned = plan(&spans, at(10 * S), at(12 * S));
+        assert_eq!(planned, [range(1, 1, 1, 2), range(2, 2, 4, 5)]);
+        assert_eq!(plan(&spans, at(11 * S), at(12 * S)), [range(2, 2, 4, 5)]);
     }
 
     proptest! {

@@ -17,17 +17,27 @@ const FOLLOWING_MAX: usize = 512;
 
 /// Wall clock at which a piece begins or ends as it is known by now, in microseconds.
 pub(super) fn told_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
-    let segment = segments_of(source, piece).get(if end { piece.segments.1 } else { piece.segments.0 });
+    let position = if end { piece.segments.1 } else { shown_first(source, piece) };
+    let segment = segments_of(source, piece).get(position);
     stored_us(source, piece, end).saturating_sub(segment.map_or(0, |segment| segment.late_us))
 }
 
 /// Wall clock at which a piece begins, as it is written into the file.
 pub(super) fn written_start_us(source: &MovieSource, piece: &PlacedPiece) -> i64 {
-    let (first, last) = piece.segments;
-    let last = last.min(first.saturating_add(FOLLOWING_MAX));
+    let first = shown_first(source, piece);
+    let last = piece.segments.1.min(first.saturating_add(FOLLOWING_MAX));
     let late_us = source.stretches.get(piece.stretch).map(|stretch| late_us(stretch, first..=last));
     let late_us = late_us.and_then(|late_us| late_us.first().copied()).unwrap_or(0);
     stored_us(source, piece, false).saturating_sub(late_us)
+}
+
+/// The segment that a piece is shown from: decoding may begin in an earlier one.
+fn shown_first(source: &MovieSource, piece: &PlacedPiece) -> usize {
+    let start_us = cut::to_us(piece.shown.start);
+    let Some(stretch) = source.stretches.get(piece.stretch) else { return piece.segments.0 };
+    let later = stretch.segments.iter().enumerate().take(piece.segments.1 + 1).skip(piece.segments.0 + 1);
+    let begun = later.take_while(|(_, segment)| span(stretch, 0, segment).media_start_us <= start_us);
+    begun.last().map_or(piece.segments.0, |(position, _)| position)
 }
 
 /// How long after the end of one piece the next one began, as it is written into the file, in microseconds; not negative.
@@ -47,12 +57,12 @@ pub(super) fn late_us(stretch: &Stretch, segments: RangeInclusive<usize>) -> Vec
 
 /// Wall clock at which a piece begins or ends as it was stored, in microseconds.
 fn stored_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
+    let first = shown_first(source, piece);
     let (position, ticks) =
-        if end { (piece.segments.1, piece.shown.end) } else { (piece.segments.0, piece.shown.start) };
+        if end { (piece.segments.1, piece.shown.end) } else { (first, piece.shown.start) };
     let segments = segments_of(source, piece);
     let offset_us = segments.get(position).map_or(0, |segment| segment.wall_offset_us);
-    let set_back_us =
-        if end { set_back_us(segments.get(piece.segments.0..=position).unwrap_or(&[])) } else { 0 };
+    let set_back_us = if end { set_back_us(segments.get(first..=position).unwrap_or(&[])) } else { 0 };
     cut::to_us(ticks).saturating_add(offset_us).saturating_add(set_back_us)
 }
 
