@@ -81,7 +81,7 @@ pub async fn run(args: ListenArgs) -> anyhow::Result<()> {
     };
     let downloads = match &args.download {
         Some(directory) => {
-            Some(Downloads::start(directory, args.remote.server.as_str(), args.remote.secret(), style)?)
+            Some(Downloads::open(directory, args.remote.server.as_str(), args.remote.secret(), style)?)
         }
         None => None,
     };
@@ -95,6 +95,9 @@ pub async fn run(args: ListenArgs) -> anyhow::Result<()> {
     // What is refused is told before anything is promised.
     follow.connect().await.map_err(|refused| refused.failure)?;
     listener.say(&introduction(&args, style));
+    if let Some(downloads) = &listener.downloads {
+        downloads.resume();
+    }
     tokio::select! {
         outcome = listener.listen(&mut follow, &mut place) => outcome,
         outcome = crate::serve::until_signal() => outcome,

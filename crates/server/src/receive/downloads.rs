@@ -53,15 +53,14 @@ enum Attempt {
 }
 
 impl Downloads {
-    /// Opens the directory, which is made when it is missing, and goes on with what is owed from before.
-    pub fn start(directory: &Path, server: &str, secret: &str, style: Style) -> anyhow::Result<Self> {
+    /// Opens the directory, which is made when it is missing. What is owed from before waits for [`Downloads::resume`].
+    pub fn open(directory: &Path, server: &str, secret: &str, style: Style) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         let journal = Journal::open(directory)
             .with_context(|| format!("cannot download into {}", directory.display()))?;
         let http = Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
-        let owed: Vec<String> = journal.wanted().map(str::to_owned).collect();
-        let downloads = Self {
+        Ok(Self {
             shared: Arc::new(Shared {
                 directory: directory.to_owned(),
                 journal: Mutex::new(journal),
@@ -72,11 +71,18 @@ impl Downloads {
                 bars: MultiProgress::new(),
                 style,
             }),
+        })
+    }
+
+    /// Goes on with what is owed from before, and tells of it: once everything else was said that comes first.
+    pub fn resume(&self) {
+        let owed: Vec<String> = {
+            let journal = self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.wanted().map(str::to_owned).collect()
         };
         for asset in owed {
-            downloads.fetch(asset);
+            self.fetch(asset);
         }
-        Ok(downloads)
     }
 
     /// Takes a hook and, once it is on disk, begins to fetch the file it asks for.

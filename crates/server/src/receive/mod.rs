@@ -101,12 +101,15 @@ pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
     let style = Style::of_stdout();
     let seen = match (&args.download, &args.secret) {
         (Some(directory), Some(secret)) => {
-            Seen::Journal(Downloads::start(directory, &args.server, secret, style)?)
+            Seen::Journal(Downloads::open(directory, &args.server, secret, style)?)
         }
         _ => Seen::InMemory(Arc::new(Mutex::new(SeenIds::new(SEEN_MAX)))),
     };
     let address = listener.local_addr()?;
     print(&format!("Receiving webhooks at http://{address}/\n{}\n", hook::titles(style)))?;
+    if let Seen::Journal(downloads) = &seen {
+        downloads.resume();
+    }
     let order = Arc::new(Mutex::new(Order::new(SUBJECTS_MAX)));
     let app = App { verifier, style, seen, order };
     let router = Router::new().route("/", post(receive)).route("/{*path}", post(receive)).with_state(app);
