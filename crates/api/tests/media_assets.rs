@@ -218,9 +218,12 @@ async fn the_clips_of_a_request_are_listed_also_when_they_failed() {
     let mut publisher = bench.publish("stage", &[]).await;
     publisher.send(20).await;
     let one = format!("{ASSETS}/{}", clip["id"].as_str().unwrap());
-    while bench.get(&one).await.data()["status"] == "processing" {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let failed = async {
+        while bench.get(&one).await.data()["status"] == "processing" {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), failed).await.expect("it fails");
     let listed = bench.get(&list).await.data();
     assert_eq!((&listed[0]["id"], &listed[0]["status"]), (&clip["id"], &json!("error")));
     assert_eq!(listed.as_array().unwrap().len(), 1);
