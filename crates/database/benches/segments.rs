@@ -172,7 +172,7 @@ fn asset_id(feed: u64, kind: AssetType) -> MediaAssetId {
 
 fn part(feed: u64, last: Option<u64>) -> RecipePart {
     let timeline = TimelineId(Uuid::from_u128(feed.into()));
-    RecipePart { timeline, run: 0, first: 0, last, start_us: None, stop_us: None }
+    RecipePart { timeline, run: 0, first: 0, last, start_us: None, stop_us: None, late_us: 0 }
 }
 
 fn begun(feed: u64, kind: AssetType) -> Change {

@@ -15,7 +15,7 @@ pub(crate) const SELECT: &str = "SELECT a.id, a.asset_type, a.status, a.metadata
  FROM asset a";
 
 /// The parts of a recipe, in the order [`part`] reads.
-pub(crate) const PARTS: &str = "SELECT timeline, run, first_segment, last_segment, start_us, stop_us
+pub(crate) const PARTS: &str = "SELECT timeline, run, first_segment, last_segment, start_us, stop_us, late_us
  FROM recipe WHERE asset = ?1 ORDER BY part";
 
 /// Assets whose time is over, behind the one given.
@@ -206,6 +206,7 @@ pub(crate) fn part(row: &Row<'_>, at: usize) -> rusqlite::Result<RecipePart> {
         last: optional(row, at + 3)?,
         start_us: row.get(at + 4)?,
         stop_us: row.get(at + 5)?,
+        late_us: row.get(at + 6)?,
     })
 }
 

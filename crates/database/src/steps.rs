@@ -161,8 +161,8 @@ fn put_recipe(tx: &Writing<'_>, asset: &Asset, recipe: &[RecipePart]) -> Result<
 /// Stores a part of a recipe.
 pub(crate) fn put_part(tx: &Writing<'_>, asset: MediaAssetId, number: u32, part: &RecipePart) -> Result<()> {
     tx.prepare_cached(
-        "INSERT INTO recipe (asset, part, timeline, run, first_segment, last_segment, start_us, stop_us, size_class)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO recipe (asset, part, timeline, run, first_segment, last_segment, start_us, stop_us, late_us, size_class)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         Sql(asset),
@@ -173,6 +173,7 @@ pub(crate) fn put_part(tx: &Writing<'_>, asset: MediaAssetId, number: u32, part:
         part.last.map(Sql),
         part.start_us,
         part.stop_us,
+        part.late_us,
         size_class(part.first, part.last),
     ])?;
     Ok(())

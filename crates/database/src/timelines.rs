@@ -67,9 +67,9 @@ impl Database {
                 ],
                 |row| {
                     Ok(ClippableTimeline {
-                        asset: row.get::<_, Sql<_>>(6)?.0,
+                        asset: row.get::<_, Sql<_>>(7)?.0,
                         part: assets::part(row, 0)?,
-                        feed: stored_feed(row, 7)?,
+                        feed: stored_feed(row, 8)?,
                     })
                 },
             )?;
@@ -115,7 +115,7 @@ impl Database {
 /// Timelines that clips can be cut from. `?4` says whether the three-valued `?5` narrows at all.
 pub(crate) fn clippable() -> String {
     format!(
-        "SELECT r.timeline, r.run, r.first_segment, r.last_segment, r.start_us, r.stop_us, a.id, {FEED}
+        "SELECT r.timeline, r.run, r.first_segment, r.last_segment, r.start_us, r.stop_us, r.late_us, a.id, {FEED}
          FROM asset a JOIN recipe r ON r.asset = a.id
              JOIN timeline t ON t.id = r.timeline JOIN feed f ON f.id = t.feed
          WHERE a.stream_name = ?1 AND a.asset_type = 'timeline'

@@ -15,7 +15,7 @@ impl Database {
     ) -> Result<Vec<(MediaAssetId, u32, RecipePart)>> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(
-                "SELECT asset, part, timeline, run, first_segment, last_segment, start_us, stop_us FROM recipe
+                "SELECT asset, part, timeline, run, first_segment, last_segment, start_us, stop_us, late_us FROM recipe
                  WHERE (asset, part) > (?1, ?2) ORDER BY asset, part LIMIT ?3",
             )?;
             // An empty key comes before every id.

@@ -73,8 +73,8 @@ fn entity_tag(format: TargetFormat, style: Style, loaded: &[LoadedPart]) -> Stri
     let mut digest = Sha256::new();
     digest.update(format!("{format} {} {gaps} {cut} {created}", movie::LAYOUT));
     for LoadedPart { part, .. } in loaded {
-        let RecipePart { timeline, run, first, last, start_us, stop_us } = part;
-        digest.update(format!("\n{timeline} {run} {first} {last:?} {start_us:?} {stop_us:?} "));
+        let RecipePart { timeline, run, first, last, start_us, stop_us, late_us } = part;
+        digest.update(format!("\n{timeline} {run} {first} {last:?} {start_us:?} {stop_us:?} {late_us}"));
     }
     format!("\"{}\"", hex::encode(&digest.finalize()[..16]))
 }
@@ -237,6 +237,9 @@ async fn narrow(
         let mut source = source(&mut loaded, style);
         let narrowed = movie::narrow(&mut source)?;
         loaded = trim(loaded, &narrowed.needed);
+        for (stretch, loaded) in source.stretches.iter().zip(&mut loaded) {
+            loaded.part.late_us = stretch.late_us;
+        }
         // Without its last segments less may be known of a run's tracks.
         let mut is_known_less = false;
         for (stretch, loaded) in source.stretches.iter_mut().zip(&loaded) {
@@ -394,6 +397,7 @@ fn source(loaded: &mut [LoadedPart], style: Style) -> MovieSource {
         segments: std::mem::take(&mut loaded.segments),
         start_us: loaded.part.start_us,
         stop_us: loaded.part.stop_us,
+        late_us: loaded.part.late_us,
     };
     MovieSource {
         stretches: loaded.iter_mut().map(stretch).collect(),

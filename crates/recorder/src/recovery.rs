@@ -255,6 +255,7 @@ mod tests {
                 last: None,
                 start_us: Some(1_000_000),
                 stop_us: Some(3_300_000),
+                late_us: 0,
             };
             let clip = Asset {
                 asset_type: AssetType::Clip,

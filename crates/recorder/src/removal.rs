@@ -436,6 +436,7 @@ pub(crate) mod tests {
                 last: Some(0),
                 start_us: None,
                 stop_us: None,
+                late_us: 0,
             }],
             ..Asset::new(
                 MediaAssetId(Uuid::from_u128(number)),

@@ -117,7 +117,15 @@ fn opening(stream: &str, timeline: TimelineId) -> Vec<Change> {
         gaps: GapMode::default(),
         cut: CutMode::default(),
         target_format: None,
-        recipe: vec![RecipePart { timeline, run: 0, first: 0, last: None, start_us: None, stop_us: None }],
+        recipe: vec![RecipePart {
+            timeline,
+            run: 0,
+            first: 0,
+            last: None,
+            start_us: None,
+            stop_us: None,
+            late_us: 0,
+        }],
     };
     vec![
         Change::StartFeed(feed),

@@ -79,7 +79,15 @@ fn opening(number: u128, state: AssetType, is_live: bool) -> Vec<Change> {
     let track: TrackConfig = serde_json::from_str(track).unwrap();
     let asset = Asset {
         token: Some(feed.token),
-        recipe: vec![RecipePart { timeline, run: 0, first: 0, last: None, start_us: None, stop_us: None }],
+        recipe: vec![RecipePart {
+            timeline,
+            run: 0,
+            first: 0,
+            last: None,
+            start_us: None,
+            stop_us: None,
+            late_us: 0,
+        }],
         ..Asset::new(MediaAssetId(Uuid::from_u128(number)), state, id, feed.stream_name.clone(), now())
     };
     let mut changes = vec![

@@ -64,6 +64,9 @@ pub struct Stretch {
     pub start_us: Option<i64>,
     /// Moment before which to stop, likewise. The last picture lasts up to it: the feed has to have been live until then.
     pub stop_us: Option<i64>,
+    /// By how much [`StoredSegment::wall_offset_us`] of what it shows first is too large, as it is written into the file.
+    /// [`narrow`] sets it to what is known then, and who builds the file again gives the same.
+    pub late_us: i64,
 }
 
 /// What a file is built from.
@@ -139,8 +142,8 @@ pub struct Narrowed {
     tables: Vec<Tables>,
 }
 
-/// Takes out of `source` what its file does not need, and tells what it does: built from these segments alone, it
-/// will be the same file again.
+/// Takes out of `source` what its file does not need, and tells what it does: built from these segments alone, with the
+/// [`Stretch::late_us`] that it has then, it will be the same file again.
 ///
 /// Errors: [`MovieError::Empty`] when the range shows nothing; [`MovieError::Index`].
 pub fn narrow(source: &mut MovieSource) -> Result<Narrowed, MovieError> {
@@ -152,6 +155,7 @@ pub fn narrow(source: &mut MovieSource) -> Result<Narrowed, MovieError> {
     for (number, (mut stretch, mut tables)) in all {
         let Some(piece) = pieces.iter().find(|piece| piece.stretch == number) else { continue };
         let Some((first_segment, last_segment)) = piece.segments() else { continue };
+        stretch.late_us = captured::known_late_us(&stretch, (first_segment, last_segment), piece.shown.start);
         stretch.segments.truncate(last_segment + 1);
         stretch.segments.drain(..first_segment);
         if piece.held {

@@ -72,6 +72,7 @@ fn source() -> MovieSource {
         // Both ends are cut.
         start_us: Some(10_500_000),
         stop_us: Some(10_000_000 + (SEGMENTS - 1) * 1_000_000 + 300_000),
+        late_us: 0,
     };
     MovieSource {
         stretches: vec![stretch],

@@ -78,3 +78,7 @@ CREATE INDEX timeline_to_sweep ON timeline (id) WHERE sweep_from IS NOT NULL;
 CREATE INDEX asset_growing ON asset (feed) WHERE asset_type IN ('recording', 'timeline');
 CREATE INDEX asset_clippable ON asset (stream_name, start_us, id)
     WHERE asset_type = 'timeline' AND status IN ('processing', 'complete');
+
+-- Recipes: by how much the wall clock that is stored of what a part shows first is too late, as far as was known when its
+-- asset was completed.
+ALTER TABLE recipe ADD COLUMN late_us BIGINT NOT NULL DEFAULT 0;

@@ -105,6 +105,9 @@ pub struct RecipePart {
     pub start_us: Option<i64>,
     /// End of the last shown moment, on the same clock; absent: to the last sample.
     pub stop_us: Option<i64>,
+    /// By how much the wall clock that is stored of what it shows first is too late, in microseconds, as far as was known when
+    /// the asset was completed.
+    pub late_us: i64,
 }
 
 /// Orders of an asset list.

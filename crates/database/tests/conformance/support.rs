@@ -167,7 +167,15 @@ pub fn timeline_with(n: u64, segments: u64) -> Vec<Change> {
 }
 
 pub fn recipe(timeline: u64, first: u64, last: Option<u64>) -> RecipePart {
-    RecipePart { timeline: timeline_id(timeline), run: 0, first, last, start_us: None, stop_us: None }
+    RecipePart {
+        timeline: timeline_id(timeline),
+        run: 0,
+        first,
+        last,
+        start_us: None,
+        stop_us: None,
+        late_us: 7,
+    }
 }
 
 pub fn asset(n: u64, asset_type: AssetType, recipe: Option<RecipePart>) -> Asset {

@@ -60,6 +60,7 @@ impl Broadcast {
             last: Some(last),
             start_us: None,
             stop_us: None,
+            late_us: 0,
         }
     }
 

@@ -140,6 +140,7 @@ mod tests {
                 last: None,
                 start_us: None,
                 stop_us: None,
+                late_us: 0,
             },
             feed: Feed {
                 id: FeedId(id),

@@ -301,6 +301,7 @@ async fn part(
         last: Some(range.last),
         start_us: Some(range.start_us),
         stop_us: Some(range.stop_us),
+        late_us: 0,
     })
 }
 

@@ -206,6 +206,7 @@ impl FeedAssets {
             last: None,
             start_us: None,
             stop_us: None,
+            late_us: 0,
         }
     }
 }

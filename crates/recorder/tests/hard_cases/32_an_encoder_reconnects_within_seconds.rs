@@ -62,6 +62,12 @@ async fn what_was_kept_meanwhile_is_shown_when_it_was() {
         let [gap] = &clip.metadata.gaps[..] else { panic!("{:?}", clip.metadata.gaps) };
         assert!(gap.duration_ms <= 40, "{gap:?}");
     }
+    // Also of one that has too little of what came then to tell, and when the server has forgotten it.
+    let held = stage.clip_over_breaks(4_000, 6_000, GapMode::Hold).await;
+    assert_eq!(numbers(&held.shown()), (100..137).chain(0..13).collect::<Vec<_>>());
+    assert!((held.duration_ms() - 2_000).abs() <= 40, "{} ms", held.duration_ms());
+    let bench = stage.bench.crash_and_restart().await;
+    assert!(bench.file(held.asset.id).await == held.file, "it is another file");
 }
 
 /// Of the range the first publisher had sent something, which the second, who had it too, sent again.

@@ -73,8 +73,15 @@ async fn its_end_is_read_by_range() {
     let track: TrackConfig = serde_json::from_str(track).unwrap();
     assert_eq!(track.kind, TrackKind::Video);
     let id = MediaAssetId(timeline().0);
-    let recipe =
-        RecipePart { timeline: timeline(), run: 0, first: 0, last: None, start_us: None, stop_us: None };
+    let recipe = RecipePart {
+        timeline: timeline(),
+        run: 0,
+        first: 0,
+        last: None,
+        start_us: None,
+        stop_us: None,
+        late_us: 0,
+    };
     let asset = Asset {
         token: Some(feed.token),
         recipe: vec![recipe],

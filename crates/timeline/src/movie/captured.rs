@@ -1,9 +1,7 @@
 //! When what a file shows was captured.
 //!
 //! By two measures. What is *told* of a file goes by all that is known now ([`StoredSegment::late_us`]). What is *written*
-//! into it goes by what its own segments show of each other, so that it stays the same when more becomes known.
-
-use std::ops::RangeInclusive;
+//! into it goes by what was known when it was laid out first ([`Stretch::late_us`]), so that it stays the same.
 
 use mediahooks_media::sample::Ticks;
 
@@ -12,32 +10,32 @@ use super::{MovieSource, StoredSegment, Stretch, cut};
 use crate::hindsight::Hindsight;
 use crate::plan::{self, Span};
 
-/// How many segments of a piece tell when it began: those of five minutes and more.
-const FOLLOWING_MAX: usize = 512;
-
 /// Wall clock at which a piece begins or ends as it is known by now, in microseconds.
 pub(super) fn told_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
-    let position = if end { piece.segments.1 } else { shown_first(source, piece) };
+    let position = if end { piece.segments.1 } else { first_of(source, piece) };
     let segment = segments_of(source, piece).get(position);
     stored_us(source, piece, end).saturating_sub(segment.map_or(0, |segment| segment.late_us))
 }
 
 /// Wall clock at which a piece begins, as it is written into the file.
 pub(super) fn written_start_us(source: &MovieSource, piece: &PlacedPiece) -> i64 {
-    let first = shown_first(source, piece);
-    let last = piece.segments.1.min(first.saturating_add(FOLLOWING_MAX));
-    let late_us = source.stretches.get(piece.stretch).map(|stretch| late_us(stretch, first..=last));
-    let late_us = late_us.and_then(|late_us| late_us.first().copied()).unwrap_or(0);
+    let late_us = source.stretches.get(piece.stretch).map_or(0, |stretch| stretch.late_us);
     stored_us(source, piece, false).saturating_sub(late_us)
 }
 
-/// The segment that a piece is shown from: decoding may begin in an earlier one.
-fn shown_first(source: &MovieSource, piece: &PlacedPiece) -> usize {
-    let start_us = cut::to_us(piece.shown.start);
-    let Some(stretch) = source.stretches.get(piece.stretch) else { return piece.segments.0 };
-    let later = stretch.segments.iter().enumerate().take(piece.segments.1 + 1).skip(piece.segments.0 + 1);
+/// By how much the time is late, as far as is known now, of what is shown first of a piece: from `start` on, of these
+/// segments.
+pub(super) fn known_late_us(stretch: &Stretch, segments: (usize, usize), start: i64) -> i64 {
+    stretch.segments.get(first_shown(stretch, segments, start)).map_or(0, |segment| segment.late_us)
+}
+
+/// The segment that is shown first of a piece that begins at `start` and needs these segments: decoding may begin in an
+/// earlier one.
+fn first_shown(stretch: &Stretch, (first, last): (usize, usize), start: i64) -> usize {
+    let start_us = cut::to_us(start);
+    let later = stretch.segments.iter().enumerate().take(last + 1).skip(first + 1);
     let begun = later.take_while(|(_, segment)| span(stretch, 0, segment).media_start_us <= start_us);
-    begun.last().map_or(piece.segments.0, |(position, _)| position)
+    begun.last().map_or(first, |(position, _)| position)
 }
 
 /// How long after the end of one piece the next one began, as it is written into the file, in microseconds; not negative.
@@ -45,25 +43,33 @@ pub(super) fn gap_us(source: &MovieSource, a: &PlacedPiece, b: &PlacedPiece) -> 
     written_start_us(source, b).saturating_sub(stored_us(source, a, true)).max(0)
 }
 
-/// By how much the times of segments of a stretch are late as these show of each other, in microseconds, in their order.
-pub(super) fn late_us(stretch: &Stretch, segments: RangeInclusive<usize>) -> Vec<i64> {
+/// By how much the times of the segments of a stretch are late, as it is written into the file, in microseconds: as they
+/// show of each other, and all by as much more as is known of the first.
+pub(super) fn written_late_us(stretch: &Stretch) -> Vec<i64> {
     let mut hindsight = Hindsight::default();
-    let spans = (0..).zip(stretch.segments.get(segments).unwrap_or(&[]));
+    let spans = (0..).zip(&stretch.segments);
     let spans: Vec<Span> = spans.map(|(sequence, segment)| span(stretch, sequence, segment)).collect();
     let mut late_us: Vec<i64> = spans.iter().rev().map(|span| hindsight.late_us(span)).collect();
     late_us.reverse();
+    let more_us = late_us.first().map_or(0, |first| stretch.late_us.saturating_sub(*first).max(0));
+    late_us.iter_mut().for_each(|late_us| *late_us += more_us);
     late_us
 }
 
 /// Wall clock at which a piece begins or ends as it was stored, in microseconds.
 fn stored_us(source: &MovieSource, piece: &PlacedPiece, end: bool) -> i64 {
-    let first = shown_first(source, piece);
+    let first = first_of(source, piece);
     let (position, ticks) =
         if end { (piece.segments.1, piece.shown.end) } else { (first, piece.shown.start) };
     let segments = segments_of(source, piece);
     let offset_us = segments.get(position).map_or(0, |segment| segment.wall_offset_us);
     let set_back_us = if end { set_back_us(segments.get(first..=position).unwrap_or(&[])) } else { 0 };
     cut::to_us(ticks).saturating_add(offset_us).saturating_add(set_back_us)
+}
+
+fn first_of(source: &MovieSource, piece: &PlacedPiece) -> usize {
+    let stretch = source.stretches.get(piece.stretch);
+    stretch.map_or(piece.segments.0, |stretch| first_shown(stretch, piece.segments, piece.shown.start))
 }
 
 fn segments_of<'a>(source: &'a MovieSource, piece: &PlacedPiece) -> &'a [StoredSegment] {

@@ -162,6 +162,7 @@ impl Publisher {
                 .collect(),
             start_us: None,
             stop_us: None,
+            late_us: 0,
         }
     }
 

@@ -176,6 +176,7 @@ impl Broadcast {
                 .collect(),
             start_us: range_us.map(|(from, _)| RUN_ORIGIN_US + from),
             stop_us: range_us.map(|(_, to)| RUN_ORIGIN_US + to),
+            late_us: 0,
         }
     }
 

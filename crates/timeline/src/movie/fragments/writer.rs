@@ -40,8 +40,7 @@ pub(super) struct Writer<'a> {
     is_indexed: bool,
     /// Whether the next fragment is the first one of a stretch.
     begins_piece: bool,
-    /// By how much the times of the stretch's segments are late as they show of each other, in microseconds; of a playlist,
-    /// which tells times.
+    /// By how much the times of the stretch's segments are late, in microseconds; of a playlist, which tells times.
     late_us: Vec<i64>,
 }
 
@@ -105,8 +104,8 @@ impl<'a> Writer<'a> {
         let mut before = 0;
         for (number, (stretch, tables)) in source.stretches.iter().zip(tables).enumerate() {
             self.begins_piece = true;
-            if let (TargetFormat::Hls, Some(last)) = (source.format, stretch.segments.len().checked_sub(1)) {
-                self.late_us = captured::late_us(stretch, 0..=last);
+            if source.format == TargetFormat::Hls {
+                self.late_us = captured::written_late_us(stretch);
             }
             for position in 0..stretch.segments.len() {
                 self.push(At { number, stretch, tables, position, source: before + position })?;
