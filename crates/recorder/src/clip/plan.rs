@@ -180,9 +180,10 @@ async fn find(
             Err(DatabaseError::Corrupt { .. }) => shared.database.segments_in(id, None, from, stop).await?,
             found => found?,
         };
+        // Also by those that no asset shows any more.
+        screen::correct(&mut found);
         found
             .retain(|segment| shown.iter().any(|(first, last)| (*first..=*last).contains(&segment.sequence)));
-        screen::correct(&mut found);
         // What is on screen when the range begins must be among it.
         let is_whole = |begin: &SegmentSpan| {
             shown.iter().any(|(first, _)| *first == begin.sequence) || begin.wall_start() <= start
@@ -333,7 +334,8 @@ fn trim_overlaps(stretches: &mut Vec<Stretch>) {
                 continue;
             }
             let is_backup = before.rank < after.rank && !choose::is_handover(&before.feed, &after.feed);
-            if is_backup && after.wall_end <= before.wall_end {
+            let goes_on = before.feed.ended.is_none() || after.wall_end <= before.wall_end;
+            if is_backup && goes_on {
                 after.end_at(after.wall_start);
                 is_trimmed[later] = true;
             } else {

@@ -3,6 +3,7 @@
 //! Kept: both. A clip of a range makes one asset per layer, of the same frames. What comes over another way, with more
 //! delay, counts as captured when it came: less than a frame of delay is a frame at most.
 
+use mediahooks_recorder::ClipRequest;
 use mediahooks_testkit::synthetic::Source;
 
 use crate::stage::{Stage, numbers};
@@ -70,7 +71,15 @@ async fn a_backup_that_comes_later_takes_no_place() {
         tag.sent_us = (tag.sent_us / 3).max(tag.sent_us - 4_000_000);
     }
     let mut next = source.seconds(12).into_iter().peekable();
+    let mut is_asked = false;
     for tag in of_backup {
+        if tag.sent_us > 1_500_000 && !is_asked {
+            is_asked = true;
+            let up_to_now = ClipRequest { stop: None, ..stage.clip_request(5_000, 9_000) };
+            let clips = stage.bench.recorder.create_clips(up_to_now).await.unwrap();
+            let sources: Vec<_> = clips.iter().map(|clip| clip.source_id.as_deref()).collect();
+            assert_eq!(sources, [Some("a")]);
+        }
         while let Some(other) = next.next_if(|other| other.sent_us <= tag.sent_us + 8_000_000) {
             stage.push(&mut best, &[other]).await;
         }
