@@ -80,3 +80,16 @@ fn a_large_backlog_is_stored_at_once() {
     }
     assert!(publisher.segments().len() >= 3);
 }
+
+/// Four pictures a second that come a second at a time are no leaps of a clock.
+#[test]
+fn a_camera_that_sends_in_bursts_has_its_segments() {
+    let mut publisher = Publisher::new();
+    publisher.config(video_config());
+    for picture in 0..80 {
+        publisher.picture(picture * 250, 0, picture % 8 == 0, picture / 4 * 1000 + 1000);
+    }
+    publisher.finish();
+    // Two or three pictures each.
+    assert!(publisher.segments().len() <= 40, "{} segments", publisher.segments().len());
+}

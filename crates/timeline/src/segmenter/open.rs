@@ -338,12 +338,15 @@ impl OpenRun {
     }
 
     /// Whether the encoder's clock leaps with a sample, which is on the run's clock: it comes at once, and is later than all
-    /// before it. By how much is in no segment, so that it shows between them.
+    /// before it by more than samples of its track usually are. By how much is in no segment, so that it shows between them.
     pub(super) fn leaps_before(&self, kind: TrackKind, dts: Ticks, arrival: Timestamp) -> bool {
         let track = self.tracks.iter().find(|track| track.config.kind == kind);
-        let dts_us = track.map(|track| dts.to_micros(track.config.timescale));
-        let is_leap = |dts_us| !is_near(self.latest, dts_us, arrival, LEAP_US, i64::MAX);
-        self.span_us.is_some() && dts_us.is_some_and(is_leap)
+        let Some((track, last)) = track.and_then(|track| Some((track, track.last_dts?))) else {
+            return false;
+        };
+        let is_usual = dts.0.saturating_sub(last.0) <= track.last_step.saturating_mul(3);
+        let dts_us = dts.to_micros(track.config.timescale);
+        !is_usual && self.span_us.is_some() && !is_near(self.latest, dts_us, arrival, LEAP_US, i64::MAX)
     }
 
     /// Decides whether the open segment ends before `sample`, which is on the run's clock.
