@@ -28,7 +28,8 @@ pub(crate) fn span_of(segment: &SegmentSpan) -> Span {
 pub(crate) fn correct(segments: &mut [SegmentSpan]) {
     let mut hindsight = Hindsight::default();
     for segment in segments.iter_mut().rev() {
-        segment.wall_offset_us -= hindsight.late_us(&span_of(segment));
+        let late_us = hindsight.late_us(&span_of(segment));
+        segment.wall_offset_us = segment.wall_offset_us.saturating_sub(late_us);
     }
 }
 

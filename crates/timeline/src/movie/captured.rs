@@ -52,7 +52,7 @@ pub(super) fn written_late_us(stretch: &Stretch) -> Vec<i64> {
     let mut late_us: Vec<i64> = spans.iter().rev().map(|span| hindsight.late_us(span)).collect();
     late_us.reverse();
     let more_us = late_us.first().map_or(0, |first| stretch.late_us.saturating_sub(*first).max(0));
-    late_us.iter_mut().for_each(|late_us| *late_us += more_us);
+    late_us.iter_mut().for_each(|late_us| *late_us = late_us.saturating_add(more_us));
     late_us
 }
 
